@@ -1,0 +1,206 @@
+//! What a value is bound to: its class, its scope, and the values of the rule's `bind` list.
+
+use super::envelope::{Suite, VERSION};
+use super::key::KeyId;
+use super::length_prefix;
+use std::fmt;
+
+/// The longest class or scope, in bytes.
+pub const LABEL_BYTES_MAX: usize = 16;
+
+/// Says why a text is no class or scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("wanted 1 to 16 characters of [A-Za-z0-9_-]")]
+pub struct NotALabel;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Label {
+    bytes: [u8; LABEL_BYTES_MAX],
+    length: u8,
+}
+
+impl Label {
+    fn parse(text: &[u8]) -> Result<Self, NotALabel> {
+        let length = u8::try_from(text.len()).map_err(|_| NotALabel)?;
+        let mut bytes = [0; LABEL_BYTES_MAX];
+        let room = bytes.get_mut(..text.len()).ok_or(NotALabel)?;
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+        if text.is_empty() || !text.iter().all(allowed) {
+            return Err(NotALabel);
+        }
+        room.copy_from_slice(text);
+        Ok(Self { bytes, length })
+    }
+
+    fn as_str(&self) -> &str {
+        let text = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Label);
+
+        impl $name {
+            /// Reads a label of 1 to 16 characters of `[A-Za-z0-9_-]`.
+            ///
+            /// # Errors
+            /// [`NotALabel`] for every other text.
+            pub fn parse(text: &str) -> Result<Self, NotALabel> {
+                Label::parse(text.as_bytes()).map(Self)
+            }
+
+            pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, NotALabel> {
+                Label::parse(text).map(Self)
+            }
+
+            /// The label as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.as_str())
+            }
+        }
+    };
+}
+
+label! {
+    /// The operator's name for a kind of PHI, such as `ssn`. Policy speaks of classes. Public: it stands in every token.
+    Class
+}
+
+label! {
+    /// Whose data it is: an opaque tenant or patient id. Public: it stands in every token and in KMS' logs, so it must
+    /// never be PHI itself.
+    Scope
+}
+
+/// What one value is sealed under. A token opens only where all of it is the same again.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The kind of PHI.
+    pub class: Class,
+    /// Whose data it is.
+    pub scope: Scope,
+    /// Names and values of the rule's `bind` list, in the rule's order.
+    pub bind: &'a [(&'a str, &'a [u8])],
+}
+
+impl Context<'_> {
+    /// The additional authenticated data (SP 800-38D 5.2.1.1): every part length-prefixed, in this order: the label
+    /// `sealgate/v1/aad`, version and suite, key id, class, scope, then each bind name and value.
+    ///
+    /// Encrypted data keys and placement are left out on purpose: a token can be re-wrapped under another KEK, or
+    /// its key moved into a store, without being opened. The commitment ties it to its data key all the same.
+    pub(crate) fn aad(&self, suite: Suite, key_id: &KeyId) -> Vec<u8> {
+        let mut aad = Vec::with_capacity(96);
+        length_prefix(b"sealgate/v1/aad", &mut aad);
+        length_prefix(&[VERSION, suite.id()], &mut aad);
+        length_prefix(key_id.as_bytes(), &mut aad);
+        length_prefix(self.class.as_str().as_bytes(), &mut aad);
+        length_prefix(self.scope.as_str().as_bytes(), &mut aad);
+        for (name, value) in self.bind {
+            length_prefix(name.as_bytes(), &mut aad);
+            length_prefix(value, &mut aad);
+        }
+        aad
+    }
+}
+
+/// What a data key is for. A key has one purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// Values in bodies, random suite.
+    Field,
+}
+
+impl Purpose {
+    /// The purpose as KMS logs it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Field => "field",
+        }
+    }
+}
+
+/// The non-secret pairs that KMS binds to an encrypted data key: `app`, `scope` and `purpose`, nothing else.
+///
+/// It is readable in CloudTrail, so all three are opaque ids.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct EncryptionContext {
+    /// Whose data the key seals.
+    pub scope: Scope,
+    /// What the key is for.
+    pub purpose: Purpose,
+}
+
+impl EncryptionContext {
+    /// The three pairs.
+    #[must_use]
+    pub fn pairs(&self) -> [(&'static str, &str); 3] {
+        [
+            ("app", "sealgate"),
+            ("scope", self.scope.as_str()),
+            ("purpose", self.purpose.as_str()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_short_and_plain() {
+        for (text, good) in [
+            ("ssn", true),
+            ("A-b_9", true),
+            ("sixteen_letters_", true),
+            ("seventeen_letters", false),
+            ("", false),
+            ("a.b", false),
+            ("a b", false),
+            ("naïve", false),
+            ("a\n", false),
+        ] {
+            assert_eq!(Class::parse(text).is_ok(), good, "{text:?}");
+        }
+        assert_eq!(Class::parse("ssn").unwrap().to_string(), "ssn");
+    }
+
+    #[test]
+    fn parts_of_the_aad_cannot_trade_places() {
+        let id = KeyId::from_bytes([7; 16]);
+        let aad = |class: &str, scope: &str, bind: &[(&str, &[u8])]| {
+            let (class, scope) = (Class::parse(class).unwrap(), Scope::parse(scope).unwrap());
+            Context { class, scope, bind }.aad(Suite::Random, &id)
+        };
+        let all = [
+            aad("ab", "c", &[]),
+            aad("a", "bc", &[]),
+            aad("a", "b", &[("c", b"")]),
+            aad("a", "b", &[("", b"c")]),
+            aad("a", "b", &[("c", b"d"), ("e", b"f")]),
+            aad("a", "b", &[("e", b"f"), ("c", b"d")]),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(i + 1).all(|other| other != one));
+        }
+    }
+}

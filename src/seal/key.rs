@@ -1,0 +1,228 @@
+//! Data keys, what names them, and what is derived from them. Keys have no `Clone`, `Debug` or `Serialize`.
+
+use super::context::Class;
+use super::crypto::{CryptoFailed, CryptoProvider, KEY_BYTES};
+use super::envelope::Suite;
+use super::length_prefix;
+use data_encoding::HEXLOWER;
+use std::fmt;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A data key in the clear: 32 random bytes that `GenerateDataKey` made. Zeroized on drop.
+///
+/// ```compile_fail
+/// fn show(key: sealgate::seal::DataKey) { println!("{key:?}"); }
+/// ```
+pub struct DataKey(Zeroizing<[u8; KEY_BYTES]>);
+
+impl DataKey {
+    /// Takes the key out of `bytes` and wipes them.
+    ///
+    /// # Errors
+    /// [`WrongKeyLength`] unless there are exactly 32.
+    pub fn take(bytes: Vec<u8>) -> Result<Self, WrongKeyLength> {
+        let bytes = Zeroizing::new(bytes);
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        if bytes.len() != KEY_BYTES {
+            return Err(WrongKeyLength { got: bytes.len() });
+        }
+        key.copy_from_slice(&bytes);
+        Ok(Self(key))
+    }
+
+    /// A fresh key from the provider's generator.
+    ///
+    /// # Errors
+    /// [`CryptoFailed`] if there is no entropy.
+    pub fn generate(provider: &dyn CryptoProvider) -> Result<Self, CryptoFailed> {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        provider.fill_random(key.as_mut())?;
+        Ok(Self(key))
+    }
+
+    /// The bytes, for wrapping by a KEK that this process holds.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
+    /// HKDF-SHA-256(key, no salt, lp(`sealgate/v1`) ‖ lp(`commitment`)).
+    ///
+    /// # Errors
+    /// [`CryptoFailed`] if the provider fails.
+    pub fn commitment(&self, provider: &dyn CryptoProvider) -> Result<Commitment, CryptoFailed> {
+        let mut out = [0; 32];
+        provider.hkdf_sha256(&[], self.0.as_ref(), &info(&[b"commitment"]), &mut out)?;
+        Ok(Commitment(out))
+    }
+
+    /// HKDF-SHA-256(key, no salt, lp(`sealgate/v1`) ‖ lp(`field`) ‖ lp(suite) ‖ lp(class)).
+    pub(crate) fn field_key(
+        &self,
+        provider: &dyn CryptoProvider,
+        suite: Suite,
+        class: Class,
+    ) -> Result<Zeroizing<[u8; KEY_BYTES]>, CryptoFailed> {
+        let mut out = Zeroizing::new([0; KEY_BYTES]);
+        let info = info(&[b"field", &[suite.id()], class.as_str().as_bytes()]);
+        provider.hkdf_sha256(&[], self.0.as_ref(), &info, out.as_mut())?;
+        Ok(out)
+    }
+}
+
+fn info(parts: &[&[u8]]) -> Vec<u8> {
+    let mut info = Vec::with_capacity(64);
+    length_prefix(b"sealgate/v1", &mut info);
+    for part in parts {
+        length_prefix(part, &mut info);
+    }
+    info
+}
+
+/// A key that is no AES-256 key. A KMS that answers so is not trusted with anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("data key: wanted 32 bytes, got {got}")]
+pub struct WrongKeyLength {
+    /// How many bytes there were.
+    pub got: usize,
+}
+
+/// 32 public bytes that commit to one data key: no other key has them, and they tell nothing about it.
+#[derive(Clone, Copy)]
+pub struct Commitment([u8; 32]);
+
+impl Commitment {
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The first 16 bytes.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        let mut id = [0; 16];
+        for (to, from) in id.iter_mut().zip(self.0) {
+            *to = from;
+        }
+        KeyId(id)
+    }
+
+    /// Whether both commit to the same key, compared in constant time.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// Names a data key. Public.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; 16]);
+
+impl KeyId {
+    /// The id with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Which KEK wrapped a data key: the first 8 bytes of SHA-256(lp(`sealgate/v1/kek`) ‖ lp(the KEK's full name)). Public.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KekTag([u8; 8]);
+
+impl KekTag {
+    /// The tag of the KEK of that name (a KMS key ARN, or `local:` and the fingerprint of a local one).
+    #[must_use]
+    pub fn of(provider: &dyn CryptoProvider, name: &str) -> Self {
+        let mut tag = [0; 8];
+        let mut named = Vec::with_capacity(128);
+        length_prefix(b"sealgate/v1/kek", &mut named);
+        length_prefix(name.as_bytes(), &mut named);
+        for (to, from) in tag.iter_mut().zip(provider.sha256(&[&named])) {
+            *to = from;
+        }
+        Self(tag)
+    }
+
+    pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KekTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for KekTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A data key as its KEK wrapped it. Public bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EncryptedDataKey {
+    /// Which KEK opens it.
+    pub kek: KekTag,
+    /// What the KEK's keeper returned, at most [`EDK_BYTES_MAX`](super::envelope::EDK_BYTES_MAX) bytes.
+    pub blob: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::crypto::providers;
+
+    #[test]
+    fn derivations_are_the_same_in_every_provider_and_differ_by_purpose() {
+        let key = DataKey::take(vec![9; 32]).unwrap();
+        let class = |text| Class::parse(text).unwrap();
+        let mut seen = Vec::new();
+        for provider in providers() {
+            let commitment = *key.commitment(*provider).unwrap().as_bytes();
+            let ssn = *key.field_key(*provider, Suite::Random, class("ssn")).unwrap();
+            let name = *key.field_key(*provider, Suite::Random, class("name")).unwrap();
+            assert!(commitment != ssn && ssn != name && commitment != name);
+            seen.push((commitment, ssn, name));
+        }
+        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn a_key_of_another_length_is_refused() {
+        for length in [0, 16, 31, 33, 64] {
+            assert_eq!(
+                DataKey::take(vec![1; length]).err(),
+                Some(WrongKeyLength { got: length })
+            );
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The text form of an envelope: `sgv1.` and canonical base64url (RFC 4648 section 5) without padding.
+//!
+//! Case-sensitive. The alphabet `[A-Za-z0-9_.-]` passes through JSON, XML, HTML, URLs, headers and CSV as it is, and the
+//! dot keeps base64 data from ever looking like the start of one.
+
+use super::envelope::{Envelope, ReadError, VERSION};
+use data_encoding::BASE64URL_NOPAD;
+use memchr::memmem;
+
+const PREFIX: &str = "sgv1.";
+const MARK: &[u8] = b"sgv";
+
+/// An envelope as it stands in a body. What is in it is public: it may be shown, stored and logged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Token(String);
+
+impl Token {
+    pub(crate) fn write(envelope: &[u8]) -> Self {
+        let mut text = String::with_capacity(PREFIX.len() + BASE64URL_NOPAD.encode_len(envelope.len()));
+        text.push_str(PREFIX);
+        BASE64URL_NOPAD.encode_append(envelope, &mut text);
+        Self(text)
+    }
+
+    /// Reads the one spelling that opens; surrounding white space or any other character makes it another text.
+    ///
+    /// # Errors
+    /// [`ReadError`], with [`ReadError::UnknownVersion`] where the prefix is that of another version.
+    pub fn read(text: &[u8]) -> Result<Envelope, ReadError> {
+        let Some((version, body)) = split(text) else {
+            return Err(ReadError::Spelling);
+        };
+        if version != VERSION {
+            return Err(ReadError::UnknownVersion(version));
+        }
+        // A length of 4n + 1 cannot be base64: the text was cut.
+        if body.len() % 4 == 1 {
+            return Err(ReadError::Truncated);
+        }
+        let bytes = BASE64URL_NOPAD.decode(body).map_err(|_| ReadError::Spelling)?;
+        Envelope::read(&bytes)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether `text` starts as a token of any version does: a value that must be opened or refused, never passed as it is.
+#[must_use]
+pub fn starts_as_token(text: &[u8]) -> bool {
+    split(text).is_some()
+}
+
+/// Whether the start of a token, of any version, stands anywhere in `text`.
+#[must_use]
+pub fn holds_token(text: &[u8]) -> bool {
+    memmem::find_iter(text, MARK).any(|at| text.get(at..).is_some_and(starts_as_token))
+}
+
+fn split(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text.strip_prefix(MARK)? {
+        [version @ b'0'..=b'9', b'.', body @ ..] => Some((version - b'0', body)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_start_of_a_token_is_taken_for_one() {
+        for (text, whole, within) in [
+            ("sgv1.AQEB", true, true),
+            ("sgv9.", true, true),
+            ("see sgv1.AQEB", false, true),
+            ("sgvsgv2.x", false, true),
+            ("sgv1", false, false),
+            ("sgv.AQ", false, false),
+            ("SGV1.AQ", false, false),
+            ("sgvx.AQ", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(starts_as_token(text.as_bytes()), whole, "{text:?}");
+            assert_eq!(holds_token(text.as_bytes()), within, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_spelling_only() {
+        for (text, error) in [
+            ("sgv1.AQ==", ReadError::Spelling),
+            ("sgv1.AR", ReadError::Spelling),
+            ("sgv1.A+", ReadError::Spelling),
+            ("sgv1.AQ ", ReadError::Spelling),
+            (" sgv1.AQ", ReadError::Spelling),
+            ("sgv1.AQEBA", ReadError::Truncated),
+            ("sgv1.", ReadError::Truncated),
+            ("sgv2.AQ", ReadError::UnknownVersion(2)),
+            ("sgv1.Ag", ReadError::UnknownVersion(2)),
+        ] {
+            assert_eq!(Token::read(text.as_bytes()).unwrap_err(), error, "{text:?}");
+        }
+    }
+}
