@@ -98,20 +98,6 @@ pub enum ReadError {
     Malformed,
 }
 
-impl ReadError {
-    /// A stable name, for problem details, metrics and audit events.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Spelling => "token_not_canonical",
-            Self::Truncated => "token_truncated",
-            Self::UnknownVersion(_) => "token_version_unknown",
-            Self::UnknownSuite(_) | Self::UnknownPlacement(_) => "token_suite_unknown",
-            Self::Malformed => "token_malformed",
-        }
-    }
-}
-
 /// An envelope as read: what can be told without a key, and the sealed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {

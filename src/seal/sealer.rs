@@ -73,17 +73,6 @@ pub enum OpenError {
     Unauthentic,
 }
 
-impl OpenError {
-    /// A stable name, for problem details, metrics and audit events.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Commitment => "token_key_mismatch",
-            Self::Unauthentic => "token_unauthentic",
-        }
-    }
-}
-
 /// Random nonces, drawn for many values in one call and dropped with the document that they are for: a process that is
 /// cloned between two documents repeats none.
 pub struct Nonces {
@@ -196,6 +185,14 @@ impl UnwrappedKey {
             _ => return Err(OpenError::Unauthentic),
         };
         Ok(Value { kind, bytes })
+    }
+
+    /// Whether an envelope would open in `context`; what is in it is forgotten at once.
+    ///
+    /// # Errors
+    /// [`OpenError`], as [`open`](Self::open).
+    pub fn authenticate(&self, envelope: &Envelope, context: &Context<'_>) -> Result<(), OpenError> {
+        self.open(envelope, context).map(drop)
     }
 
     fn field_key(&self, suite: Suite, class: Class) -> Result<Arc<dyn Aead>, CryptoFailed> {

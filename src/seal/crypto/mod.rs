@@ -85,6 +85,13 @@ pub fn default_provider() -> &'static dyn CryptoProvider {
     compile_error!("sealgate needs a crypto provider: enable feature `aws-lc` or `ring`");
 }
 
+/// SHA-256 of the parts one after the other, by the default provider: for names and chains, where every provider gives
+/// the same.
+#[must_use]
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    default_provider().sha256(parts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,136 @@
+//! How fast documents are rewritten, by size and number of values selected, next to copying them and to parsing them
+//! into a tree and back.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sealgate::document::json::{Limits, Rewriter, Rules, Step, Watch};
+use sealgate::document::path::FieldPath;
+
+/// A bundle of about `bytes` bytes in which `$.entry[*].resource.secret` selects `matches` values.
+fn bundle(bytes: usize, matches: usize) -> String {
+    let mut body = String::from("{\n  \"resourceType\": \"Bundle\",\n  \"type\": \"searchset\",\n  \"entry\": [");
+    let mut entries = 0;
+    while body.len() < bytes || entries < matches {
+        let secret = if entries < matches {
+            format!("\n        \"secret\": \"{:03}-45-{entries:04}\",", entries % 900)
+        } else {
+            String::new()
+        };
+        let comma = if entries == 0 { "" } else { "," };
+        body.push_str(&format!(
+            "{comma}\n    {{\n      \"fullUrl\": \"urn:uuid:0b7c-{entries:06}\",\n      \"resource\": {{{secret}"
+        ));
+        if body.len() < bytes {
+            body.push_str(PATIENT);
+        }
+        body.push_str("\n        \"id\": \"p\"\n      }\n    }");
+        entries += 1;
+    }
+    body.push_str("\n  ]\n}\n");
+    body
+}
+
+/// Some members of a patient, with the mixture of short names, codes, numbers and narrative that records have.
+const PATIENT: &str = r#"
+        "resourceType": "Patient",
+        "text": { "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">\n <p>Généré<\/p>\n</div>" },
+        "extension": [ { "url": "http://hl7.org/fhir/StructureDefinition/geolocation", "valueDecimal": 42.357190 } ],
+        "name": [ { "use": "official", "family": "Müller", "given": [ "Jörg", "Ann" ], "prefix": [ "Mr." ] } ],
+        "telecom": [ { "system": "phone", "value": "555-203-1234", "use": "home", "rank": 1 } ],
+        "gender": "male",
+        "birthDate": "1956-05-27",
+        "deceasedBoolean": false,
+        "address": [ { "line": [ "1047 Bernier Heights" ], "city": "Plymouth", "state": "MA", "postalCode": "02360" } ],
+        "maritalStatus": {
+          "coding": [ { "system": "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus", "code": "M", "display": "M" } ]
+        },
+        "multipleBirthInteger": 2,"#;
+
+/// The fields that a route for records commonly protects.
+fn rules() -> Arc<Rules> {
+    let paths = [
+        "$.entry[*].resource.secret",
+        "$.secret",
+        "$.ssn",
+        "$.patient.name[*].family",
+        "$.patient.name[*].given[*]",
+        "$.patient.address[*].line[*]",
+        "$.patient.telecom[*].value",
+        "$.patient.birthDate",
+        "$.entry[*].resource.photo",
+        "$.entry[*].resource.contact[*].name",
+        "$.entry[*].resource.identifier[0].value",
+        "$.parameter[*].valueString",
+    ];
+    let paths: Vec<FieldPath> = paths.iter().filter_map(|path| FieldPath::parse(path).ok()).collect();
+    Arc::new(Rules::compile(&paths).expect("twelve paths"))
+}
+
+/// Feeds the body in pieces as a socket would and takes the output of each; returns the slots and the bytes seen.
+fn rewrite(rules: &Arc<Rules>, watch: Option<Watch>, body: &[u8]) -> (usize, usize) {
+    let mut rewriter = Rewriter::new(Arc::clone(rules), Limits::default(), watch);
+    let (mut slots, mut written) = (0, 0);
+    let mut pieces = body.chunks(16 << 10);
+    loop {
+        match rewriter.step().expect("a valid document") {
+            Step::Slot => {
+                slots += 1;
+                rewriter.replace(b"\"sealed:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"");
+            }
+            Step::NeedInput => {
+                written += rewriter.take_output().len();
+                match pieces.next() {
+                    Some(piece) => rewriter.feed(piece),
+                    None => rewriter.finish(),
+                }
+            }
+            Step::Done => return (slots, written + rewriter.take_output().len()),
+        }
+    }
+}
+
+fn is_token(text: &[u8]) -> bool {
+    text.starts_with(b"sealed:")
+}
+
+fn document(criterion: &mut Criterion) {
+    let rules = rules();
+    for (label, bytes) in [("1KB", 1 << 10), ("8KB", 8 << 10), ("64KB", 64 << 10), ("1MB", 1 << 20)] {
+        let mut group = criterion.benchmark_group(label);
+        for matches in [0, 1, 10, 100] {
+            let body = bundle(bytes, matches);
+            assert_eq!(
+                rewrite(&rules, None, body.as_bytes()).0,
+                matches,
+                "the bundle holds what it says"
+            );
+            group.throughput(Throughput::Bytes(body.len() as u64));
+            group.bench_with_input(BenchmarkId::new("rewrite", matches), body.as_bytes(), |bench, body| {
+                bench.iter(|| rewrite(&rules, None, black_box(body)));
+            });
+        }
+        let body = bundle(bytes, 10);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_with_input(
+            BenchmarkId::new("rewrite watched", 10),
+            body.as_bytes(),
+            |bench, body| {
+                bench.iter(|| rewrite(&rules, Some(is_token), black_box(body)));
+            },
+        );
+        group.bench_function("memcpy", |bench| bench.iter(|| black_box(body.as_bytes()).to_vec()));
+        group.bench_function("serde_json tree and back", |bench| {
+            bench.iter(|| {
+                let tree: serde_json::Value =
+                    serde_json::from_slice(black_box(body.as_bytes())).expect("a valid document");
+                serde_json::to_vec(&tree).expect("a tree")
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, document);
+criterion_main!(benches);

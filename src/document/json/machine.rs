@@ -1,0 +1,227 @@
+//! The state of a rewriter between two bytes of its input, and what of that input still matters.
+
+mod grammar;
+mod strings;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::rules::{Rules, Tracker, Verdict};
+use super::scan::Digits;
+use super::slot::{Kind, Place, Slot};
+use super::{Fault, Limits, Watch};
+
+/// Positions are indices into the input at hand; `shift` moves them when its beginning is dropped.
+pub(super) struct Machine {
+    limits: Limits,
+    watch: Option<Watch>,
+    tracker: Tracker,
+    /// The offset of the input at hand in the body.
+    base: u64,
+    /// Where the body ends, once that is known.
+    end: Option<usize>,
+    state: State,
+    /// The next byte to look at.
+    at: usize,
+    /// Where the string or number at hand starts.
+    token: usize,
+    escaped: bool,
+    digits: Digits,
+    /// What the rules say of the next value.
+    verdict: Verdict,
+    frames: Vec<Frame>,
+    hold: Option<Hold>,
+    /// Where the input may not be read beyond, for the sake of `hold`.
+    clip: usize,
+    found: Option<Found>,
+    decoded: Vec<u8>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    Value,
+    FirstElement,
+    FirstMember,
+    Member,
+    /// The inside of a member name.
+    Name,
+    Colon,
+    /// The inside of a string that must be seen whole.
+    Text,
+    /// The inside of a string that need not be.
+    Passing,
+    Number,
+    /// A comma or the end of the object or array.
+    Comma,
+    End,
+}
+
+/// An open object or array.
+struct Frame {
+    object: bool,
+    /// Whether anything inside may be selected.
+    live: bool,
+    /// Of an array: whether the verdict on an element depends on its index.
+    indexed: bool,
+    index: u64,
+    /// On the elements of an array, or the members of an object that no rule mentions.
+    verdict: Verdict,
+}
+
+/// A selected object or array that is being read.
+struct Hold {
+    rule: usize,
+    start: usize,
+    /// How many objects and arrays are open around it.
+    depth: usize,
+    watched: bool,
+}
+
+/// What waits to be answered.
+struct Found {
+    rule: Option<usize>,
+    place: Place,
+    kind: Kind,
+    range: Range<usize>,
+    /// Whether the text stands in `decoded`; else it is what the quotes enclose.
+    escaped: bool,
+    watched: bool,
+}
+
+/// Why the machine stands still.
+pub(super) enum Halt {
+    Starved,
+    Found,
+    Complete,
+}
+
+enum Flow {
+    Go,
+    /// The input that may be read has changed.
+    Clipped,
+    Starved,
+    Found,
+}
+
+type Turn = Result<Flow, Fault>;
+
+impl Machine {
+    pub(super) fn new(rules: Arc<Rules>, limits: Limits, watch: Option<Watch>) -> Machine {
+        let tracker = Tracker::new(rules);
+        Machine {
+            limits,
+            watch,
+            verdict: tracker.root(),
+            tracker,
+            base: 0,
+            end: None,
+            state: State::Start,
+            at: 0,
+            token: 0,
+            escaped: false,
+            digits: Digits::None,
+            frames: Vec::with_capacity(16),
+            hold: None,
+            clip: usize::MAX,
+            found: None,
+            decoded: Vec::new(),
+        }
+    }
+
+    /// Reads on until something is found, the input is used up or the document is complete.
+    pub(super) fn advance(&mut self, input: &[u8], finished: bool) -> Result<Halt, Fault> {
+        if self.found.is_some() {
+            return Ok(Halt::Found);
+        }
+        self.end = finished.then_some(input.len());
+        let mut view = input.get(..self.clip).unwrap_or(input);
+        loop {
+            match self.turn(view)? {
+                Flow::Go => {}
+                Flow::Clipped => view = input.get(..self.clip).unwrap_or(input),
+                Flow::Found => return Ok(Halt::Found),
+                Flow::Starved => break,
+            }
+        }
+        match &self.hold {
+            Some(hold) if self.clip <= input.len() => Err(self.value_too_long(hold.start)),
+            _ if !finished => Ok(Halt::Starved),
+            _ if self.state == State::End => Ok(Halt::Complete),
+            _ => Err(Fault::UnexpectedEnd {
+                offset: self.offset(input.len()),
+            }),
+        }
+    }
+
+    /// How far the input is settled: what is before this will not be asked for again.
+    pub(super) fn settled(&self) -> usize {
+        if let Some(found) = &self.found {
+            return found.range.start;
+        }
+        if let Some(hold) = &self.hold {
+            return hold.start;
+        }
+        match self.state {
+            State::Name | State::Text => self.token,
+            State::Number if self.verdict.rule().is_some() => self.token,
+            _ => self.at,
+        }
+    }
+
+    /// Forgets the first `dropped` bytes of the input, which are settled.
+    pub(super) fn shift(&mut self, dropped: usize) {
+        self.base += dropped as u64;
+        self.at -= dropped;
+        self.token = self.token.saturating_sub(dropped);
+        if let Some(hold) = &mut self.hold {
+            hold.start -= dropped;
+            self.clip = self.clip.saturating_sub(dropped);
+        }
+        if let Some(found) = &mut self.found {
+            found.range = found.range.start - dropped..found.range.end - dropped;
+        }
+    }
+
+    pub(super) fn slot<'a>(&'a self, input: &'a [u8]) -> Option<Slot<'a>> {
+        let found = self.found.as_ref()?;
+        let raw = input.get(found.range.clone())?;
+        let text = match found.kind {
+            Kind::Text if found.escaped => Some(self.decoded.as_slice()),
+            Kind::Text => Some(inside(raw)),
+            Kind::Number | Kind::Boolean | Kind::Null | Kind::Object | Kind::Array => None,
+        };
+        let start = self.offset(found.range.start);
+        Some(Slot {
+            rule: found.rule,
+            place: found.place,
+            kind: found.kind,
+            raw,
+            text,
+            start,
+            holds_watched: found.watched,
+        })
+    }
+
+    /// Ends the wait; tells where in the input the slot was.
+    pub(super) fn answer(&mut self) -> Option<Range<usize>> {
+        self.found.take().map(|found| found.range)
+    }
+
+    fn offset(&self, at: usize) -> u64 {
+        self.base + at as u64
+    }
+
+    fn value_too_long(&self, start: usize) -> Fault {
+        Fault::ValueTooLong {
+            offset: self.offset(start),
+            max: self.limits.value_bytes_max,
+        }
+    }
+}
+
+/// A string literal without its quotes.
+fn inside(raw: &[u8]) -> &[u8] {
+    raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default()
+}

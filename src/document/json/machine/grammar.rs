@@ -1,0 +1,222 @@
+//! The grammar of RFC 8259, one state per place; it can stop between any two bytes and go on later.
+
+use super::{Flow, Found, Frame, Hold, Machine, State, Turn};
+use crate::document::json::Fault;
+use crate::document::json::rules::Verdict;
+use crate::document::json::scan::{self, Digits};
+use crate::document::json::slot::{Kind, Place};
+
+impl Machine {
+    /// Reads one token, or as much of it as there is.
+    pub(super) fn turn(&mut self, view: &[u8]) -> Turn {
+        match self.state {
+            State::Start => return self.start(view),
+            State::Name => return self.name(view),
+            State::Text => return self.text(view),
+            State::Passing => return self.passing(view),
+            State::Number => return self.number(view),
+            _ => self.at = scan::skip_space(view, self.at),
+        }
+        let Some(&byte) = view.get(self.at) else {
+            return Ok(Flow::Starved);
+        };
+        match (self.state, byte) {
+            (State::FirstMember | State::Member, b'"') => return self.members(view),
+            (State::Colon, b':') => self.step(State::Value),
+            (State::Comma, b',') => self.comma(),
+            (State::FirstMember, b'}') | (State::FirstElement, b']') => return self.close(byte),
+            (State::Comma, b'}' | b']') => return self.close(byte),
+            (State::Value | State::FirstElement, _) => return self.value(view, byte),
+            (State::FirstMember, _) => return Err(self.unexpected(byte, "a member name or `}`")),
+            (State::Member, _) => return Err(self.unexpected(byte, "a member name")),
+            (State::Colon, _) => return Err(self.unexpected(byte, "`:`")),
+            (State::Comma, _) => return Err(self.unexpected(byte, "`,` or the end of the object or array")),
+            _ => return Err(self.unexpected(byte, "the end of the document")),
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Tells the encoding by the first bytes; no document in UTF-8 has a NUL there.
+    fn start(&mut self, view: &[u8]) -> Turn {
+        match view {
+            [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, ..] | [_, 0, ..] => return Err(Fault::WrongEncoding),
+            [0xef, 0xbb, 0xbf, ..] => self.at = 3,
+            [0xef, 0xbb] | [_] | [] if self.end.is_none() => return Ok(Flow::Starved),
+            _ => {}
+        }
+        self.state = State::Value;
+        Ok(Flow::Go)
+    }
+
+    pub(super) fn value(&mut self, view: &[u8], byte: u8) -> Turn {
+        match byte {
+            b'"' => self.open_text(view),
+            b'{' | b'[' => self.open(byte),
+            b'-' | b'0'..=b'9' => {
+                self.token = self.at;
+                self.digits = Digits::None;
+                self.state = State::Number;
+                Ok(Flow::Go)
+            }
+            b't' => self.literal(view, b"true", Kind::Boolean),
+            b'f' => self.literal(view, b"false", Kind::Boolean),
+            b'n' => self.literal(view, b"null", Kind::Null),
+            _ if self.state == State::FirstElement => Err(self.unexpected(byte, "a value or `]`")),
+            _ => Err(self.unexpected(byte, "a value")),
+        }
+    }
+
+    fn step(&mut self, state: State) {
+        self.at += 1;
+        self.state = state;
+    }
+
+    fn open(&mut self, byte: u8) -> Turn {
+        let depth = self.frames.len();
+        if depth >= self.limits.depth_max {
+            return Err(Fault::TooDeep {
+                offset: self.offset(self.at),
+                max: self.limits.depth_max,
+            });
+        }
+        let mut verdict = std::mem::replace(&mut self.verdict, Verdict::NOTHING);
+        let mut flow = Flow::Go;
+        if let Some(rule) = verdict.rule() {
+            self.hold = Some(Hold {
+                rule,
+                start: self.at,
+                depth,
+                watched: false,
+            });
+            self.clip = self.at.saturating_add(self.limits.value_bytes_max).saturating_add(1);
+            verdict = Verdict::NOTHING;
+            flow = Flow::Clipped;
+        }
+        let live = verdict.live;
+        let object = byte == b'{';
+        let indexed = live && !object && self.tracker.is_indexed(depth);
+        if live {
+            self.verdict = if object {
+                self.tracker.other(depth)
+            } else {
+                self.tracker.element(depth, 0)
+            };
+        }
+        self.frames.push(Frame {
+            object,
+            live,
+            indexed,
+            index: 0,
+            verdict: self.verdict,
+        });
+        self.step(if object {
+            State::FirstMember
+        } else {
+            State::FirstElement
+        });
+        Ok(flow)
+    }
+
+    fn comma(&mut self) {
+        self.step(State::Member);
+        let level = self.frames.len().saturating_sub(1);
+        let Some(frame) = self.frames.last_mut().filter(|frame| !frame.object) else {
+            return;
+        };
+        if frame.indexed {
+            frame.index += 1;
+            frame.verdict = self.tracker.element(level, frame.index);
+        }
+        self.verdict = frame.verdict;
+        self.state = State::Value;
+    }
+
+    fn close(&mut self, byte: u8) -> Turn {
+        if self.frames.last().is_none_or(|frame| frame.object != (byte == b'}')) {
+            return Err(self.unexpected(byte, "`,` or the end of the object or array"));
+        }
+        self.frames.pop();
+        self.at += 1;
+        self.after_value();
+        let Some(hold) = self.hold.take_if(|hold| hold.depth == self.frames.len()) else {
+            return Ok(Flow::Go);
+        };
+        self.clip = usize::MAX;
+        let kind = if byte == b'}' { Kind::Object } else { Kind::Array };
+        self.yield_value(kind, Some(hold.rule), hold.start, hold.watched)
+    }
+
+    pub(super) fn after_value(&mut self) {
+        self.state = if self.frames.is_empty() {
+            State::End
+        } else {
+            State::Comma
+        };
+    }
+
+    fn literal(&mut self, view: &[u8], word: &[u8], kind: Kind) -> Turn {
+        let rest = view.get(self.at..).unwrap_or_default();
+        let common = scan::common(rest, word);
+        if common < word.len() {
+            let Some(&byte) = rest.get(common) else {
+                return Ok(Flow::Starved);
+            };
+            self.at += common;
+            return Err(self.unexpected(byte, "`true`, `false` or `null`"));
+        }
+        let start = self.at;
+        self.at += word.len();
+        self.after_value();
+        match self.verdict.rule() {
+            Some(rule) => self.yield_value(kind, Some(rule), start, false),
+            None => Ok(Flow::Go),
+        }
+    }
+
+    fn number(&mut self, view: &[u8]) -> Turn {
+        let rule = self.verdict.rule();
+        let view = if rule.is_some() {
+            self.window(view, self.limits.value_bytes_max)
+        } else {
+            view
+        };
+        self.at = scan::number(view, self.at, &mut self.digits);
+        match view.get(self.at) {
+            None if rule.is_some() && view.len() - self.token > self.limits.value_bytes_max => {
+                return Err(self.value_too_long(self.token));
+            }
+            None if self.end != Some(self.at) => return Ok(Flow::Starved),
+            None if !self.digits.complete() => return Ok(Flow::Starved),
+            Some(&byte) if !self.digits.complete() => return Err(self.unexpected(byte, "a digit")),
+            _ => self.after_value(),
+        }
+        match rule {
+            Some(rule) => self.yield_value(Kind::Number, Some(rule), self.token, false),
+            None => Ok(Flow::Go),
+        }
+    }
+
+    pub(super) fn yield_value(&mut self, kind: Kind, rule: Option<usize>, start: usize, watched: bool) -> Turn {
+        if self.at - start > self.limits.value_bytes_max {
+            return Err(self.value_too_long(start));
+        }
+        let (range, escaped) = (start..self.at, self.escaped);
+        self.found = Some(Found {
+            rule,
+            place: Place::Value,
+            kind,
+            range,
+            escaped,
+            watched,
+        });
+        Ok(Flow::Found)
+    }
+
+    fn unexpected(&self, byte: u8, wanted: &'static str) -> Fault {
+        let offset = self.offset(self.at);
+        match byte {
+            0x80..0xc2 | 0xf5.. => Fault::NotUtf8 { offset },
+            _ => Fault::UnexpectedByte { offset, wanted },
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Strings within the grammar: which are kept until they are whole, which pass, and who gets to see them.
+
+use super::{Flow, Found, Frame, Machine, State, Turn, inside};
+use crate::document::json::rules::Verdict;
+use crate::document::json::scan::{self, Flaw, Reach};
+use crate::document::json::slot::{Kind, Place};
+use crate::document::json::{Fault, text};
+
+impl Machine {
+    /// At the quote of a member name. Reads on through plain members as far as they go: a short cut that does what the
+    /// states would do, and leaves to them whatever is not a string without escapes.
+    pub(super) fn members(&mut self, view: &[u8]) -> Turn {
+        let mut at = self.at;
+        loop {
+            match self.plain(view, at, self.limits.name_bytes_max) {
+                Some(end) => at = end,
+                None => {
+                    self.state = State::Name;
+                    return Ok(Flow::Go);
+                }
+            }
+            let flow = self.whole_name(view.get(self.token..at).unwrap_or_default());
+            if matches!(flow, Flow::Found) || view.get(at) != Some(&b':') {
+                return Ok(flow);
+            }
+            self.state = State::Value;
+            at = scan::skip_space(view, at + 1);
+            self.at = at;
+            match view.get(at) {
+                Some(b'"') => {}
+                Some(&byte) => return self.value(view, byte),
+                None => return Ok(Flow::Starved),
+            }
+            let flow = self.open_text(view)?;
+            if !matches!(flow, Flow::Go) || self.state != State::Comma {
+                return Ok(flow);
+            }
+            at = scan::skip_space(view, self.at);
+            if view.get(at) == Some(&b',') {
+                at = scan::skip_space(view, at + 1);
+                self.state = State::Member;
+            }
+            self.at = at;
+            if self.state != State::Member || view.get(at) != Some(&b'"') {
+                return Ok(Flow::Go);
+            }
+        }
+    }
+
+    /// Inside a member name.
+    pub(super) fn name(&mut self, view: &[u8]) -> Turn {
+        let max = self.limits.name_bytes_max;
+        let view = self.window(view, max);
+        let closed = self.string(view)?;
+        let seen = if closed { self.at } else { view.len() };
+        if seen - self.token > max {
+            return Err(Fault::NameTooLong {
+                offset: self.offset(self.token),
+                max,
+            });
+        }
+        if !closed {
+            return Ok(Flow::Starved);
+        }
+        Ok(self.whole_name(view.get(self.token..self.at).unwrap_or_default()))
+    }
+
+    #[inline(always)]
+    fn whole_name(&mut self, raw: &[u8]) -> Flow {
+        self.state = State::Colon;
+        self.verdict = match self.frames.last() {
+            Some(&Frame {
+                live: true, verdict, ..
+            }) => {
+                self.decode(inside(raw));
+                let name = if self.escaped { &self.decoded } else { inside(raw) };
+                self.tracker.member(self.frames.len() - 1, name, verdict)
+            }
+            _ => Verdict::NOTHING,
+        };
+        if !self.is_watched(inside(raw)) {
+            return Flow::Go;
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.watched = true;
+            return Flow::Go;
+        }
+        let (range, escaped) = (self.token..self.at, self.escaped);
+        self.found = Some(Found {
+            rule: None,
+            place: Place::Name,
+            kind: Kind::Text,
+            range,
+            escaped,
+            watched: false,
+        });
+        Flow::Found
+    }
+
+    /// At the quote of a string value.
+    #[inline]
+    pub(super) fn open_text(&mut self, view: &[u8]) -> Turn {
+        let kept = self.watch.is_some() || self.verdict.rule().is_some();
+        match self.plain(view, self.at, if kept { self.text_bytes_max() } else { usize::MAX }) {
+            Some(end) if kept => return self.whole_text(view.get(self.token..end).unwrap_or_default()),
+            Some(_) => self.after_value(),
+            None => self.state = if kept { State::Text } else { State::Passing },
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Inside a string value that nobody gets to see.
+    pub(super) fn passing(&mut self, view: &[u8]) -> Turn {
+        if !self.string(view)? {
+            return Ok(Flow::Starved);
+        }
+        self.after_value();
+        Ok(Flow::Go)
+    }
+
+    /// Inside a string value that must be whole to be seen.
+    pub(super) fn text(&mut self, view: &[u8]) -> Turn {
+        let max = self.text_bytes_max();
+        let view = self.window(view, max);
+        if self.string(view)? {
+            return self.whole_text(view.get(self.token..self.at).unwrap_or_default());
+        }
+        if view.len() - self.token <= max {
+            return Ok(Flow::Starved);
+        }
+        // Too long to be yielded: it passes, if nobody wants it.
+        let head = view.get(self.token + 1..self.at).unwrap_or_default();
+        if self.verdict.rule().is_some() || self.is_watched(head) {
+            return Err(self.value_too_long(self.token));
+        }
+        self.state = State::Passing;
+        Ok(Flow::Go)
+    }
+
+    fn whole_text(&mut self, raw: &[u8]) -> Turn {
+        self.after_value();
+        let rule = self.verdict.rule();
+        if rule.is_some() {
+            self.decode(inside(raw));
+        } else if !self.is_watched(inside(raw)) {
+            return Ok(Flow::Go);
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.watched = true;
+            return Ok(Flow::Go);
+        }
+        self.yield_value(Kind::Text, rule, self.token, false)
+    }
+
+    /// How much of a string is kept. A selected object or array that holds it has set a bound already.
+    fn text_bytes_max(&self) -> usize {
+        if self.hold.is_some() {
+            usize::MAX
+        } else {
+            self.limits.value_bytes_max
+        }
+    }
+
+    /// At the quote at `start`: the end of the string, if it is all there, plain, and of at most `max` bytes. Else goes
+    /// inside, as far as it is plain.
+    #[inline(always)]
+    fn plain(&mut self, view: &[u8], start: usize, max: usize) -> Option<usize> {
+        self.token = start;
+        self.escaped = false;
+        let end = scan::skip_plain(view, start + 1);
+        let plain = end - start < max && view.get(end) == Some(&b'"');
+        self.at = if plain {
+            end + 1
+        } else {
+            end.min(start.saturating_add(max).saturating_add(1))
+        };
+        plain.then_some(end + 1)
+    }
+
+    /// Inside a string: goes on to its end, and tells whether it is there.
+    fn string(&mut self, view: &[u8]) -> Result<bool, Fault> {
+        match scan::string(view, self.at, &mut self.escaped) {
+            Ok(Reach::Closed(at)) => {
+                self.at = at;
+                Ok(true)
+            }
+            Ok(Reach::Open(at)) => {
+                self.at = at;
+                Ok(false)
+            }
+            Err(Flaw::Control(at)) => Err(Fault::ControlCharacter {
+                offset: self.offset(at),
+            }),
+            Err(Flaw::Escape(at)) => Err(Fault::BadEscape {
+                offset: self.offset(at),
+            }),
+            Err(Flaw::Utf8(at)) => Err(Fault::NotUtf8 {
+                offset: self.offset(at),
+            }),
+        }
+    }
+
+    /// What may be read for a token of at most `max` bytes: one byte more, which tells that it ends or is too long.
+    pub(super) fn window<'a>(&self, view: &'a [u8], max: usize) -> &'a [u8] {
+        view.get(..self.token.saturating_add(max).saturating_add(1))
+            .unwrap_or(view)
+    }
+
+    #[inline]
+    fn is_watched(&mut self, inside: &[u8]) -> bool {
+        let Some(watch) = self.watch else { return false };
+        self.decode(inside);
+        watch(if self.escaped { &self.decoded } else { inside })
+    }
+
+    /// Undoes the escapes of the string at hand, if it has any, into `decoded`.
+    #[inline]
+    fn decode(&mut self, inside: &[u8]) {
+        if self.escaped {
+            self.decoded.clear();
+            text::decode(inside, &mut self.decoded);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What the rewriter shows to its caller.
+
+use std::fmt;
+use std::ops::Range;
+
+/// A value or a member name that waits for `keep` or `replace`.
+///
+/// It borrows from the rewriter: nothing is copied. It holds content, so it cannot be cloned and its `Debug` says only
+/// what kind of thing it is and where.
+pub struct Slot<'a> {
+    pub(super) rule: Option<usize>,
+    pub(super) place: Place,
+    pub(super) kind: Kind,
+    pub(super) raw: &'a [u8],
+    pub(super) text: Option<&'a [u8]>,
+    pub(super) start: u64,
+    pub(super) holds_watched: bool,
+}
+
+/// Where in the grammar a slot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A member value, an array element, or the whole document.
+    Value,
+    /// The name of a member; its kind is always `Text`.
+    Name,
+}
+
+/// What kind of value a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// A number, of any size and precision.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// `null`.
+    Null,
+    /// An object, whole.
+    Object,
+    /// An array, whole.
+    Array,
+}
+
+impl<'a> Slot<'a> {
+    /// The rule that selects the value, as its index in the slice the rules were compiled from.
+    ///
+    /// `None` for a stray: a string or name that no rule selects, shown because `Watch` said so.
+    pub fn rule(&self) -> Option<usize> {
+        self.rule
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The bytes as written, quotes included. Checked: grammar and UTF-8 are right.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// The content of a `Text`, escapes undone, as WTF-8: UTF-8 but for lone surrogates, which stand as three bytes each.
+    pub fn text(&self) -> Option<&'a [u8]> {
+        self.text
+    }
+
+    /// Where `raw` stands in the input, in bytes from its start.
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.start + self.raw.len() as u64
+    }
+
+    /// Whether an `Object` or `Array` holds, at any depth, a string or a member name for which `Watch` is true.
+    pub fn holds_watched(&self) -> bool {
+        self.holds_watched
+    }
+}
+
+impl fmt::Debug for Slot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("rule", &self.rule)
+            .field("place", &self.place)
+            .field("kind", &self.kind)
+            .field("range", &self.range())
+            .finish_non_exhaustive()
+    }
+}
