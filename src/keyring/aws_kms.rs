@@ -1,0 +1,274 @@
+//! A KEK in AWS KMS. The endpoint comes from the settings alone: nothing in the environment diverts it.
+
+use super::{Decrypted, Generated, Keyring, KeyringError, KmsCall};
+use crate::seal::{CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag};
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_kms::config::retry::RetryConfig;
+use aws_sdk_kms::config::timeout::TimeoutConfig;
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kms::operation::RequestId;
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::DataKeySpec;
+use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Which key, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// The ARN of the symmetric key that wraps. The region is read from it.
+    pub key_arn: KeyArn,
+    /// Where KMS answers; the region's public endpoint if `None`.
+    pub endpoint_url: Option<String>,
+    /// PEM of the CAs that vouch for the endpoint, instead of the system's.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
+/// The ARN of a KMS key: not of an alias, which can be pointed at another key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyArn {
+    text: Arc<str>,
+    region: String,
+}
+
+/// Why a text is no key ARN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("wanted a KMS key ARN such as arn:aws:kms:eu-west-1:111122223333:key/…, not an alias or a bare id")]
+pub struct NotAKeyArn;
+
+impl KeyArn {
+    /// Reads `arn:PARTITION:kms:REGION:ACCOUNT:key/ID`.
+    ///
+    /// # Errors
+    /// [`NotAKeyArn`] for every other text.
+    pub fn parse(text: &str) -> Result<Self, NotAKeyArn> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let ["arn", partition, "kms", region, account, key] = parts.as_slice() else {
+            return Err(NotAKeyArn);
+        };
+        let id = key.strip_prefix("key/").ok_or(NotAKeyArn)?;
+        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !text.is_empty();
+        if !(partition.starts_with("aws") && plain(partition) && plain(region) && plain(account) && plain(id)) {
+            return Err(NotAKeyArn);
+        }
+        Ok(Self {
+            text: text.into(),
+            region: (*region).to_owned(),
+        })
+    }
+
+    /// As written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// AWS KMS, by `GenerateDataKey` and `Decrypt`, with the SDK's own retries (3 attempts, full jitter, a retry budget).
+pub struct AwsKms {
+    client: aws_sdk_kms::Client,
+    tag: KekTag,
+    arn: Arc<str>,
+}
+
+impl AwsKms {
+    /// A client for the key. Credentials are looked up as every AWS SDK does, at the first call and again when they
+    /// expire; nothing is called yet.
+    pub async fn new(provider: &'static dyn CryptoProvider, settings: &Settings) -> Self {
+        let region = Region::new(settings.key_arn.region.clone());
+        let http_client = http_client(provider, settings.ca_pem.as_deref());
+        let lookup = ProviderConfig::without_region()
+            .with_http_client(http_client.clone())
+            .with_region(Some(region.clone()));
+        let credentials = DefaultCredentialsChain::builder()
+            .configure(lookup)
+            .region(region.clone())
+            .build()
+            .await;
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(2))
+            .operation_timeout(Duration::from_secs(5))
+            .build();
+        let mut config = aws_sdk_kms::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(region)
+            .credentials_provider(credentials)
+            .http_client(http_client)
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .timeout_config(timeouts);
+        if let Some(url) = &settings.endpoint_url {
+            config = config.endpoint_url(url);
+        }
+        let arn = Arc::clone(&settings.key_arn.text);
+        Self {
+            client: aws_sdk_kms::Client::from_conf(config.build()),
+            tag: KekTag::of(provider, &arn),
+            arn,
+        }
+    }
+
+    fn call(&self, request_id: Option<&str>) -> KmsCall {
+        KmsCall {
+            kek: Arc::clone(&self.arn),
+            request_id: request_id.map(Into::into),
+        }
+    }
+
+    async fn generate(&self, context: EncryptionContext) -> Result<Generated, KeyringError> {
+        let mut request = self
+            .client
+            .generate_data_key()
+            .key_id(&*self.arn)
+            .key_spec(DataKeySpec::Aes256);
+        for (name, value) in context.pairs() {
+            request = request.encryption_context(name, value);
+        }
+        let output = request.send().await.map_err(|error| self.failed(&error))?;
+        let call = self.call(output.request_id());
+        let blob = output.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
+        let key = self.take(output.plaintext, output.key_id.as_deref())?;
+        if blob.is_empty() || blob.len() > crate::seal::envelope::EDK_BYTES_MAX {
+            return Err(self.wrong("an encrypted data key of an unusable length"));
+        }
+        Ok(Generated {
+            key,
+            edk: EncryptedDataKey { kek: self.tag, blob },
+            call,
+        })
+    }
+
+    async fn decrypt(&self, edk: EncryptedDataKey, context: EncryptionContext) -> Result<Decrypted, KeyringError> {
+        if edk.kek != self.tag {
+            return Err(KeyringError::UnknownKek);
+        }
+        // Pinned to our key: a token that carries a data key wrapped by a stranger's is refused by KMS.
+        let mut request = self
+            .client
+            .decrypt()
+            .key_id(&*self.arn)
+            .ciphertext_blob(Blob::new(edk.blob));
+        for (name, value) in context.pairs() {
+            request = request.encryption_context(name, value);
+        }
+        let output = request.send().await.map_err(|error| self.failed(&error))?;
+        let call = self.call(output.request_id());
+        Ok(Decrypted {
+            key: self.take(output.plaintext, output.key_id.as_deref())?,
+            call,
+        })
+    }
+
+    /// Checks what KMS answered before anything is done with it.
+    fn take(&self, plaintext: Option<Blob>, key_id: Option<&str>) -> Result<DataKey, KeyringError> {
+        let plaintext = plaintext.map(Blob::into_inner).unwrap_or_default();
+        if key_id != Some(&*self.arn) {
+            drop(Zeroizing::new(plaintext));
+            return Err(self.wrong("an answer for another key"));
+        }
+        DataKey::take(plaintext).map_err(|_| self.wrong("a data key that is not 32 bytes"))
+    }
+
+    fn wrong(&self, why: &str) -> KeyringError {
+        KeyringError::Unavailable {
+            kek: Arc::clone(&self.arn),
+            why: why.into(),
+        }
+    }
+
+    fn failed<E: ProvideErrorMetadata, R>(&self, error: &SdkError<E, R>) -> KeyringError {
+        let kek = Arc::clone(&self.arn);
+        let SdkError::ServiceError(service) = error else {
+            let why = match error {
+                SdkError::TimeoutError(_) => "timeout",
+                SdkError::DispatchFailure(_) => "no connection or no credentials",
+                SdkError::ResponseError(_) => "unreadable response",
+                _ => "request could not be made",
+            };
+            return KeyringError::Unavailable { kek, why: why.into() };
+        };
+        let code = service.err().code().unwrap_or("no code");
+        match code {
+            "InvalidCiphertextException" | "IncorrectKeyException" => KeyringError::Rejected { why: code.into() },
+            "AccessDeniedException"
+            | "DisabledException"
+            | "KMSInvalidStateException"
+            | "NotFoundException"
+            | "InvalidKeyUsageException"
+            | "UnrecognizedClientException"
+            | "InvalidSignatureException" => KeyringError::Denied { kek, why: code.into() },
+            _ => KeyringError::Unavailable { kek, why: code.into() },
+        }
+    }
+}
+
+fn http_client(provider: &'static dyn CryptoProvider, ca_pem: Option<&[u8]>) -> SharedHttpClient {
+    let trust = match ca_pem {
+        Some(pem) => tls::TrustStore::empty().with_pem_certificate(pem),
+        None => tls::TrustStore::default(),
+    };
+    let context = tls::TlsContext::builder().with_trust_store(trust).build();
+    let builder = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(crypto_mode(provider)));
+    match context {
+        Ok(context) => builder.tls_context(context).build_https(),
+        // The builder has no failing part today; without a context no server is trusted beyond the system's roots.
+        Err(_) => builder.build_https(),
+    }
+}
+
+fn crypto_mode(provider: &'static dyn CryptoProvider) -> tls::rustls_provider::CryptoMode {
+    match provider.name() {
+        #[cfg(feature = "ring")]
+        "ring" => tls::rustls_provider::CryptoMode::Ring,
+        #[cfg(feature = "aws-lc")]
+        _ => tls::rustls_provider::CryptoMode::AwsLc,
+        #[cfg(not(feature = "aws-lc"))]
+        _ => tls::rustls_provider::CryptoMode::Ring,
+    }
+}
+
+impl Keyring for AwsKms {
+    fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
+        Box::pin(self.generate(context))
+    }
+
+    fn decrypt_data_key(
+        &self,
+        edk: EncryptedDataKey,
+        context: EncryptionContext,
+    ) -> BoxFuture<'_, Result<Decrypted, KeyringError>> {
+        Box::pin(self.decrypt(edk, context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_arn_of_a_key_is_taken() {
+        for (text, good) in [
+            (
+                "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+                true,
+            ),
+            (
+                "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab",
+                true,
+            ),
+            ("arn:aws:kms:eu-west-1:111122223333:alias/phi", false),
+            ("alias/phi", false),
+            ("1234abcd-12ab-34cd-56ef-1234567890ab", false),
+            ("arn:aws:s3:eu-west-1:111122223333:key/x", false),
+            ("arn:aws:kms::111122223333:key/x", false),
+            ("arn:aws:kms:eu-west-1:111122223333:key/", false),
+        ] {
+            assert_eq!(KeyArn::parse(text).is_ok(), good, "{text}");
+        }
+    }
+}

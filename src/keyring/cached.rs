@@ -1,0 +1,257 @@
+//! Data keys kept in memory for a bounded time, so that the KEK is asked rarely and never twice at once.
+
+use super::flight::Flights;
+use super::metered::Metered;
+use super::{Keyring, KeyringError, KmsCall};
+use crate::seal::context::Purpose;
+use crate::seal::sealer::Budget;
+use crate::seal::{
+    CryptoProvider, EncryptedDataKey, EncryptionContext, Envelope, Scope, SealingKey, UnwrappedKey, length_prefix,
+};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+/// How long and how much a data key is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CacheSettings {
+    /// How long one data key seals, counted from when the KEK made it.
+    pub seal_age_max: Duration,
+    /// How much one data key seals.
+    pub budget: Budget,
+    /// How long a data key opens, counted from when the KEK unwrapped it, not from its last use.
+    pub open_age_max: Duration,
+    /// How many unwrapped data keys are kept.
+    pub open_entries_max: u64,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            seal_age_max: Duration::from_secs(300),
+            budget: Budget::default(),
+            open_age_max: Duration::from_secs(300),
+            open_entries_max: 10_000,
+        }
+    }
+}
+
+/// A key with the call that brought it.
+#[derive(Debug)]
+pub struct Held<K> {
+    /// The key.
+    pub key: K,
+    /// For the audit record.
+    pub call: KmsCall,
+}
+
+/// Asked for the key of a scope or of an envelope; asks the KEK only on a miss.
+pub struct Keys {
+    inner: Arc<Inner>,
+    sealing_flights: Flights<EncryptionContext, Result<Arc<Sealing>, KeyringError>>,
+    opening_flights: Flights<CacheKey, Result<Arc<Held<UnwrappedKey>>, KeyringError>>,
+}
+
+struct Inner {
+    keyring: Metered<Box<dyn Keyring>>,
+    provider: &'static dyn CryptoProvider,
+    settings: CacheSettings,
+    sealing: RwLock<HashMap<EncryptionContext, Arc<Sealing>>>,
+    opening: moka::sync::Cache<CacheKey, Arc<Held<UnwrappedKey>>>,
+}
+
+struct Sealing {
+    held: Arc<Held<SealingKey>>,
+    made: Instant,
+}
+
+/// SHA-256 over scope, purpose, commitment and every encrypted data key: an entry is found only by a token that
+/// carries all of it, so that a forged token cannot spoil the entry of a good one.
+type CacheKey = [u8; 32];
+
+impl Keyring for Box<dyn Keyring> {
+    fn generate_data_key(
+        &self,
+        context: EncryptionContext,
+    ) -> futures_util::future::BoxFuture<'_, Result<super::Generated, KeyringError>> {
+        (**self).generate_data_key(context)
+    }
+
+    fn decrypt_data_key(
+        &self,
+        edk: EncryptedDataKey,
+        context: EncryptionContext,
+    ) -> futures_util::future::BoxFuture<'_, Result<super::Decrypted, KeyringError>> {
+        (**self).decrypt_data_key(edk, context)
+    }
+}
+
+impl Keys {
+    /// Composes the keyring: metered, then cached. Calls to the KEK run on `runtime`, whoever asks.
+    #[must_use]
+    pub fn new(
+        keyring: Box<dyn Keyring>,
+        provider: &'static dyn CryptoProvider,
+        settings: CacheSettings,
+        runtime: Handle,
+    ) -> Self {
+        let opening = moka::sync::Cache::builder()
+            .max_capacity(settings.open_entries_max)
+            .time_to_live(settings.open_age_max)
+            .build();
+        let inner = Inner {
+            keyring: Metered(keyring),
+            provider,
+            settings,
+            sealing: RwLock::default(),
+            opening,
+        };
+        Self {
+            inner: Arc::new(inner),
+            sealing_flights: Flights::new(runtime.clone()),
+            opening_flights: Flights::new(runtime),
+        }
+    }
+
+    /// The key that seals for `scope` now.
+    ///
+    /// # Errors
+    /// [`KeyringError`] if there is none in the cache and the KEK gives none.
+    pub async fn sealing_key(&self, scope: Scope) -> Result<Arc<Held<SealingKey>>, KeyringError> {
+        let context = EncryptionContext {
+            scope,
+            purpose: Purpose::Field,
+        };
+        let known = self
+            .inner
+            .sealing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&context)
+            .cloned();
+        if let Some(sealing) = known {
+            let (age, max) = (sealing.made.elapsed(), self.inner.settings.seal_age_max);
+            if age < max && sealing.held.key.spent() < 1.0 {
+                if age >= max.mul_f64(0.8) || sealing.held.key.spent() >= 0.8 {
+                    // Its successor is there before it runs out; until then this one goes on.
+                    drop(
+                        self.sealing_flights
+                            .start(context, || Arc::clone(&self.inner).make(context)),
+                    );
+                }
+                return Ok(Arc::clone(&sealing.held));
+            }
+        }
+        let made = self
+            .sealing_flights
+            .join(context, || Arc::clone(&self.inner).make(context))
+            .await;
+        made.unwrap_or_else(|| Err(ended()))
+            .map(|sealing| Arc::clone(&sealing.held))
+    }
+
+    /// The key that opens `envelope`. It is the one that the envelope commits to.
+    ///
+    /// # Errors
+    /// [`KeyringError`] if it is not in the cache and no KEK unwraps it.
+    pub async fn opening_key(&self, envelope: &Envelope) -> Result<Arc<Held<UnwrappedKey>>, KeyringError> {
+        let cache_key = self
+            .inner
+            .cache_key(envelope.scope, envelope.commitment().as_bytes(), &envelope.edks);
+        if let Some(held) = self.inner.opening.get(&cache_key) {
+            return Ok(held);
+        }
+        let work = || Arc::clone(&self.inner).unwrap_key(cache_key, envelope.clone());
+        self.opening_flights
+            .join(cache_key, work)
+            .await
+            .unwrap_or_else(|| Err(ended()))
+    }
+}
+
+fn ended() -> KeyringError {
+    KeyringError::Unavailable {
+        kek: "-".into(),
+        why: "the call ended without an answer".into(),
+    }
+}
+
+impl Inner {
+    async fn make(self: Arc<Self>, context: EncryptionContext) -> Result<Arc<Sealing>, KeyringError> {
+        // Before the call, so that the key's age is never counted too short.
+        let made = Instant::now();
+        let generated = self.keyring.generate_data_key(context).await?;
+        let (edks, call) = (vec![generated.edk], generated.call);
+        let key = UnwrappedKey::new(self.provider, generated.key).map_err(|_| crypto_failed(&call))?;
+        let held = Held {
+            key: SealingKey::new(key, edks, self.settings.budget),
+            call,
+        };
+        let sealing = Arc::new(Sealing {
+            held: Arc::new(held),
+            made,
+        });
+        tracing::info!(key = %sealing.held.key.id(), scope = %context.scope, "data key made");
+        let mut known = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(context, Arc::clone(&sealing));
+        Ok(sealing)
+    }
+
+    async fn unwrap_key(
+        self: Arc<Self>,
+        cache_key: CacheKey,
+        envelope: Envelope,
+    ) -> Result<Arc<Held<UnwrappedKey>>, KeyringError> {
+        let context = EncryptionContext {
+            scope: envelope.scope,
+            purpose: Purpose::Field,
+        };
+        let mut last = KeyringError::UnknownKek;
+        for edk in &envelope.edks {
+            let decrypted = match self.keyring.decrypt_data_key(edk.clone(), context).await {
+                Ok(decrypted) => decrypted,
+                // The next one may be of a KEK that answers; what it says only counts if it is more than "not mine".
+                Err(KeyringError::UnknownKek) => continue,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
+            let key = UnwrappedKey::new(self.provider, decrypted.key).map_err(|_| crypto_failed(&decrypted.call))?;
+            if key.check(&envelope).is_err() {
+                last = KeyringError::Rejected {
+                    why: "it does not match the commitment".into(),
+                };
+                continue;
+            }
+            let held = Arc::new(Held {
+                key,
+                call: decrypted.call,
+            });
+            self.opening.insert(cache_key, Arc::clone(&held));
+            return Ok(held);
+        }
+        Err(last)
+    }
+
+    fn cache_key(&self, scope: Scope, commitment: &[u8], edks: &[EncryptedDataKey]) -> CacheKey {
+        let mut named = Vec::with_capacity(320);
+        length_prefix(scope.as_str().as_bytes(), &mut named);
+        length_prefix(Purpose::Field.as_str().as_bytes(), &mut named);
+        length_prefix(commitment, &mut named);
+        for edk in edks {
+            length_prefix(edk.kek.as_bytes(), &mut named);
+            length_prefix(&edk.blob, &mut named);
+        }
+        self.provider.sha256(&[&named])
+    }
+}
+
+fn crypto_failed(call: &KmsCall) -> KeyringError {
+    KeyringError::Unavailable {
+        kek: Arc::clone(&call.kek),
+        why: "the crypto provider failed".into(),
+    }
+}

@@ -1,0 +1,43 @@
+//! Counts and times every call to the KEK.
+
+use super::{Decrypted, Generated, Keyring, KeyringError};
+use crate::seal::{EncryptedDataKey, EncryptionContext};
+use crate::telemetry::names;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+pub(super) struct Metered<K>(pub(super) K);
+
+impl<K: Keyring> Keyring for Metered<K> {
+    fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
+        Box::pin(meter("generate_data_key", self.0.generate_data_key(context)))
+    }
+
+    fn decrypt_data_key(
+        &self,
+        edk: EncryptedDataKey,
+        context: EncryptionContext,
+    ) -> BoxFuture<'_, Result<Decrypted, KeyringError>> {
+        Box::pin(meter("decrypt_data_key", self.0.decrypt_data_key(edk, context)))
+    }
+}
+
+async fn meter<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, KeyringError>>,
+) -> Result<T, KeyringError> {
+    let start = Instant::now();
+    let result = call.await;
+    let outcome = match &result {
+        Ok(_) => "ok",
+        Err(KeyringError::Unavailable { .. }) => "unavailable",
+        Err(KeyringError::Denied { .. }) => "denied",
+        Err(KeyringError::Rejected { .. } | KeyringError::UnknownKek) => "rejected",
+    };
+    metrics::counter!(names::KMS_CALLS, "operation" => operation, "outcome" => outcome).increment(1);
+    metrics::histogram!(names::KMS_SECONDS, "operation" => operation).record(start.elapsed().as_secs_f64());
+    if let Err(error) = &result {
+        tracing::warn!(operation, %error, "keyring call failed");
+    }
+    result
+}

@@ -1,0 +1,63 @@
+//! Every metric there is. Labels are closed sets: names from the config and codes from the source, never paths or people.
+
+/// What a metric measures with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Only goes up.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// As scraped.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal, $kind:ident, [$($label:literal),*], $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+
+        /// All of them, in the order of the documentation.
+        pub const ALL: &[Metric] = &[
+            $(Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help }),*
+        ];
+    };
+}
+
+metrics! {
+    EXCHANGES = "sealgate_exchanges_total", Counter, ["route", "outcome"],
+        "Exchanges by route and outcome: answered, refused, failed or abandoned.";
+    EXCHANGE_SECONDS = "sealgate_exchange_duration_seconds", Histogram, ["route"],
+        "Time from the request's head to the response's head.";
+    REFUSALS = "sealgate_refusals_total", Counter, ["code"],
+        "Problem responses that the gate itself gave, by error code.";
+    FIELDS = "sealgate_fields_total", Counter, ["route", "class", "action"],
+        "Ruled values by what was done with them: sealed, plain, masked, redacted, left or unsealed (found in the clear).";
+    CONNECTIONS = "sealgate_connections", Gauge, [],
+        "Client connections that are open.";
+    HANDSHAKES_REFUSED = "sealgate_handshakes_refused_total", Counter, ["reason"],
+        "TLS handshakes that failed, by reason.";
+    KMS_CALLS = "sealgate_kms_calls_total", Counter, ["operation", "outcome"],
+        "Calls to the keyring's KEK by operation and outcome: ok, unavailable, denied or rejected.";
+    KMS_SECONDS = "sealgate_kms_call_duration_seconds", Histogram, ["operation"],
+        "Time that a call to the keyring's KEK took, with its retries.";
+    AUDIT_RECORDS = "sealgate_audit_records_total", Counter, [],
+        "Audit records made durable.";
+    AUDIT_FAILURES = "sealgate_audit_failures_total", Counter, [],
+        "Audit records that could not be made durable.";
+    READY = "sealgate_ready", Gauge, [],
+        "1 while the gate is ready for traffic, else 0.";
+    BUILD_INFO = "sealgate_build_info", Gauge, ["version", "crypto_provider"],
+        "Always 1; the labels tell what runs.";
+}
