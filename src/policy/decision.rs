@@ -1,0 +1,250 @@
+//! The decision: a permit, which is proof, or a denial, which says why.
+
+use super::principal::{Identity, Principal};
+use super::rule::{Role, View};
+use crate::seal::{Class, Scope};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Whether an exchange only reads (safe methods, RFC 9110 9.2.1) or may change something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// GET, HEAD, OPTIONS, TRACE.
+    Read,
+    /// Every other method.
+    Write,
+}
+
+/// Everything that a decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Who asks; `None` if the config knows no such identity.
+    pub principal: Option<&'a Principal>,
+    /// Reads or writes.
+    pub action: Action,
+    /// The classes of the route's rules.
+    pub classes: &'a [Class],
+    /// Whose data the route serves.
+    pub scope: Scope,
+}
+
+/// Why an exchange is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Denied {
+    /// The identity is in no `principals` entry.
+    #[error("principal is unknown")]
+    UnknownPrincipal,
+    /// Every role of the principal is read-only.
+    #[error("principal may not write")]
+    ReadOnly,
+    /// No role grants a view of this class.
+    #[error("principal has no view of class {0}")]
+    Class(Class),
+}
+
+/// Proof that an exchange is allowed, and how far. Only [`Policy::authorize`] makes one.
+///
+/// ```compile_fail
+/// let permit = sealgate::policy::Permit { scope: todo!(), grants: todo!() };
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    scope: Scope,
+    grants: HashMap<Class, Grant>,
+    roles: Arc<[Arc<str>]>,
+    policy: Arc<Roles>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    view: View,
+    writes: bool,
+}
+
+impl Permit {
+    /// Whose data it is about.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// How values of a class are shown. Also for a class of no rule of the route, as a stray token may have.
+    #[must_use]
+    pub fn view(&self, class: Class) -> View {
+        self.grants
+            .get(&class)
+            .map_or_else(|| self.policy.grant(&self.roles, class).view, |grant| grant.view)
+    }
+
+    /// Whether a value of a class may be written in the clear by this principal (to be sealed on its way).
+    #[must_use]
+    pub fn writes(&self, class: Class) -> bool {
+        self.grants.get(&class).is_some_and(|grant| grant.writes)
+    }
+}
+
+type RolesByName = HashMap<Arc<str>, Role>;
+
+#[derive(Debug)]
+struct Roles(RolesByName);
+
+impl Roles {
+    /// The first role that speaks of a class decides.
+    fn grant(&self, roles: &[Arc<str>], class: Class) -> Grant {
+        let speaks = roles
+            .iter()
+            .filter_map(|name| self.0.get(name))
+            .find(|role| role.view(class).is_some());
+        match speaks {
+            Some(role) => Grant {
+                view: role.view(class).unwrap_or(View::Deny),
+                writes: role.writes(class),
+            },
+            None => Grant {
+                view: View::Deny,
+                writes: false,
+            },
+        }
+    }
+}
+
+/// The roles, and who has them.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    roles: Arc<Roles>,
+    principals: HashMap<Identity, Principal>,
+}
+
+impl Policy {
+    /// A policy of these roles and principals.
+    #[must_use]
+    pub fn new(roles: RolesByName, principals: impl IntoIterator<Item = Principal>) -> Self {
+        let principals = principals
+            .into_iter()
+            .map(|principal| (principal.identity.clone(), principal))
+            .collect();
+        Self {
+            roles: Arc::new(Roles(roles)),
+            principals,
+        }
+    }
+
+    /// The principal of an identity.
+    #[must_use]
+    pub fn principal(&self, identity: &Identity) -> Option<&Principal> {
+        self.principals.get(identity)
+    }
+
+    /// Decides.
+    ///
+    /// # Errors
+    /// [`Denied`] unless all of it is granted.
+    pub fn authorize(&self, query: Query<'_>) -> Result<Permit, Denied> {
+        let principal = query.principal.ok_or(Denied::UnknownPrincipal)?;
+        let mut roles = principal.roles.iter().filter_map(|name| self.roles.0.get(name));
+        if query.action == Action::Write && roles.all(|role| role.read_only) {
+            return Err(Denied::ReadOnly);
+        }
+        let mut grants = HashMap::with_capacity(query.classes.len());
+        for class in query.classes {
+            let grant = self.roles.grant(&principal.roles, *class);
+            if grant.view == View::Deny {
+                return Err(Denied::Class(*class));
+            }
+            grants.insert(*class, grant);
+        }
+        let roles = Arc::clone(&principal.roles);
+        Ok(Permit {
+            scope: query.scope,
+            grants,
+            roles,
+            policy: Arc::clone(&self.roles),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(text: &str) -> Class {
+        Class::parse(text).unwrap()
+    }
+
+    fn policy() -> Policy {
+        let role = |default_view, views: &[(&str, View)], writes: &[&str], read_only| Role {
+            views: views.iter().map(|(name, view)| (class(name), *view)).collect(),
+            default_view,
+            writes: writes.iter().map(|name| class(name)).collect(),
+            read_only,
+        };
+        let roles = [
+            ("clinician", role(Some(View::Plain), &[], &[], false)),
+            (
+                "billing",
+                role(None, &[("ssn", View::Mask), ("name", View::Plain)], &[], false),
+            ),
+            ("desk", role(Some(View::Redact), &[], &["ssn"], false)),
+            ("auditor", role(Some(View::Plain), &[], &["ssn"], true)),
+        ];
+        let principals = [
+            ("clinician", vec!["clinician"]),
+            ("billing", vec!["billing"]),
+            ("both", vec!["billing", "desk"]),
+            ("desk", vec!["desk"]),
+            ("auditor", vec!["auditor"]),
+        ];
+        let roles = roles.into_iter().map(|(name, role)| (name.into(), role)).collect();
+        Policy::new(
+            roles,
+            principals.map(|(name, roles)| Principal {
+                identity: Identity::Dns(name.into()),
+                roles: roles.into_iter().map(Into::into).collect(),
+            }),
+        )
+    }
+
+    fn decide(who: &str, action: Action, classes: &[&str]) -> Result<Permit, Denied> {
+        let (policy, classes) = (policy(), classes.iter().map(|name| class(name)).collect::<Vec<_>>());
+        let principal = policy.principal(&Identity::Dns(who.into()));
+        policy.authorize(Query {
+            principal,
+            action,
+            classes: &classes,
+            scope: Scope::parse("main").unwrap(),
+        })
+    }
+
+    #[test]
+    fn what_is_not_granted_is_denied() {
+        let denied = |who, action, classes: &[&str]| decide(who, action, classes).err();
+        assert_eq!(denied("stranger", Action::Read, &[]), Some(Denied::UnknownPrincipal));
+        assert_eq!(
+            denied("billing", Action::Read, &["ssn", "dob"]),
+            Some(Denied::Class(class("dob")))
+        );
+        assert_eq!(denied("auditor", Action::Write, &[]), Some(Denied::ReadOnly));
+        assert_eq!(denied("billing", Action::Read, &["ssn", "name"]), None);
+    }
+
+    #[test]
+    fn the_first_role_that_speaks_of_a_class_decides() {
+        let permit = decide("both", Action::Write, &["ssn", "dob"]).unwrap();
+        assert_eq!(permit.view(class("ssn")), View::Mask);
+        assert!(
+            !permit.writes(class("ssn")),
+            "the grant of the second role does not reach over the first"
+        );
+        assert_eq!(permit.view(class("dob")), View::Redact);
+        assert_eq!(permit.view(class("never-heard-of")), View::Redact);
+    }
+
+    #[test]
+    fn what_one_does_not_see_one_writes_only_by_grant() {
+        let clinician = decide("clinician", Action::Write, &["ssn", "name"]).unwrap();
+        assert!(clinician.writes(class("ssn")) && clinician.writes(class("name")));
+        let desk = decide("desk", Action::Write, &["ssn", "name"]).unwrap();
+        assert!(desk.writes(class("ssn")) && !desk.writes(class("name")));
+    }
+}

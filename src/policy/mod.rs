@@ -1,0 +1,9 @@
+//! Who may do what. Pure: it never sees a request, a body or a clock. What is not granted is denied.
+
+mod decision;
+mod principal;
+mod rule;
+
+pub use decision::{Action, Denied, Permit, Policy, Query};
+pub use principal::{Identity, Principal};
+pub use rule::{Role, View};
