@@ -1,0 +1,183 @@
+//! What is recorded. Adding a member is a compatible change; removing or renaming one is not.
+
+use crate::keyring::KmsCall;
+use crate::policy::View;
+use crate::seal::{Class, KeyId};
+use serde::{Serialize, Serializer};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One audit event, tagged by `event`.
+#[derive(Serialize, Debug)]
+#[serde(tag = "event")]
+#[non_exhaustive]
+pub enum AuditEvent {
+    /// A write is about to be sent to the upstream.
+    ExchangeIntended(Exchange),
+    /// The response is about to be sent to the client; what it shows is in `fields`.
+    ExchangeAnswered(Exchange),
+    /// The gate refused the exchange; `code` says why, `sent_upstream` whether the upstream had it already.
+    ExchangeRefused(Exchange),
+    /// The client went away before there was an answer.
+    ExchangeAbandoned(Exchange),
+    /// A streamed response came to its end, whole or not (`code`).
+    BodyCompleted(Exchange),
+    /// TLS handshakes that failed since the last such event.
+    HandshakesRefused {
+        /// What went wrong, see [`super::handshakes::Reason`].
+        reason: &'static str,
+        /// The address they came from; `None`: from addresses too many to be told apart.
+        source: Option<std::net::IpAddr>,
+        /// How many, exactly.
+        count: u64,
+    },
+    /// The gate started and serves from now on.
+    GateStarted {
+        /// Its version.
+        version: &'static str,
+    },
+    /// The gate has drained and stops.
+    GateStopped,
+    /// Records that the disk did not take, now that it takes records again.
+    RecordsMissed {
+        /// Records whose exchanges were refused for it.
+        refused: u64,
+        /// Records that nobody waited for and that there was no room left to keep.
+        given_up: u64,
+    },
+    /// The journal's last segment ended in a torn record when it was opened. It had been acknowledged to nobody.
+    JournalRecovered {
+        /// How many bytes were set aside.
+        torn_bytes: u64,
+    },
+}
+
+/// One exchange as far as it has come.
+#[derive(Clone, Serialize, Debug)]
+pub struct Exchange {
+    /// Shared by all records of the exchange.
+    pub exchange: uuid::Uuid,
+    /// The client's request id if it gave a usable one, else the exchange's.
+    pub request_id: Arc<str>,
+    /// The verified identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// Its roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Arc<str>>,
+    /// SHA-256 of the client's certificate, in hex.
+    pub certificate: Arc<str>,
+    /// The peer's address and port.
+    pub from: SocketAddr,
+    /// The request method, or `-` for one that is not of the usual ones.
+    pub method: &'static str,
+    /// The route's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Arc<str>>,
+    /// Whose data it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The record that the exchange is about, where the route says which part of the path names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// Which classes, in which view, how many values.
+    pub fields: Vec<FieldCount>,
+    /// The data keys that were used, and the KEK calls that brought them.
+    pub keys: Vec<KeyUse>,
+    /// The status that the upstream answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
+    /// The status that the client gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The error code, where something was refused or broke off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// Whether the upstream was sent the request.
+    pub sent_upstream: bool,
+}
+
+/// How many values of a class were treated in one way.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Debug)]
+pub struct FieldCount {
+    /// The class.
+    #[serde(serialize_with = "display")]
+    pub class: Class,
+    /// What was done.
+    pub action: FieldAction,
+    /// How many.
+    pub count: u64,
+}
+
+/// What was done with a ruled value.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldAction {
+    /// Request: replaced by a token.
+    Sealed,
+    /// Request: a token that was passed on as it was; response: a token that was left as it was.
+    Left,
+    /// Response: shown in the clear.
+    Plain,
+    /// Response: shown masked.
+    Masked,
+    /// Response: shown as redacted.
+    Redacted,
+    /// Response: found in the clear at the upstream and shown in the clear.
+    Unsealed,
+}
+
+impl FieldAction {
+    /// What a view does with a token.
+    #[must_use]
+    pub const fn of_view(view: View) -> Self {
+        match view {
+            View::Plain => Self::Plain,
+            View::Mask => Self::Masked,
+            View::Redact | View::Deny => Self::Redacted,
+            View::Sealed => Self::Left,
+        }
+    }
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Left => "left",
+            Self::Plain => "plain",
+            Self::Masked => "masked",
+            Self::Redacted => "redacted",
+            Self::Unsealed => "unsealed",
+        }
+    }
+}
+
+/// A data key and the call that brought it.
+#[derive(Clone, PartialEq, Eq, Serialize, Debug)]
+pub struct KeyUse {
+    /// The data key.
+    #[serde(serialize_with = "display")]
+    pub id: KeyId,
+    /// The KEK.
+    pub kek: Arc<str>,
+    /// The KMS request id, on which CloudTrail is joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_request_id: Option<Arc<str>>,
+}
+
+impl KeyUse {
+    /// The use of a key that `call` brought.
+    #[must_use]
+    pub fn new(id: KeyId, call: &KmsCall) -> Self {
+        Self {
+            id,
+            kek: Arc::clone(&call.kek),
+            kms_request_id: call.request_id.clone(),
+        }
+    }
+}
+
+fn display<S: Serializer>(what: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(what)
+}
