@@ -1,0 +1,104 @@
+//! Probes and metrics, in plain HTTP on a listener of their own: `/livez`, `/readyz`, `/metrics`, nothing else.
+
+use super::Gate;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// A scraper that has not said what it wants by then is cut off.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at once; probes and scrapers are few.
+const CONNECTIONS_MAX: usize = 64;
+
+/// What the probes answer from.
+pub struct Health {
+    /// The gate.
+    pub gate: Arc<Gate>,
+    /// Set when draining begins, before the listeners close.
+    pub draining: AtomicBool,
+    /// Where metrics come from.
+    pub metrics: PrometheusHandle,
+}
+
+impl Health {
+    /// Why the gate is not ready; `None` if it is.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            Some("draining")
+        } else if !self.gate.recorder.is_writable() {
+            Some("audit journal not writable")
+        } else {
+            None
+        }
+    }
+}
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, health: Arc<Health>) {
+    let room = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok((tcp, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+            continue;
+        };
+        let health = Arc::clone(&health);
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let response = answer(&health, &request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+            // A probe that breaks off has nothing to be told.
+            drop(builder.serve_connection(TokioIo::new(tcp), service).await);
+            drop(place);
+        });
+    }
+}
+
+fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let text = |status, text: String, content_type| {
+        let mut response = Response::new(Full::new(text.into()));
+        *response.status_mut() = status;
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    };
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned(), PLAIN);
+    }
+    match request.uri().path() {
+        "/livez" => text(StatusCode::OK, "ok\n".to_owned(), PLAIN),
+        "/readyz" => match health.not_ready() {
+            None => text(StatusCode::OK, "ok\n".to_owned(), PLAIN),
+            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),
+        },
+        "/metrics" => text(
+            StatusCode::OK,
+            health.metrics.render(),
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "only /livez, /readyz and /metrics\n".to_owned(),
+            PLAIN,
+        ),
+    }
+}

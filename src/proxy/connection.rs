@@ -1,0 +1,172 @@
+//! One client connection: handshake, identity, HTTP/1.1 or HTTP/2, until it ends or the gate drains.
+
+use super::body::Body;
+use super::identity::Peer;
+use super::io::Gathered;
+use super::pipeline;
+use super::rescue::{Code, Refusal};
+use super::trail::Trail;
+use super::upstream::Pool;
+use super::{Gate, problem, tls};
+use crate::audit::handshakes::Reason;
+use crate::telemetry::names;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::load_shed::LoadShedLayer;
+use tower::{ServiceBuilder, ServiceExt};
+
+/// What one worker has: its share of the gate and what is its own.
+pub(super) struct Worker {
+    pub(super) gate: Arc<Gate>,
+    pub(super) acceptor: TlsAcceptor,
+    pub(super) pool: Rc<Pool>,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAddr) {
+    let gate = Arc::clone(&worker.gate);
+    let Some(_counted) = Counted::new(&gate) else {
+        gate.handshakes.refused(Reason::Overloaded, address.ip());
+        return;
+    };
+    let accepted = timeout(gate.limits.handshake_timeout, worker.acceptor.accept(tcp)).await;
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return gate.handshakes.refused(tls::reason(&error), address.ip()),
+        Err(_) => return gate.handshakes.refused(Reason::Timeout, address.ip()),
+    };
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let peer = Rc::new(Peer::new(chain, address, &gate.policy));
+    let malformed = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => http2(&worker, &peer, stream).await,
+        _ => http1(&worker, &peer, stream).await,
+    };
+    if malformed {
+        // hyper has answered 400 or 431 by itself, or closed: it is an exchange all the same.
+        let mut trail = Trail::begin(&gate.recorder, &peer, &Method::default());
+        // What cannot be recorded was refused all the same; the recorder has logged it.
+        let _unrecorded = trail.refuse(Code::RequestMalformed).await;
+        metrics::counter!(names::REFUSALS, "code" => Code::RequestMalformed.as_str()).increment(1);
+        trail.end("refused");
+    }
+}
+
+/// An open connection, counted while it lives.
+struct Counted<'a>(&'a Gate);
+
+impl<'a> Counted<'a> {
+    fn new(gate: &'a Gate) -> Option<Self> {
+        let counted = Self(gate);
+        let before = gate.connections.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!(names::CONNECTIONS).increment(1);
+        (before < gate.limits.connections_max).then_some(counted)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!(names::CONNECTIONS).decrement(1);
+    }
+}
+
+async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream>) -> bool {
+    let limits = &worker.gate.limits;
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(limits.headers_max)
+        .max_buf_size(limits.header_bytes_max);
+    let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream)), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = worker.gate.drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    ended.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
+}
+
+async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream>) -> bool {
+    let limits = &worker.gate.limits;
+    let mut builder = hyper::server::conn::http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(100)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.handshake_timeout);
+    let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream)), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = worker.gate.drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    ended.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
+}
+
+/// Spawns HTTP/2 streams on this worker's own thread.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// One exchange behind what is generic.
+async fn exchange(
+    worker: Rc<Worker>,
+    peer: Rc<Peer>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let method = request.method().clone();
+    let service = ServiceBuilder::new()
+        // Outermost: what finds no permit below is refused at once instead of waiting in line.
+        .layer(LoadShedLayer::new())
+        // One semaphore for the process; a permit is held until the response's head is there.
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(
+            &worker.gate.exchanges,
+        )))
+        .service_fn(|request| {
+            let (worker, peer) = (Rc::clone(&worker), Rc::clone(&peer));
+            async move { Ok::<_, Infallible>(pipeline::serve(&worker, &peer, request).await) }
+        });
+    match service.oneshot(request).await {
+        Ok(response) => Ok(response),
+        // The only failure that there is: no permit.
+        Err(_) => Ok(overloaded(&worker, &peer, &method).await),
+    }
+}
+
+async fn overloaded(worker: &Worker, peer: &Peer, method: &Method) -> Response<Body> {
+    let mut trail = Trail::begin(&worker.gate.recorder, peer, method);
+    let refusal = Refusal::from(Code::Overloaded);
+    let _unrecorded = trail.refuse(refusal.code).await;
+    metrics::counter!(names::REFUSALS, "code" => refusal.code.as_str()).increment(1);
+    let response = problem::response(&refusal, trail.exchange(), method, false);
+    trail.end("refused");
+    response
+}

@@ -1,0 +1,342 @@
+//! Header fields on their way through: what ends at the gate, what it adds, what no client may say.
+
+use super::rescue::{Code, Refusal};
+use crate::seal::token::holds_token;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Uri, Version};
+use std::net::IpAddr;
+
+/// Connection-specific fields (RFC 9110 7.6.1), with or without being listed in `Connection`.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Fields by which upstreams are told who the client is. From a client they are lies; names are compared with `_` read as
+/// `-`, as many upstreams do. Fields that start with `x-sealgate-` or `x-forwarded-` go too.
+const IDENTITY: [&str; 14] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-client-cert",
+    "x-client-dn",
+    "x-ssl-client-cert",
+    "x-remote-user",
+    "remote-user",
+    "ssl-client-cert",
+    "client-cert",
+];
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+const DIGEST: HeaderName = HeaderName::from_static("digest");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// The host that the request is for: in lower case, without port and final dot.
+///
+/// # Errors
+/// [`Code::HostMismatch`] unless `Host` and `:authority` (or the authority of an absolute target) name one and the same.
+pub(super) fn host(head: &Parts) -> Result<String, Refusal> {
+    let mut fields = head.headers.get_all(header::HOST).iter();
+    let field = fields
+        .next()
+        .map(|value| value.to_str().map_err(|_| Code::HostMismatch))
+        .transpose()?;
+    if fields.next().is_some() {
+        return Err(Code::HostMismatch.into());
+    }
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    let host = match (authority, field) {
+        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => {
+            return Err(Code::HostMismatch.into());
+        }
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => return Err(Code::HostMismatch.into()),
+    };
+    // Also refuses user information and whatever else is no host and port.
+    let authority: http::uri::Authority = host.parse().map_err(|_| Code::HostMismatch)?;
+    if host.contains('@') || authority.host().is_empty() {
+        return Err(Code::HostMismatch.into());
+    }
+    let name = authority.host().to_ascii_lowercase();
+    Ok(name.strip_suffix('.').map(str::to_owned).unwrap_or(name))
+}
+
+/// The client's request id, if it has a form in which nobody writes anything else: a UUID or 32 hex digits.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let hex = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let uuid =
+        || text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.split('-').all(|part| hex(part, part.len()));
+    (hex(text, 32) || uuid()).then_some(text)
+}
+
+/// What the gate says of the client.
+pub(super) struct Via<'a> {
+    pub(super) client: IpAddr,
+    pub(super) request_id: &'a str,
+}
+
+/// Makes a request's fields those that the upstream gets. Length and coding are set anew when it is sent.
+pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> Result<(), Refusal> {
+    let host = match (head.headers.get(header::HOST), head.uri.authority()) {
+        (Some(host), _) => host.clone(),
+        (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).map_err(|_| Code::HostMismatch)?,
+        (None, None) => return Err(Code::HostMismatch.into()),
+    };
+    let path = head.uri.path_and_query().cloned().ok_or(Code::TargetNotCanonical)?;
+    head.uri = Uri::from(path);
+
+    let headers = &mut head.headers;
+    end_to_end(headers);
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_identity(name)).cloned().collect();
+    for name in names
+        .iter()
+        .chain(&[header::CONTENT_LENGTH, header::EXPECT, header::HOST])
+    {
+        headers.remove(name);
+    }
+    if protected {
+        // The gate must see the whole body as it is, and the digests are of the one before it was rewritten.
+        for name in [
+            header::RANGE,
+            header::IF_RANGE,
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            CONTENT_MD5,
+            DIGEST,
+            CONTENT_DIGEST,
+            REPR_DIGEST,
+        ] {
+            headers.remove(name);
+        }
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    let set = |text: &str| HeaderValue::from_str(text).map_err(|_| Refusal::from(Code::Internal));
+    headers.insert(FORWARDED_FOR, set(&via.client.to_string())?);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(FORWARDED_HOST, host.clone());
+    headers.insert(header::HOST, host);
+    headers.append(header::VIA, HeaderValue::from_static(protocol(head.version)));
+    headers.insert(REQUEST_ID, set(via.request_id)?);
+    trace_context(headers);
+    head.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// Makes a response's fields those that the client gets.
+pub(super) fn to_client(headers: &mut HeaderMap, request_id: &str, protected: bool) {
+    end_to_end(headers);
+    if protected {
+        for name in [
+            header::CONTENT_LENGTH,
+            CONTENT_MD5,
+            DIGEST,
+            CONTENT_DIGEST,
+            REPR_DIGEST,
+            header::ACCEPT_RANGES,
+        ] {
+            headers.remove(name);
+        }
+        // What one caller may see another may not: nobody keeps it for the next one.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    headers.append(header::VIA, HeaderValue::from_static(protocol(Version::HTTP_11)));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// Refuses a token in any header field.
+pub(super) fn refuse_tokens(headers: &HeaderMap) -> Result<(), Refusal> {
+    let holds = |(name, value): (&HeaderName, &HeaderValue)| {
+        holds_token(value.as_bytes()).then(|| Refusal::with_detail(Code::TokenNotAccepted, format!("header {name}")))
+    };
+    headers.iter().find_map(holds).map_or(Ok(()), Err)
+}
+
+fn end_to_end(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in listed.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+fn is_identity(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    name.starts_with("x-sealgate-")
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("x-ssl-")
+        || name.starts_with("ssl-client-")
+        || IDENTITY.contains(&name.as_str())
+}
+
+/// W3C Trace Context, level 1: a valid `traceparent` goes on as it is; one that is not, or stands twice, goes with its
+/// `tracestate`.
+fn trace_context(headers: &mut HeaderMap) {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    let valid = parents.next().is_some_and(|value| is_traceparent(value.as_bytes())) && parents.next().is_none();
+    if !valid {
+        headers.remove(TRACEPARENT);
+        headers.remove(TRACESTATE);
+    }
+}
+
+fn is_traceparent(text: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = text.split(|b| *b == b'-').collect();
+    let hex = |part: &[u8]| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let zero = |part: &[u8]| part.iter().all(|b| *b == b'0');
+    match parts.as_slice() {
+        [version, trace, parent, flags] => {
+            *version == b"00"
+                && (trace.len(), parent.len(), flags.len()) == (32, 16, 2)
+                && parts.iter().all(|part| hex(part))
+                && !zero(trace)
+                && !zero(parent)
+        }
+        _ => false,
+    }
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2 sealgate",
+        Version::HTTP_10 => "1.0 sealgate",
+        _ => "1.1 sealgate",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn head(uri: &str, fields: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn one_host() {
+        for (uri, fields, want) in [
+            ("/", &[("host", "A.Example:8443")][..], Some("a.example")),
+            ("/", &[("host", "a.example.")], Some("a.example")),
+            ("https://a.example/", &[], Some("a.example")),
+            ("https://a.example/", &[("host", "a.example")], Some("a.example")),
+            ("https://a.example/", &[("host", "b.example")], None),
+            ("/", &[("host", "a.example"), ("host", "a.example")], None),
+            ("/", &[("host", "user@a.example")], None),
+            ("/", &[("host", "a example")], None),
+            ("/", &[("host", "")], None),
+            ("/", &[], None),
+        ] {
+            assert_eq!(host(&head(uri, fields)).ok().as_deref(), want, "{uri} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_gate_may_say_is_taken_out_in_every_spelling() {
+        let mut head = head(
+            "https://a.example/x?y=z",
+            &[
+                ("x-forwarded-for", "6.6.6.6"),
+                ("X_Forwarded_For", "6.6.6.6"),
+                ("x-forwarded-client-cert", "By=evil"),
+                ("x_sealgate_principal", "root"),
+                ("forwarded", "for=6.6.6.6"),
+                ("connection", "close, x-secret"),
+                ("x-secret", "1"),
+                ("transfer-encoding", "chunked"),
+                ("te", "trailers"),
+                ("upgrade", "h2c"),
+                ("traceparent", "00-00000000000000000000000000000000-b7ad6b7169203331-01"),
+                ("tracestate", "a=b"),
+                ("range", "bytes=0-1"),
+                ("via", "1.1 other"),
+                ("accept", "application/json"),
+            ],
+        );
+        let via = Via {
+            client: IpAddr::from([127, 0, 0, 1]),
+            request_id: "id",
+        };
+        to_upstream(&mut head, &via, true).unwrap();
+        let mut left: Vec<String> = head
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        left.sort();
+        assert_eq!(
+            left,
+            [
+                "accept-encoding: identity",
+                "accept: application/json",
+                "host: a.example",
+                "via: 1.1 other",
+                "via: 1.1 sealgate",
+                "x-forwarded-for: 127.0.0.1",
+                "x-forwarded-host: a.example",
+                "x-forwarded-proto: https",
+                "x-request-id: id",
+            ]
+        );
+        assert_eq!(head.uri, "/x?y=z");
+    }
+
+    #[test]
+    fn a_valid_trace_goes_on() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(is_traceparent(trace.as_bytes()));
+        for bad in [
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "",
+        ] {
+            assert!(!is_traceparent(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_ids_are_taken_for_ids() {
+        for (text, good) in [
+            ("018f6b2e-7c1a-7a3b-8c4d-5e6f708192a3", true),
+            ("0af7651916cd43dd8448eb211c80319c", true),
+            ("999-12-3456", false),
+            ("Chalmers", false),
+            ("", false),
+        ] {
+            let head = head("/", &[("x-request-id", text)]);
+            assert_eq!(request_id(&head.headers).is_some(), good, "{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The gate itself: TLS in, the pipeline, the upstream. hyper, rustls, tokio and tower live here and in `net`.
+//!
+//! Read [`pipeline`] first: it is the one place where the order of things is decided.
+
+pub mod admin;
+mod body;
+mod connection;
+mod headers;
+mod identity;
+mod io;
+pub mod listener;
+pub mod pipeline;
+mod problem;
+pub mod rescue;
+pub mod route;
+mod target;
+pub mod tls;
+mod trail;
+mod transform;
+pub mod upstream;
+
+pub use identity::is_spiffe_id;
+
+use crate::audit::{Recorder, handshakes::Handshakes};
+use crate::document::json;
+use crate::keyring::Keys;
+use crate::policy::Policy;
+use route::Routes;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Sizes, counts and times of the edge.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open client connections, of all workers together.
+    pub connections_max: usize,
+    /// Exchanges under way, of all workers together, until their response's head.
+    pub exchanges_max: usize,
+    /// HTTP/2 streams of one connection.
+    pub streams_max: u32,
+    /// Header fields of a request.
+    pub headers_max: usize,
+    /// Bytes of a request's head.
+    pub header_bytes_max: usize,
+    /// For a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// For a request's head on HTTP/1.1.
+    pub header_timeout: Duration,
+    /// Bytes of a request body on a protected route.
+    pub body_bytes_max: usize,
+    /// For a request body.
+    pub body_timeout: Duration,
+    /// Bytes of an upstream's response body on a protected route.
+    pub response_bytes_max: usize,
+    /// Of JSON bodies.
+    pub json: json::Limits,
+}
+
+/// What all workers share: read-only, or made for sharing.
+pub struct Gate {
+    /// Sizes, counts and times.
+    pub limits: Limits,
+    /// Which requests go where.
+    pub routes: Routes,
+    /// Who may do what.
+    pub policy: Policy,
+    /// Where the routes go, by their index.
+    pub upstreams: Vec<Arc<upstream::Target>>,
+    /// Data keys.
+    pub keys: Keys,
+    /// The audit journal.
+    pub recorder: Recorder,
+    /// Failed handshakes.
+    pub handshakes: Handshakes,
+    /// One permit for each exchange that may be under way.
+    pub exchanges: Arc<Semaphore>,
+    /// Open client connections.
+    pub connections: AtomicUsize,
+    /// Cancelled when the gate drains: no new exchange on an old connection, no new connection.
+    pub drain: CancellationToken,
+}

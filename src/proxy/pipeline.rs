@@ -1,0 +1,197 @@
+//! THE ONE PLACE: the order in which things happen to a request.
+//!
+//! Nothing is sent to the upstream before the request was understood and, for a write, before the intent is durable.
+//! Nothing is shown to the client before the record of it is durable. Whatever is refused is recorded too.
+
+use super::body::Body;
+use super::connection::Worker;
+use super::headers;
+use super::identity::Peer;
+use super::problem;
+use super::rescue::{Code, Refusal};
+use super::route::{Protection, Route};
+use super::trail::Trail;
+use super::transform;
+use super::upstream::{self, Lease};
+use crate::policy::{Action, Permit, Query};
+use crate::telemetry::names;
+use http::header::{ALLOW, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+/// Serves one exchange. There is always a response.
+pub(super) async fn serve(worker: &Worker, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    let method = request.method().clone();
+    let mut trail = Trail::begin(&worker.gate.recorder, peer, &method);
+    match exchange(worker, peer, &mut trail, request).await {
+        Ok(answer) => finish(trail, answer),
+        Err(refusal) => refuse(trail, &method, refusal).await,
+    }
+}
+
+/// A response whose record is durable.
+struct Answer {
+    response: Response<Body>,
+    /// The rest of a streamed body.
+    rest: Option<(Incoming, Lease)>,
+}
+
+async fn exchange(
+    worker: &Worker,
+    peer: &Peer,
+    trail: &mut Trail,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let gate = &*worker.gate;
+    let (mut head, body) = request.into_parts();
+    if let Some(id) = headers::request_id(&head.headers) {
+        trail.call_it(id);
+    }
+    let host = headers::host(&head)?;
+    let route = gate.routes.find(&host, &head.method, head.uri.path())?;
+    trail.route(route, head.uri.path());
+    let action = if head.method.is_safe() {
+        Action::Read
+    } else {
+        Action::Write
+    };
+    let permit = gate.policy.authorize(query(peer, route, action))?;
+
+    let body = transform::request(gate, route, &permit, trail, &head, body).await?;
+    let protected = matches!(route.protection, Protection::Rules(_));
+    let via = headers::Via {
+        client: peer.address.ip(),
+        request_id: trail.request_id(),
+    };
+    headers::to_upstream(&mut head, &via, protected)?;
+
+    if action == Action::Write {
+        trail.intend().await?;
+    }
+    let method = head.method.clone();
+    let (response, lease) = send(worker, route, &permit, trail, (head, body)).await?;
+    answer(worker, route, &permit, trail, &method, (response, lease)).await
+}
+
+fn query<'a>(peer: &'a Peer, route: &'a Route, action: Action) -> Query<'a> {
+    let classes: &[_] = match &route.protection {
+        Protection::None => &[],
+        Protection::Rules(protected) => &protected.classes,
+    };
+    Query {
+        principal: peer.principal.as_ref(),
+        action,
+        classes,
+        scope: route.scope,
+    }
+}
+
+async fn send(
+    worker: &Worker,
+    route: &Route,
+    permit: &Permit,
+    trail: &mut Trail,
+    (head, body): (Parts, Body),
+) -> Result<(Response<Incoming>, Lease), Refusal> {
+    let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
+    // Before the call: if the client goes away while it is under way, the record says that it may have been carried out.
+    trail.sending();
+    let sent = upstream::send(
+        &worker.pool,
+        (route.upstream, target),
+        permit,
+        Request::from_parts(head, body),
+    )
+    .await;
+    let (response, lease) = sent.map_err(|error| {
+        tracing::warn!(route = %route.name, %error, "upstream failed");
+        if !error.reached() {
+            trail.not_sent();
+        }
+        Refusal::from(error.code())
+    })?;
+    trail.upstream_answered(response.status());
+    Ok((response, lease))
+}
+
+async fn answer(
+    worker: &Worker,
+    route: &Arc<Route>,
+    permit: &Permit,
+    trail: &mut Trail,
+    method: &Method,
+    (response, lease): (Response<Incoming>, Lease),
+) -> Result<Answer, Refusal> {
+    let (mut head, body) = response.into_parts();
+    // An upstream that wants to speak another protocol was not asked to.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Code::ResponseNotUnderstood.into());
+    }
+    let protected = match &route.protection {
+        Protection::Rules(protected) if has_body(method, head.status) => protected,
+        protection => {
+            let protected = matches!(protection, Protection::Rules(_));
+            headers::to_client(&mut head.headers, trail.request_id(), protected);
+            trail.answer(head.status).await?;
+            head.version = Version::HTTP_11;
+            let response = Response::from_parts(head, Body::whole(Vec::new()));
+            return Ok(Answer {
+                response,
+                rest: Some((body, lease)),
+            });
+        }
+    };
+    let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
+    let incoming = (&head.headers, body);
+    let plan = transform::plan(&worker.gate, protected, permit, trail, target, incoming).await?;
+    lease.give_back();
+    let receipt = trail.answer(head.status).await?;
+    let body = plan.carry_out(&receipt)?;
+    headers::to_client(&mut head.headers, trail.request_id(), true);
+    head.version = Version::HTTP_11;
+    Ok(Answer {
+        response: Response::from_parts(head, Body::whole(body)),
+        rest: None,
+    })
+}
+
+/// RFC 9110 6.4.1.
+fn has_body(method: &Method, status: StatusCode) -> bool {
+    *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn finish(trail: Trail, answer: Answer) -> Response<Body> {
+    let Answer { mut response, rest } = answer;
+    match rest {
+        None => trail.end("answered"),
+        Some((body, lease)) => *response.body_mut() = Body::outbound(body, lease, trail.go_on("answered")),
+    }
+    response
+}
+
+/// Records a refusal and tells the client. A refusal that cannot be recorded is still one.
+async fn refuse(mut trail: Trail, method: &Method, refusal: Refusal) -> Response<Body> {
+    let done = trail.sent_upstream() && !method.is_safe();
+    let mut refusal = if done { refusal.after_write() } else { refusal };
+    if trail.refuse(refusal.code).await.is_err() {
+        refusal = Refusal::from(Code::AuditUnavailable);
+        refusal = if done { refusal.after_write() } else { refusal };
+    }
+    let code = refusal.code;
+    tracing::info!(exchange = %trail.exchange(), code = code.as_str(), "exchange refused");
+    metrics::counter!(names::REFUSALS, "code" => code.as_str()).increment(1);
+    let mut response = problem::response(&refusal, trail.exchange(), method, done);
+    if code == Code::MethodNotAllowed {
+        // RFC 9110 15.5.6 wants the field; which methods there are is told to nobody who was not let in.
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
+    }
+    headers::to_client(response.headers_mut(), trail.request_id(), true);
+    trail.end(if code.status().is_server_error() {
+        "failed"
+    } else {
+        "refused"
+    });
+    response
+}

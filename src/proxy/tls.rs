@@ -1,0 +1,82 @@
+//! The TLS of the listener: 1.2 and 1.3, the AEAD suites of SP 800-52r2, a client certificate demanded.
+
+use crate::audit::handshakes::Reason;
+use crate::net;
+use crate::seal::CryptoProvider;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::Arc;
+
+/// Certificates and key of the listener.
+pub struct Material {
+    /// The server's certificate, then its intermediates.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// Its private key.
+    pub key: PrivateKeyDer<'static>,
+    /// CAs whose client certificates are taken.
+    pub client_cas: Vec<CertificateDer<'static>>,
+}
+
+/// Why the material cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The certificate and its key.
+    #[error("server certificate or key: {0}")]
+    Server(rustls::Error),
+    /// The client CAs.
+    #[error("client CAs: {0}")]
+    ClientCas(String),
+}
+
+/// Builds the listener's configuration. The provider is named, never a default of the process.
+///
+/// No session is resumed: a resumed one would outlive the expiry of its client's certificate.
+///
+/// # Errors
+/// [`TlsError`] if the key does not belong to the certificate, or a CA cannot be read.
+pub fn server_config(provider: &dyn CryptoProvider, material: Material) -> Result<Arc<ServerConfig>, TlsError> {
+    let Material {
+        certificates,
+        key,
+        client_cas,
+    } = material;
+    let tls = Arc::new(net::tls_provider(provider));
+    let mut roots = RootCertStore::empty();
+    for ca in client_cas {
+        roots.add(ca).map_err(|error| TlsError::ClientCas(error.to_string()))?;
+    }
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&tls))
+        .build()
+        .map_err(|error| TlsError::ClientCas(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(tls)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TlsError::Server)?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(certificates, key)
+        .map_err(TlsError::Server)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.require_ems = true;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// What a failed handshake is counted as.
+pub(super) fn reason(error: &std::io::Error) -> Reason {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match error {
+        Some(rustls::Error::NoCertificatesPresented) => Reason::NoCertificate,
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Reason::Expired,
+            CertificateError::UnknownIssuer => Reason::UnknownCa,
+            _ => Reason::BadCertificate,
+        },
+        Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => Reason::NoAgreement,
+        _ => Reason::Protocol,
+    }
+}

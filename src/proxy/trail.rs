@@ -1,0 +1,211 @@
+//! What the audit journal is told of one exchange. A trail is made before anything is done for the exchange and outlives
+//! it: whichever way the exchange ends, also when its client goes away, a record says so.
+
+use super::identity::Peer;
+use super::rescue::Code;
+use super::route::Route;
+use crate::audit::event::{Exchange, FieldAction, FieldCount, KeyUse};
+use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
+use crate::keyring::KmsCall;
+use crate::seal::{Class, KeyId};
+use crate::telemetry::names;
+use http::{Method, StatusCode};
+use std::sync::Arc;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The record of one exchange as it goes on.
+pub(super) struct Trail {
+    recorder: Recorder,
+    state: Exchange,
+    start: Instant,
+    ended: bool,
+}
+
+impl Trail {
+    pub(super) fn begin(recorder: &Recorder, peer: &Peer, method: &Method) -> Self {
+        let exchange = Uuid::now_v7();
+        let principal = peer.principal.as_ref();
+        let state = Exchange {
+            exchange,
+            request_id: exchange.to_string().into(),
+            principal: peer.identity.as_ref().map(ToString::to_string),
+            roles: principal.map(|principal| principal.roles.to_vec()).unwrap_or_default(),
+            certificate: Arc::clone(&peer.certificate),
+            from: peer.address,
+            method: name(method),
+            route: None,
+            scope: None,
+            record: None,
+            fields: Vec::new(),
+            keys: Vec::new(),
+            upstream_status: None,
+            status: None,
+            code: None,
+            sent_upstream: false,
+        };
+        Self {
+            recorder: recorder.clone(),
+            state,
+            start: Instant::now(),
+            ended: false,
+        }
+    }
+
+    pub(super) const fn exchange(&self) -> Uuid {
+        self.state.exchange
+    }
+
+    pub(super) fn request_id(&self) -> &str {
+        &self.state.request_id
+    }
+
+    /// Takes the client's request id.
+    pub(super) fn call_it(&mut self, request_id: &str) {
+        self.state.request_id = request_id.into();
+    }
+
+    pub(super) fn route(&mut self, route: &Route, path: &str) {
+        self.state.route = Some(Arc::clone(&route.name));
+        self.state.scope = Some(route.scope.to_string());
+        let parameter = route
+            .record
+            .as_deref()
+            .and_then(|name| route.template.parameter(name, path));
+        self.state.record = parameter.map(str::to_owned);
+    }
+
+    /// Counts one more value of a class.
+    pub(super) fn field(&mut self, class: Class, action: FieldAction) {
+        let route = self.label();
+        metrics::counter!(names::FIELDS, "route" => route, "class" => class.to_string(), "action" => action.as_str())
+            .increment(1);
+        let same = |count: &&mut FieldCount| count.class == class && count.action == action;
+        match self.state.fields.iter_mut().find(same) {
+            Some(count) => count.count += 1,
+            None => self.state.fields.push(FieldCount {
+                class,
+                action,
+                count: 1,
+            }),
+        }
+    }
+
+    /// Notes that a data key was used.
+    pub(super) fn key(&mut self, id: KeyId, call: &KmsCall) {
+        if !self.state.keys.iter().any(|known| known.id == id) {
+            self.state.keys.push(KeyUse::new(id, call));
+        }
+    }
+
+    pub(super) const fn sent_upstream(&self) -> bool {
+        self.state.sent_upstream
+    }
+
+    /// Records that a write is about to be sent.
+    pub(super) async fn intend(&mut self) -> Result<(), Unrecorded> {
+        self.recorder
+            .record(&AuditEvent::ExchangeIntended(self.state.clone()))
+            .await
+            .map(drop)
+    }
+
+    pub(super) fn sending(&mut self) {
+        self.state.sent_upstream = true;
+    }
+
+    /// It could not be sent after all.
+    pub(super) fn not_sent(&mut self) {
+        self.state.sent_upstream = false;
+    }
+
+    pub(super) fn upstream_answered(&mut self, status: StatusCode) {
+        self.state.upstream_status = Some(status.as_u16());
+    }
+
+    /// Records what the response will show.
+    pub(super) async fn answer(&mut self, status: StatusCode) -> Result<Receipt, Unrecorded> {
+        self.state.status = Some(status.as_u16());
+        let receipt = self
+            .recorder
+            .record(&AuditEvent::ExchangeAnswered(self.state.clone()))
+            .await?;
+        Ok(receipt)
+    }
+
+    /// Records a refusal.
+    pub(super) async fn refuse(&mut self, code: Code) -> Result<(), Unrecorded> {
+        self.state.status = Some(code.status().as_u16());
+        self.state.code = Some(code.as_str());
+        self.recorder
+            .record(&AuditEvent::ExchangeRefused(self.state.clone()))
+            .await
+            .map(drop)
+    }
+
+    /// The exchange has ended in its response's head.
+    pub(super) fn end(mut self, outcome: &'static str) {
+        self.ended = true;
+        self.count(outcome);
+    }
+
+    /// The exchange goes on in its response's body.
+    pub(super) fn go_on(mut self, outcome: &'static str) -> Completion {
+        self.ended = true;
+        self.count(outcome);
+        Completion {
+            recorder: self.recorder.clone(),
+            state: Some(self.state.clone()),
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        metrics::counter!(names::EXCHANGES, "route" => self.label(), "outcome" => outcome).increment(1);
+        let seconds = self.start.elapsed().as_secs_f64();
+        metrics::histogram!(names::EXCHANGE_SECONDS, "route" => self.label()).record(seconds);
+    }
+
+    fn label(&self) -> String {
+        self.state.route.as_deref().unwrap_or("-").to_owned()
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.count("abandoned");
+            self.recorder
+                .record_detached(&AuditEvent::ExchangeAbandoned(self.state.clone()));
+        }
+    }
+}
+
+/// Records how a streamed response ended.
+pub(super) struct Completion {
+    recorder: Recorder,
+    state: Option<Exchange>,
+}
+
+impl Completion {
+    /// It came to its end.
+    pub(super) fn whole(mut self) {
+        if let Some(state) = self.state.take() {
+            self.recorder.record_detached(&AuditEvent::BodyCompleted(state));
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(mut state) = self.state.take() {
+            state.code = Some("body_broke_off");
+            self.recorder.record_detached(&AuditEvent::BodyCompleted(state));
+        }
+    }
+}
+
+/// The method if it is one of RFC 9110 or RFC 5789: another one is free text, which may say anything.
+fn name(method: &Method) -> &'static str {
+    const KNOWN: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("-")
+}

@@ -1,0 +1,221 @@
+//! A request on its way to the upstream: ruled values are sealed, tokens are let through only from those who may send
+//! them, and nothing leaves that was not understood.
+
+use super::super::body::Body;
+use super::super::headers;
+use super::super::rescue::{Code, Refusal};
+use super::super::route::{Protected, Protection, Route};
+use super::super::target;
+use super::super::trail::Trail;
+use super::super::{Gate, Limits};
+use super::{ReadFailure, is_identity, is_json, read, unfinished};
+use crate::audit::event::FieldAction;
+use crate::document::json::{Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
+use crate::policy::{Permit, View};
+use crate::seal::token::{holds_token, starts_as_token};
+use crate::seal::{Class, Context, Kind, Nonces, SealError, Token};
+use crate::view::looks_hidden;
+use bytes::Bytes;
+use http::request::Parts;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+/// Makes the request's body the one that the upstream gets.
+///
+/// # Errors
+/// [`Refusal`]; the upstream must then hear nothing of it.
+pub(in crate::proxy) async fn request(
+    gate: &Gate,
+    route: &Route,
+    permit: &Permit,
+    trail: &mut Trail,
+    head: &Parts,
+    body: Incoming,
+) -> Result<Body, Refusal> {
+    let protected = match &route.protection {
+        Protection::None if body.is_end_stream() => return Ok(Body::whole(Bytes::new())),
+        Protection::None => return Ok(Body::inbound(body, gate.limits.body_timeout)),
+        Protection::Rules(protected) => protected,
+    };
+    headers::refuse_tokens(&head.headers)?;
+    judge_target(protected, head)?;
+    if body.is_end_stream() {
+        return Ok(Body::whole(Bytes::new()));
+    }
+    if !is_identity(&head.headers) {
+        return Err(Code::ContentEncodingUnsupported.into());
+    }
+    let json = is_json(&head.headers);
+    let bytes = read_body(body, &gate.limits).await?;
+    // A body of no bytes needs no type; any other does.
+    if bytes.is_empty() {
+        return Ok(Body::whole(bytes));
+    }
+    if !json {
+        return Err(Code::ContentTypeUnsupported.into());
+    }
+    Sealing {
+        gate,
+        protected,
+        permit,
+        trail,
+        nonces: Nonces::new(),
+    }
+    .document(&bytes)
+    .await
+    .map(Body::whole)
+}
+
+/// Refuses what may hold PHI or a token in path and query: no rule reads them.
+fn judge_target(protected: &Protected, head: &Parts) -> Result<(), Refusal> {
+    if holds_token(&target::decode(head.uri.path(), false)) {
+        return Err(Refusal::with_detail(Code::TokenNotAccepted, "path"));
+    }
+    let Some(query) = head.uri.query() else { return Ok(()) };
+    if holds_token(&target::decode(query, true)) {
+        return Err(Refusal::with_detail(Code::TokenNotAccepted, "query"));
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        // Compared as written: a name that needs an escape is in no list.
+        if !protected.query_allowed.contains(name) {
+            return Err(Code::QueryNotAllowed.into());
+        }
+    }
+    Ok(())
+}
+
+async fn read_body(body: Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
+    let until = Instant::now() + limits.body_timeout;
+    read(body, limits.body_bytes_max, until).await.map_err(|failure| {
+        match failure {
+            ReadFailure::TooLarge => Code::BodyTooLarge,
+            ReadFailure::Timeout => Code::BodyTimeout,
+            ReadFailure::Broken => Code::BodyAborted,
+        }
+        .into()
+    })
+}
+
+/// One document under way.
+struct Sealing<'a> {
+    gate: &'a Gate,
+    protected: &'a Protected,
+    permit: &'a Permit,
+    trail: &'a mut Trail,
+    nonces: Nonces,
+}
+
+impl Sealing<'_> {
+    async fn document(mut self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let (automaton, limits) = (self.protected.automaton.clone(), self.gate.limits.json.clone());
+        let mut rewriter = Rewriter::new(automaton, limits, Some(holds_token));
+        rewriter.feed(bytes);
+        rewriter.finish();
+        loop {
+            match rewriter.step()? {
+                Step::Slot => {
+                    let slot = rewriter.slot().ok_or_else(unfinished)?;
+                    match self.judge(&slot).await? {
+                        Some(replacement) => rewriter.replace(&replacement),
+                        None => rewriter.keep(),
+                    }
+                }
+                Step::Done => return Ok(rewriter.take_output()),
+                Step::NeedInput => return Err(unfinished()),
+            }
+        }
+    }
+
+    /// What takes the slot's place; `None`: it stays.
+    async fn judge(&mut self, slot: &Slot<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        let rule = slot.rule().and_then(|index| self.protected.fields.get(index));
+        let Some(rule) = rule else {
+            // No rule reads it, but it holds the start of a token.
+            let text = slot.text().unwrap_or_default();
+            if slot.place() == Place::Name {
+                return Err(Code::TokenNotAccepted.into());
+            }
+            return self.accept_token(text, None).await.map(|()| None);
+        };
+        let about = |refusal: Refusal| Refusal {
+            detail: Some(format!("field {}", rule.path)),
+            ..refusal
+        };
+        if slot.holds_watched() {
+            return Err(about(Code::TokenNotAccepted.into()));
+        }
+        match (slot.kind(), slot.text()) {
+            // Whether there is a value is not hidden.
+            (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok(None),
+            (JsonKind::Text, Some(text)) if holds_token(text) => self
+                .accept_token(text, Some(rule.class))
+                .await
+                .map(|()| None)
+                .map_err(about),
+            (JsonKind::Text, Some(text)) => {
+                if !self.permit.writes(rule.class) {
+                    return Err(about(Code::FieldNotWritable.into()));
+                }
+                if self.permit.view(rule.class) != View::Plain && looks_hidden(text) {
+                    return Err(about(Code::FieldHidden.into()));
+                }
+                self.seal(rule.class, Kind::Text, text).await.map(Some)
+            }
+            _ if !self.permit.writes(rule.class) => Err(about(Code::FieldNotWritable.into())),
+            _ => self.seal(rule.class, Kind::Literal, slot.raw()).await.map(Some),
+        }
+    }
+
+    async fn seal(&mut self, class: Class, kind: Kind, value: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let context = Context {
+            class,
+            scope: self.permit.scope(),
+            bind: &[],
+        };
+        // A key whose budget runs out in the middle of a document is followed by another, once.
+        for _ in 0..2 {
+            let held = self.gate.keys.sealing_key(context.scope).await?;
+            let token = match held.key.seal(&mut self.nonces, &context, kind, value) {
+                Ok(token) => token,
+                Err(SealError::Exhausted) => continue,
+                Err(_) => return Err(Code::Internal.into()),
+            };
+            self.trail.field(class, FieldAction::Sealed);
+            self.trail.key(held.key.id(), &held.call);
+            let mut json = Vec::with_capacity(token.as_str().len() + 2);
+            quote(token.as_str().as_bytes(), &mut json);
+            return Ok(json);
+        }
+        Err(Code::BodyTooLarge.into())
+    }
+
+    /// Lets a token through as it is: only from one who sees tokens of its class, only if it authenticates for where it
+    /// stands. Anything else could make the gate open what was stolen.
+    async fn accept_token(&mut self, text: &[u8], rule: Option<Class>) -> Result<(), Refusal> {
+        if !starts_as_token(text) {
+            return Err(Code::TokenNotAccepted.into());
+        }
+        let envelope = Token::read(text)?;
+        if self.permit.view(envelope.class) != View::Sealed {
+            return Err(Code::TokenNotAccepted.into());
+        }
+        if rule.is_some_and(|class| class != envelope.class) {
+            return Err(Code::TokenClassMismatch.into());
+        }
+        if envelope.scope != self.permit.scope() {
+            return Err(Code::TokenScopeMismatch.into());
+        }
+        let held = self.gate.keys.opening_key(&envelope).await?;
+        let context = Context {
+            class: envelope.class,
+            scope: envelope.scope,
+            bind: &[],
+        };
+        held.key.authenticate(&envelope, &context)?;
+        self.trail.field(envelope.class, FieldAction::Left);
+        self.trail.key(held.key.id(), &held.call);
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! A response on its way to the client: planned first, which says what would be shown; carried out with the receipt for
+//! the record of that.
+
+use super::super::Gate;
+use super::super::rescue::{Code, Refusal};
+use super::super::route::{FieldRule, Protected};
+use super::super::trail::Trail;
+use super::super::upstream::Target;
+use super::{ReadFailure, is_identity, is_json, read, unfinished};
+use crate::audit::Receipt;
+use crate::audit::event::FieldAction;
+use crate::document::json::{Fault, Kind as JsonKind, Rewriter, Slot, Step, quote};
+use crate::keyring::{Held, KeyringError};
+use crate::policy::{Permit, View};
+use crate::seal::token::{holds_token, starts_as_token};
+use crate::seal::{Context, Envelope, KeyId, Kind, Token, UnwrappedKey};
+use crate::view::{MaskRule, REDACTED, mask};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::header::HeaderMap;
+use hyper::body::Incoming;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// How many data keys of one body are asked for at once.
+const UNWRAPS_AT_ONCE: usize = 32;
+
+/// A body that was understood, and what is to take the place of what.
+pub(in crate::proxy) struct Plan {
+    body: Bytes,
+    edits: Vec<Edit>,
+}
+
+struct Edit {
+    range: Range<usize>,
+    shown: Shown,
+}
+
+enum Shown {
+    /// A fixed text.
+    Redacted,
+    /// What a token holds.
+    Opened {
+        envelope: Box<Envelope>,
+        mask: Option<MaskRule>,
+        key: Option<Arc<Held<UnwrappedKey>>>,
+    },
+    /// What the upstream has in the clear, masked: the value's text as it stands in the body.
+    Masked { rule: MaskRule, kind: Kind, text: Vec<u8> },
+}
+
+/// Reads the upstream's body and plans what the caller gets of it; asks for every key that it takes.
+///
+/// # Errors
+/// [`Refusal`]; the body is withheld then.
+pub(in crate::proxy) async fn plan(
+    gate: &Gate,
+    protected: &Protected,
+    permit: &Permit,
+    trail: &mut Trail,
+    target: &Target,
+    (headers, body): (&HeaderMap, Incoming),
+) -> Result<Plan, Refusal> {
+    let until = Instant::now() + target.response_timeout;
+    let body = read(body, gate.limits.response_bytes_max, until)
+        .await
+        .map_err(|failure| match failure {
+            ReadFailure::TooLarge => Code::ResponseTooLarge,
+            ReadFailure::Timeout => Code::UpstreamTimeout,
+            ReadFailure::Broken => Code::UpstreamFailed,
+        })?;
+    if body.is_empty() {
+        return Ok(Plan {
+            body,
+            edits: Vec::new(),
+        });
+    }
+    if !is_json(headers) || !is_identity(headers) {
+        return Err(Code::ResponseNotUnderstood.into());
+    }
+    let mut edits = find(gate, protected, permit, trail, &body)?;
+    unwrap_all(gate, trail, &mut edits).await?;
+    Ok(Plan { body, edits })
+}
+
+impl Plan {
+    /// Writes the body that the client gets. The receipt is proof that the record of it is durable.
+    ///
+    /// # Errors
+    /// [`Code::ResponseUnopenable`] if a token does not authenticate.
+    pub(in crate::proxy) fn carry_out(self, _receipt: &Receipt) -> Result<Bytes, Refusal> {
+        if self.edits.is_empty() {
+            return Ok(self.body);
+        }
+        let mut out = Vec::with_capacity(self.body.len());
+        let mut at = 0;
+        for edit in self.edits {
+            out.extend_from_slice(self.body.get(at..edit.range.start).ok_or_else(unfinished)?);
+            edit.shown.write(&mut out)?;
+            at = edit.range.end;
+        }
+        out.extend_from_slice(self.body.get(at..).ok_or_else(unfinished)?);
+        Ok(out.into())
+    }
+}
+
+impl Shown {
+    fn write(self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        match self {
+            Self::Redacted => out.extend_from_slice(REDACTED),
+            Self::Masked { rule, kind, text } => mask(rule, kind, &text, out),
+            Self::Opened {
+                envelope,
+                mask: rule,
+                key,
+            } => {
+                let key = key.ok_or(Code::Internal)?;
+                let context = Context {
+                    class: envelope.class,
+                    scope: envelope.scope,
+                    bind: &[],
+                };
+                let value = key
+                    .key
+                    .open(&envelope, &context)
+                    .map_err(|_| Code::ResponseUnopenable)?;
+                match (rule, value.kind()) {
+                    (Some(rule), kind) => mask(rule, kind, value.expose(), out),
+                    (None, Kind::Text) => quote(value.expose(), out),
+                    (None, Kind::Literal) => out.extend_from_slice(value.expose()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find(
+    gate: &Gate,
+    protected: &Protected,
+    permit: &Permit,
+    trail: &mut Trail,
+    body: &[u8],
+) -> Result<Vec<Edit>, Refusal> {
+    let mut rewriter = Rewriter::new(protected.automaton.clone(), gate.limits.json.clone(), None);
+    rewriter.feed(body);
+    rewriter.finish();
+    let mut edits = Vec::new();
+    loop {
+        match rewriter.step().map_err(|fault| not_understood(&fault))? {
+            Step::Slot => {
+                let slot = rewriter.slot().ok_or_else(unfinished)?;
+                let rule = slot
+                    .rule()
+                    .and_then(|index| protected.fields.get(index))
+                    .ok_or(Code::Internal)?;
+                let shown = judge(protected.shows_unsealed, rule, permit, trail, &slot).map_err(|refusal| Refusal {
+                    detail: Some(format!("field {}", rule.path)),
+                    ..refusal
+                })?;
+                if let Some(shown) = shown {
+                    let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
+                    let range = place(slot.range().start)?..place(slot.range().end)?;
+                    edits.push(Edit { range, shown });
+                }
+                rewriter.keep();
+            }
+            Step::Done => return Ok(edits),
+            Step::NeedInput => return Err(unfinished()),
+        }
+    }
+}
+
+fn not_understood(fault: &Fault) -> Refusal {
+    Refusal::with_detail(Code::ResponseNotUnderstood, fault.to_string())
+}
+
+/// What the caller gets instead of a ruled value; `None`: it stays.
+fn judge(
+    shows_unsealed: bool,
+    rule: &FieldRule,
+    permit: &Permit,
+    trail: &mut Trail,
+    slot: &Slot<'_>,
+) -> Result<Option<Shown>, Refusal> {
+    let view = permit.view(rule.class);
+    match (slot.kind(), slot.text()) {
+        (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok(None),
+        (JsonKind::Text, Some(text)) if starts_as_token(text) => {
+            let envelope = Token::read(text).map_err(|_| Code::ResponseUnopenable)?;
+            if envelope.class != rule.class || envelope.scope != permit.scope() {
+                return Err(Code::ResponseUnopenable.into());
+            }
+            trail.field(rule.class, FieldAction::of_view(view));
+            let opened = |mask| Shown::Opened {
+                envelope: Box::new(envelope),
+                mask,
+                key: None,
+            };
+            Ok(match view {
+                View::Plain => Some(opened(None)),
+                View::Mask => Some(opened(Some(rule.mask))),
+                View::Redact | View::Deny => Some(Shown::Redacted),
+                View::Sealed => None,
+            })
+        }
+        // Not one token, but tokens in it, which nobody may take for a value in the clear.
+        (JsonKind::Text, Some(text)) if holds_token(text) => Err(Code::ResponseUnopenable.into()),
+        _ if !shows_unsealed => Err(Code::ResponseUnsealed.into()),
+        (_, text) => {
+            let (kind, text) = text.map_or_else(|| (Kind::Literal, slot.raw()), |text| (Kind::Text, text));
+            let (action, shown) = match view {
+                View::Plain => (FieldAction::Unsealed, None),
+                View::Mask => (
+                    FieldAction::Masked,
+                    Some(Shown::Masked {
+                        rule: rule.mask,
+                        kind,
+                        text: text.to_vec(),
+                    }),
+                ),
+                // Who sees tokens only must not see what is not one.
+                View::Redact | View::Deny | View::Sealed => (FieldAction::Redacted, Some(Shown::Redacted)),
+            };
+            trail.field(rule.class, action);
+            Ok(shown)
+        }
+    }
+}
+
+/// Gets the key of every token that is to be opened, each key once, several at a time.
+async fn unwrap_all(gate: &Gate, trail: &mut Trail, edits: &mut [Edit]) -> Result<(), Refusal> {
+    let mut wanted: HashMap<KeyId, &Envelope> = HashMap::new();
+    for edit in edits.iter() {
+        if let Shown::Opened { envelope, .. } = &edit.shown {
+            wanted.entry(envelope.commitment().key_id()).or_insert(envelope);
+        }
+    }
+    let unwraps = wanted.into_iter().map(|(id, envelope)| async move {
+        gate.keys
+            .opening_key(envelope)
+            .await
+            .map(|held| (id, held))
+            .map_err(unopenable)
+    });
+    let held: Vec<_> = stream::iter(unwraps).buffer_unordered(UNWRAPS_AT_ONCE).collect().await;
+    let held: HashMap<KeyId, Arc<Held<UnwrappedKey>>> = held.into_iter().collect::<Result<_, _>>()?;
+    for (id, held) in &held {
+        trail.key(*id, &held.call);
+    }
+    for edit in edits {
+        if let Shown::Opened { envelope, key, .. } = &mut edit.shown {
+            *key = held.get(&envelope.commitment().key_id()).cloned();
+        }
+    }
+    Ok(())
+}
+
+/// A token whose key is refused is the response's fault, not the caller's.
+fn unopenable(error: KeyringError) -> Refusal {
+    match error {
+        KeyringError::Rejected { .. } | KeyringError::UnknownKek => Code::ResponseUnopenable.into(),
+        error => error.into(),
+    }
+}
