@@ -1,0 +1,85 @@
+//! Files that the config names: certificates, keys, CAs. Secrets are in files and nowhere else.
+
+use super::source::{Places, Problem};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Looks files up from the config's own directory and keeps what is wrong with them.
+pub(super) struct Files<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) places: &'a Places,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Files<'_> {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    pub(super) fn problem(&mut self, path: &str, message: impl Into<String>) {
+        self.problems.push(self.places.problem(path, message));
+    }
+
+    /// The certificates of a PEM file, at least one.
+    pub(super) fn certificates(&mut self, path: &str, name: &str) -> Option<Vec<CertificateDer<'static>>> {
+        let bytes = self.public(path, name)?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        match certificates {
+            Ok(certificates) if !certificates.is_empty() => Some(certificates),
+            Ok(_) => self.wrong(path, name, "wanted PEM certificates, found none"),
+            Err(error) => self.wrong(path, name, &format!("wanted PEM certificates: {error}")),
+        }
+    }
+
+    /// The private key of a PEM file.
+    pub(super) fn private_key(&mut self, path: &str, name: &str) -> Option<PrivateKeyDer<'static>> {
+        let bytes = self.secret(path, name)?;
+        match PrivateKeyDer::from_pem_slice(&bytes) {
+            Ok(key) => Some(key),
+            Err(error) => self.wrong(path, name, &format!("wanted a PEM private key: {error}")),
+        }
+    }
+
+    /// A file that anyone may read.
+    pub(super) fn public(&mut self, path: &str, name: &str) -> Option<Vec<u8>> {
+        match std::fs::read(self.path(name)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => self.wrong(path, name, &error.to_string()),
+        }
+    }
+
+    /// A file that only its owner may read.
+    pub(super) fn secret(&mut self, path: &str, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let read = || -> std::io::Result<(u32, Zeroizing<Vec<u8>>)> {
+            let mut file = File::open(self.path(name))?;
+            let meta = file.metadata()?;
+            // Room for all of it at once, so that no copy is left behind by a vector that grows.
+            let room = usize::try_from(meta.len()).unwrap_or_default().saturating_add(1);
+            let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+            file.read_to_end(&mut bytes)?;
+            Ok((meta.permissions().mode(), bytes))
+        };
+        match read() {
+            Ok((mode, _)) if mode & 0o077 != 0 => {
+                let why = format!(
+                    "readable by group or others (mode {:o}); run: chmod 600 {name}",
+                    mode & 0o777
+                );
+                self.wrong(path, name, &why)
+            }
+            Ok((_, bytes)) => Some(bytes),
+            Err(error) => self.wrong(path, name, &error.to_string()),
+        }
+    }
+
+    fn wrong<T>(&mut self, path: &str, name: &str, why: &str) -> Option<T> {
+        let file = self.path(name);
+        self.problem(path, format!("file {}: {why}", file.display()));
+        None
+    }
+}

@@ -1,0 +1,197 @@
+//! What is wrong and where: [`Problem`], and [`Places`] to make one from the path of a key.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::path;
+
+/// One thing wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The path of the key, as `routes[2].rules[0].path`; empty for the file as a whole.
+    pub path: String,
+    /// What was expected and what was found.
+    pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(place: Place, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            line: place.line,
+            column: place.column,
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            line,
+            column,
+            path,
+            message,
+        } = self;
+        write!(f, "line {line}, column {column}: ")?;
+        if !path.is_empty() {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// The problems by place, each once.
+pub(super) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by(|a, b| {
+        let by = |p: &Problem| (p.line, p.column);
+        by(a)
+            .cmp(&by(b))
+            .then_with(|| a.path.cmp(&b.path))
+            .then_with(|| a.message.cmp(&b.message))
+    });
+    problems.dedup();
+    problems
+}
+
+/// Where the keys and values of a file stand in its text.
+#[derive(Debug, Clone, Default)]
+pub struct Places(BTreeMap<String, Spot>);
+
+impl Places {
+    /// A problem with the value at `path`, or at the nearest that encloses it.
+    pub fn problem(&self, path: &str, message: impl Into<String>) -> Problem {
+        Problem::new(
+            self.nearest(path).map_or(Place::START, |spot| spot.value),
+            path,
+            message,
+        )
+    }
+
+    /// A problem with the key at `path` itself; with the value where there is no key.
+    pub fn problem_at_key(&self, path: &str, message: impl Into<String>) -> Problem {
+        Problem::new(
+            self.nearest(path)
+                .map_or(Place::START, |spot| spot.key.unwrap_or(spot.value)),
+            path,
+            message,
+        )
+    }
+
+    /// A problem inside the string at `path`, `offset` bytes into it, as a parser of that string counts.
+    ///
+    /// The place is that of the whole value where the text cannot be followed: block scalars, quoted or plain scalars
+    /// of several lines, and strings that a variable went into.
+    pub fn problem_in(&self, path: &str, offset: usize, message: impl Into<String>) -> Problem {
+        let place = self
+            .0
+            .get(path)
+            .map(|spot| spot.inside(offset))
+            .or_else(|| self.nearest(path).map(|s| s.value));
+        Problem::new(place.unwrap_or(Place::START), path, message)
+    }
+
+    pub(super) fn insert(&mut self, path: &str, spot: Spot) {
+        self.0.insert(path.to_owned(), spot);
+    }
+
+    fn nearest(&self, mut path: &str) -> Option<&Spot> {
+        loop {
+            match self.0.get(path) {
+                Some(spot) => return Some(spot),
+                None => path = path::parent(path)?,
+            }
+        }
+    }
+}
+
+/// A line and a column, both from 1, the column in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl Place {
+    pub(super) const START: Self = Self { line: 1, column: 1 };
+}
+
+/// The places of one value.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    pub(super) key: Option<Place>,
+    pub(super) value: Place,
+    pub(super) source: Option<Source>,
+}
+
+impl Spot {
+    fn inside(&self, offset: usize) -> Place {
+        self.source
+            .as_ref()
+            .map_or(self.value, |source| source.place(self.value, offset))
+    }
+}
+
+/// The text of a scalar on one line as it was written, quotes, anchor and tag included.
+#[derive(Debug, Clone)]
+pub(super) struct Source(pub(super) String);
+
+impl Source {
+    /// The place of the character `offset` bytes into the parsed string, when the scalar starts at `start`.
+    pub(super) fn place(&self, start: Place, offset: usize) -> Place {
+        let mut text = self.0.as_str();
+        while text.starts_with(['&', '!']) {
+            text = text
+                .find([' ', '\t'])
+                .and_then(|at| text.get(at..))
+                .unwrap_or_default()
+                .trim_start();
+        }
+        let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'));
+        let mut chars = text.chars().skip(usize::from(quote.is_some())).peekable();
+        let mut column = start.column + self.0.chars().count() - text.chars().count() + usize::from(quote.is_some());
+        let mut parsed = 0;
+        while parsed < offset {
+            let Some(c) = chars.next() else { break };
+            let (written, bytes) = match (quote, c) {
+                (Some('\''), '\'') if chars.peek() == Some(&'\'') => (2, 1),
+                (Some(quote), c) if c == quote => break,
+                (Some('"'), '\\') => escape(
+                    chars.peek().copied(),
+                    &chars.clone().skip(1).take(8).collect::<String>(),
+                ),
+                _ => (1, c.len_utf8()),
+            };
+            for _ in 1..written {
+                chars.next();
+            }
+            column += written;
+            parsed += bytes;
+        }
+        Place { column, ..start }
+    }
+}
+
+/// The characters written and the bytes parsed of a double-quoted escape; YAML 1.2.2 5.7.
+fn escape(kind: Option<char>, rest: &str) -> (usize, usize) {
+    let hex = |digits: usize| {
+        let code = rest
+            .get(..digits)
+            .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+            .and_then(char::from_u32);
+        (2 + digits, code.map_or(1, char::len_utf8))
+    };
+    match kind {
+        Some('x') => hex(2),
+        Some('u') => hex(4),
+        Some('U') => hex(8),
+        Some('N' | '_') => (2, 2),
+        Some('L' | 'P') => (2, 3),
+        _ => (2, 1),
+    }
+}
