@@ -1,0 +1,274 @@
+//! The composition root: the only file that names every module. From a checked config to a gate that serves.
+
+use crate::audit::event::AuditEvent;
+use crate::audit::handshakes::Handshakes;
+use crate::audit::journal::{self, Journal, Recovered};
+use crate::audit::recorder::{self, Recorder};
+use crate::config::Config;
+use crate::config::checked::{Drain, Keyring as KeyringConfig};
+use crate::keyring::{Keyring, KeyringError, Keys, aws_kms::AwsKms};
+use crate::proxy::admin::{self, Health};
+use crate::proxy::{Gate, listener};
+use crate::seal::crypto::sha256;
+use crate::telemetry::{self, names};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How often failed handshakes are put on record.
+const HANDSHAKES_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the metrics recorder tidies up.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why the gate does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listening socket.
+    #[error("{what} {address}: cannot listen: {source}")]
+    Listen {
+        /// Which.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The audit journal.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    /// The first audit record could not be written.
+    #[error("audit journal: the first record cannot be written")]
+    Unrecorded,
+    /// No data key can be had.
+    #[error("{0}; without a data key nothing can be sealed")]
+    Keyring(#[from] KeyringError),
+    /// The metrics recorder.
+    #[error("metrics: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// A thread or its runtime.
+    #[error("worker: {0}")]
+    Worker(io::Error),
+}
+
+/// A gate that serves.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where probes and metrics are.
+    pub admin_address: SocketAddr,
+    health: Arc<Health>,
+    journal: Journal,
+    drain: Drain,
+    workers: Vec<JoinHandle<()>>,
+    /// Cancelled when the drain has taken too long.
+    cut: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// Starts the gate. Runs on a runtime that goes on until [`Running::drain`] returns: it serves probes, and calls to the
+/// KEK run there.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running then.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let metrics = telemetry::start_metrics()?;
+    let Config {
+        dev_mode,
+        provider,
+        listener,
+        tls,
+        limits,
+        drain,
+        admin,
+        keyring,
+        cache,
+        audit,
+        log: _,
+        upstreams,
+        policy,
+        routes,
+    } = config;
+    if dev_mode {
+        tracing::warn!("dev_mode is on: this gate must not serve real data");
+    }
+    let (keyring, kek): (Box<dyn Keyring>, String) = match keyring {
+        KeyringConfig::Local(local) => {
+            tracing::warn!(
+                kek = local.name(),
+                "local keyring: whoever reads the key file opens everything"
+            );
+            let name = local.name().to_owned();
+            (Box::new(local), name)
+        }
+        KeyringConfig::AwsKms(settings) => {
+            let name = settings.key_arn.as_str().to_owned();
+            (Box::new(AwsKms::new(provider, &settings).await), name)
+        }
+    };
+    let keys = Keys::new(keyring, provider, cache, Handle::current());
+    // A key for each scope before the first request: what is wrong with the KEK shows now, and the key is warm.
+    for scope in routes.iter().map(|route| route.scope).collect::<BTreeSet<_>>() {
+        keys.sealing_key(scope).await?;
+    }
+    let (journal, recovered) = open_journal(&audit)?;
+    let recorder = Recorder::new(journal.clone(), audit.record_timeout);
+    record_start(&recorder, &recovered).await?;
+
+    let sockets = listener::bind(listener).map_err(|source| cannot_listen("server.listen", listener.listen, source))?;
+    let address = sockets
+        .first()
+        .and_then(|socket| socket.local_addr().ok())
+        .unwrap_or(listener.listen);
+    let admin_socket = tokio::net::TcpListener::bind(admin)
+        .await
+        .map_err(|source| cannot_listen("admin.listen", admin, source))?;
+    let admin_address = admin_socket.local_addr().unwrap_or(admin);
+
+    let gate = Arc::new(Gate {
+        exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
+        limits,
+        routes,
+        policy,
+        upstreams,
+        keys,
+        recorder,
+        handshakes: Handshakes::default(),
+        connections: std::sync::atomic::AtomicUsize::new(0),
+        drain: CancellationToken::new(),
+    });
+    let cut = CancellationToken::new();
+    let mut workers = Vec::with_capacity(sockets.len());
+    for (number, socket) in sockets.into_iter().enumerate() {
+        let worker = listener::start(number, socket, Arc::clone(&gate), Arc::clone(&tls), cut.clone());
+        workers.push(worker.map_err(StartError::Worker)?);
+    }
+    metrics::gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name())
+        .set(1);
+    let health = Arc::new(Health {
+        gate,
+        draining: AtomicBool::new(false),
+        metrics: metrics.clone(),
+    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(admin::serve(admin_socket, Arc::clone(&health)));
+    tasks.spawn(flush_handshakes(Arc::clone(&health)));
+    tasks.spawn(keep_up(metrics, Arc::clone(&health)));
+    tracing::info!(
+        %address, admin = %admin_address, workers = workers.len(), %kek, crypto_provider = provider.name(), "serving"
+    );
+    Ok(Running {
+        address,
+        admin_address,
+        health,
+        journal,
+        drain,
+        workers,
+        cut,
+        tasks,
+    })
+}
+
+fn cannot_listen(what: &'static str, address: SocketAddr, source: io::Error) -> StartError {
+    StartError::Listen { what, address, source }
+}
+
+fn open_journal(audit: &crate::config::checked::Audit) -> Result<(Journal, Recovered), journal::OpenError> {
+    let mut settings = journal::Settings::new(&audit.directory, sha256);
+    if let Some(bytes) = audit.segment_bytes_max {
+        settings.segment_bytes_max = bytes;
+    }
+    settings.shortfall_event = Arc::new(|missed| {
+        let event = AuditEvent::RecordsMissed {
+            refused: missed.refused,
+            given_up: missed.given_up,
+        };
+        // Two numbers and a time: there is nothing in it that could fail to be written.
+        recorder::encode(&event).unwrap_or_default()
+    });
+    Journal::open(settings)
+}
+
+async fn record_start(recorder: &Recorder, recovered: &Recovered) -> Result<(), StartError> {
+    let record = async |event| recorder.record(&event).await.map_err(|_| StartError::Unrecorded);
+    if recovered.torn_bytes > 0 {
+        tracing::warn!(
+            torn_bytes = recovered.torn_bytes,
+            "audit journal: a torn record was set aside"
+        );
+        record(AuditEvent::JournalRecovered {
+            torn_bytes: recovered.torn_bytes,
+        })
+        .await?;
+    }
+    tracing::info!(head = %recovered.head, "audit journal opened");
+    record(AuditEvent::GateStarted {
+        version: env!("CARGO_PKG_VERSION"),
+    })
+    .await?;
+    Ok(())
+}
+
+async fn flush_handshakes(health: Arc<Health>) {
+    let mut ticks = tokio::time::interval(HANDSHAKES_INTERVAL);
+    loop {
+        ticks.tick().await;
+        health.gate.handshakes.flush(&health.gate.recorder);
+    }
+}
+
+async fn keep_up(metrics: PrometheusHandle, health: Arc<Health>) {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+        metrics::gauge!(names::READY).set(if health.not_ready().is_none() { 1 } else { 0 });
+    }
+}
+
+impl Running {
+    /// Not ready; finish what is under way; put everything on record. Returns when all of it is done or was cut off.
+    ///
+    /// # Errors
+    /// If audit records were lost.
+    pub async fn drain(mut self) -> Result<(), Undrained> {
+        tracing::info!("draining");
+        self.health.draining.store(true, Ordering::Relaxed);
+        metrics::gauge!(names::READY).set(0);
+        tokio::time::sleep(self.drain.delay).await;
+        self.health.gate.drain.cancel();
+        let workers = std::mem::take(&mut self.workers);
+        let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));
+        let mut joined = std::pin::pin!(joined);
+        if tokio::time::timeout(self.drain.timeout, joined.as_mut()).await.is_err() {
+            self.cut.cancel();
+            // The workers drop their connections now, and with each its trail, which puts it on record.
+            let _ended = joined.await;
+        }
+        let gate = &self.health.gate;
+        gate.handshakes.flush(&gate.recorder);
+        let stopped = gate.recorder.record(&AuditEvent::GateStopped).await;
+        self.tasks.shutdown().await;
+        let journal = self.journal.clone();
+        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        tracing::info!(head = %self.journal.head(), "audit journal closed");
+        match (stopped, closed) {
+            (Ok(_), Ok(_)) => Ok(()),
+            _ => Err(Undrained),
+        }
+    }
+}
+
+/// The gate stopped, but not everything is on record.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("audit records were lost while draining")]
+pub struct Undrained;

@@ -1,0 +1,167 @@
+//! The command line: one file a subcommand.
+
+mod audit;
+#[cfg(feature = "demo")]
+mod demo;
+mod healthcheck;
+mod run;
+mod validate;
+
+use crate::config::{self, Config, Problem};
+use clap::{Parser, Subcommand};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// How the program ends. Numbers are those of BSD's sysexits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// All well.
+    Ok = 0,
+    /// It failed while running, or a check found something.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 64,
+    /// Something that it depends on is not there.
+    Unavailable = 69,
+    /// The config is wrong.
+    Config = 78,
+}
+
+#[derive(Parser)]
+#[command(
+    name = "sealgate",
+    version,
+    about = "An encryption gateway for PHI",
+    disable_help_subcommand = false
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve.
+    Run(ConfigFile),
+    /// Say what is wrong with a config file, all of it at once. Opens the files that it names; connects to nothing.
+    #[command(visible_alias = "check")]
+    Validate(ConfigFile),
+    /// About config files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// About audit journals.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Show the gate at work, with a throw-away PKI and a small registry behind it.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// End after the show instead of serving on; exit 1 if a step did not show what it should.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Ask a gate on this machine whether it is ready; exit 0 if it is. For containers without a shell.
+    Healthcheck {
+        /// Address of its admin listener.
+        #[arg(long, default_value = "127.0.0.1:9464")]
+        admin: std::net::SocketAddr,
+    },
+    /// Tell version and crypto providers.
+    Version,
+}
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The config file.
+    #[arg(short, long, env = "SEALGATE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print the JSON Schema of the config file.
+    Schema,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Check every record of a journal: exit 0 if the chain is whole, 1 if something was changed, removed or reordered.
+    Verify {
+        /// The journal's directory.
+        directory: PathBuf,
+        /// A head noted earlier, as SEQ:HASH: also find that the end was cut off. May be given several times.
+        #[arg(long, value_name = "SEQ:HASH")]
+        head: Vec<crate::audit::chain::Head>,
+    },
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let exit = match Arguments::try_parse() {
+        Ok(arguments) => dispatch(arguments.command),
+        Err(error) => {
+            // Help and version are errors to clap, and none to whoever asked for them.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            drop(error.print());
+            exit
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn dispatch(command: Command) -> Exit {
+    match command {
+        Command::Run(file) => run::run(&file.config),
+        Command::Validate(file) => validate::validate(&file.config),
+        Command::Config(ConfigCommand::Schema) => say(&config::schema()),
+        Command::Audit(AuditCommand::Verify { directory, head }) => audit::verify(&directory, &head),
+        #[cfg(feature = "demo")]
+        Command::Demo { once } => demo::demo(once),
+        Command::Healthcheck { admin } => healthcheck::healthcheck(admin),
+        Command::Version => version(),
+    }
+}
+
+fn version() -> Exit {
+    let providers: Vec<_> = crate::seal::crypto::providers()
+        .iter()
+        .map(|provider| provider.name())
+        .collect();
+    say(&format!(
+        "sealgate {} ({})\n",
+        env!("CARGO_PKG_VERSION"),
+        providers.join(", ")
+    ))
+}
+
+/// Writes to standard output.
+fn say(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Ok,
+        Err(_) => Exit::Failure,
+    }
+}
+
+/// Writes to standard error, where failing has nobody left to tell.
+fn complain(text: &str) {
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// Loads a config, or says what is wrong with it.
+fn load(file: &Path) -> Result<Config, Exit> {
+    config::load(file).map_err(|problems| {
+        for problem in &problems {
+            complain(&format!("{}: {problem}\n", file.display()));
+        }
+        Exit::Config
+    })
+}
+
+/// Says how many problems there are.
+fn count(problems: &[Problem]) -> String {
+    match problems.len() {
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    }
+}

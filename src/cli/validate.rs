@@ -1,0 +1,24 @@
+//! `sealgate validate`.
+
+use super::{Exit, complain, count, say};
+use crate::config;
+use std::path::Path;
+
+pub(super) fn validate(file: &Path) -> Exit {
+    match config::load(file) {
+        Ok(config) => {
+            let (routes, upstreams) = (config.routes.iter().count(), config.upstreams.len());
+            say(&format!(
+                "{}: good, {routes} routes to {upstreams} upstreams\n",
+                file.display()
+            ))
+        }
+        Err(problems) => {
+            for problem in &problems {
+                complain(&format!("{}: {problem}\n", file.display()));
+            }
+            complain(&format!("{}: {}\n", file.display(), count(&problems)));
+            Exit::Config
+        }
+    }
+}
