@@ -1,0 +1,4 @@
+//! The gate as its users meet it: a real process, over TLS and HTTP.
+
+mod fixture;
+mod protection;
