@@ -101,11 +101,7 @@ fn document(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(label);
         for matches in [0, 1, 10, 100] {
             let body = bundle(bytes, matches);
-            assert_eq!(
-                rewrite(&rules, None, body.as_bytes()).0,
-                matches,
-                "the bundle holds what it says"
-            );
+            assert_eq!(rewrite(&rules, None, body.as_bytes()).0, matches, "the bundle holds what it says");
             group.throughput(Throughput::Bytes(body.len() as u64));
             group.bench_with_input(BenchmarkId::new("rewrite", matches), body.as_bytes(), |bench, body| {
                 bench.iter(|| rewrite(&rules, None, black_box(body)));
@@ -113,13 +109,9 @@ fn document(criterion: &mut Criterion) {
         }
         let body = bundle(bytes, 10);
         group.throughput(Throughput::Bytes(body.len() as u64));
-        group.bench_with_input(
-            BenchmarkId::new("rewrite watched", 10),
-            body.as_bytes(),
-            |bench, body| {
-                bench.iter(|| rewrite(&rules, Some(is_token), black_box(body)));
-            },
-        );
+        group.bench_with_input(BenchmarkId::new("rewrite watched", 10), body.as_bytes(), |bench, body| {
+            bench.iter(|| rewrite(&rules, Some(is_token), black_box(body)));
+        });
         group.bench_function("memcpy", |bench| bench.iter(|| black_box(body.as_bytes()).to_vec()));
         group.bench_function("serde_json tree and back", |bench| {
             bench.iter(|| {

@@ -6,17 +6,18 @@ use crate::audit::journal::{self, Journal, Recovered};
 use crate::audit::recorder::{self, Recorder};
 use crate::config::Config;
 use crate::config::checked::{Drain, Keyring as KeyringConfig};
-use crate::keyring::{Keyring, KeyringError, Keys, aws_kms::AwsKms};
+use crate::keyring::{CacheSettings, Keyring, KeyringError, Keys, aws_kms::AwsKms};
 use crate::proxy::admin::{self, Health};
+use crate::proxy::route::Routes;
 use crate::proxy::{Gate, listener};
+use crate::seal::CryptoProvider;
 use crate::seal::crypto::sha256;
 use crate::telemetry::{self, names};
-use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -101,39 +102,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if dev_mode {
         tracing::warn!("dev_mode is on: this gate must not serve real data");
     }
-    let (keyring, kek): (Box<dyn Keyring>, String) = match keyring {
-        KeyringConfig::Local(local) => {
-            tracing::warn!(
-                kek = local.name(),
-                "local keyring: whoever reads the key file opens everything"
-            );
-            let name = local.name().to_owned();
-            (Box::new(local), name)
-        }
-        KeyringConfig::AwsKms(settings) => {
-            let name = settings.key_arn.as_str().to_owned();
-            (Box::new(AwsKms::new(provider, &settings).await), name)
-        }
-    };
-    let keys = Keys::new(keyring, provider, cache, Handle::current());
-    // A key for each scope before the first request: what is wrong with the KEK shows now, and the key is warm.
-    for scope in routes.iter().map(|route| route.scope).collect::<BTreeSet<_>>() {
-        keys.sealing_key(scope).await?;
-    }
+    let keys = keys(provider, keyring, cache, &routes).await?;
     let (journal, recovered) = open_journal(&audit)?;
     let recorder = Recorder::new(journal.clone(), audit.record_timeout);
     record_start(&recorder, &recovered).await?;
 
     let sockets = listener::bind(listener).map_err(|source| cannot_listen("server.listen", listener.listen, source))?;
-    let address = sockets
-        .first()
-        .and_then(|socket| socket.local_addr().ok())
-        .unwrap_or(listener.listen);
-    let admin_socket = tokio::net::TcpListener::bind(admin)
-        .await
-        .map_err(|source| cannot_listen("admin.listen", admin, source))?;
+    let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.listen);
+    let admin_socket =
+        tokio::net::TcpListener::bind(admin).await.map_err(|source| cannot_listen("admin.listen", admin, source))?;
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
-
     let gate = Arc::new(Gate {
         exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
         limits,
@@ -143,7 +121,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         keys,
         recorder,
         handshakes: Handshakes::default(),
-        connections: std::sync::atomic::AtomicUsize::new(0),
+        connections: AtomicUsize::new(0),
         drain: CancellationToken::new(),
     });
     let cut = CancellationToken::new();
@@ -154,28 +132,44 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     metrics::gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name())
         .set(1);
-    let health = Arc::new(Health {
-        gate,
-        draining: AtomicBool::new(false),
-        metrics: metrics.clone(),
-    });
+    let health = Arc::new(Health { gate, draining: AtomicBool::new(false), metrics });
+    let tasks = tasks(admin_socket, &health);
+    let crypto_provider = provider.name();
+    tracing::info!(%address, admin = %admin_address, workers = workers.len(), crypto_provider, "serving");
+    Ok(Running { address, admin_address, health, journal, drain, workers, cut, tasks })
+}
+
+/// The keyring, with a key for each scope before the first request: what is wrong with the KEK shows now.
+async fn keys(
+    provider: &'static dyn CryptoProvider,
+    keyring: KeyringConfig,
+    cache: CacheSettings,
+    routes: &Routes,
+) -> Result<Keys, KeyringError> {
+    let keyring: Box<dyn Keyring> = match keyring {
+        KeyringConfig::Local(local) => {
+            tracing::warn!(kek = local.name(), "local keyring: whoever reads the key file opens everything");
+            Box::new(local)
+        }
+        KeyringConfig::AwsKms(settings) => {
+            let endpoint = settings.endpoint_url.as_deref().unwrap_or("the region's own");
+            tracing::info!(kek = settings.key_arn.as_str(), endpoint, "AWS KMS keyring");
+            Box::new(AwsKms::new(provider, &settings).await)
+        }
+    };
+    let keys = Keys::new(keyring, provider, cache, Handle::current());
+    for scope in routes.iter().map(|route| route.scope).collect::<BTreeSet<_>>() {
+        keys.sealing_key(scope).await?;
+    }
+    Ok(keys)
+}
+
+fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn(admin::serve(admin_socket, Arc::clone(&health)));
-    tasks.spawn(flush_handshakes(Arc::clone(&health)));
-    tasks.spawn(keep_up(metrics, Arc::clone(&health)));
-    tracing::info!(
-        %address, admin = %admin_address, workers = workers.len(), %kek, crypto_provider = provider.name(), "serving"
-    );
-    Ok(Running {
-        address,
-        admin_address,
-        health,
-        journal,
-        drain,
-        workers,
-        cut,
-        tasks,
-    })
+    tasks.spawn(admin::serve(admin_socket, Arc::clone(health)));
+    tasks.spawn(flush_handshakes(Arc::clone(health)));
+    tasks.spawn(keep_up(Arc::clone(health)));
+    tasks
 }
 
 fn cannot_listen(what: &'static str, address: SocketAddr, source: io::Error) -> StartError {
@@ -188,10 +182,7 @@ fn open_journal(audit: &crate::config::checked::Audit) -> Result<(Journal, Recov
         settings.segment_bytes_max = bytes;
     }
     settings.shortfall_event = Arc::new(|missed| {
-        let event = AuditEvent::RecordsMissed {
-            refused: missed.refused,
-            given_up: missed.given_up,
-        };
+        let event = AuditEvent::RecordsMissed { refused: missed.refused, given_up: missed.given_up };
         // Two numbers and a time: there is nothing in it that could fail to be written.
         recorder::encode(&event).unwrap_or_default()
     });
@@ -201,20 +192,11 @@ fn open_journal(audit: &crate::config::checked::Audit) -> Result<(Journal, Recov
 async fn record_start(recorder: &Recorder, recovered: &Recovered) -> Result<(), StartError> {
     let record = async |event| recorder.record(&event).await.map_err(|_| StartError::Unrecorded);
     if recovered.torn_bytes > 0 {
-        tracing::warn!(
-            torn_bytes = recovered.torn_bytes,
-            "audit journal: a torn record was set aside"
-        );
-        record(AuditEvent::JournalRecovered {
-            torn_bytes: recovered.torn_bytes,
-        })
-        .await?;
+        tracing::warn!(torn_bytes = recovered.torn_bytes, "audit journal: a torn record was set aside");
+        record(AuditEvent::JournalRecovered { torn_bytes: recovered.torn_bytes }).await?;
     }
     tracing::info!(head = %recovered.head, "audit journal opened");
-    record(AuditEvent::GateStarted {
-        version: env!("CARGO_PKG_VERSION"),
-    })
-    .await?;
+    record(AuditEvent::GateStarted { version: env!("CARGO_PKG_VERSION") }).await?;
     Ok(())
 }
 
@@ -226,11 +208,11 @@ async fn flush_handshakes(health: Arc<Health>) {
     }
 }
 
-async fn keep_up(metrics: PrometheusHandle, health: Arc<Health>) {
+async fn keep_up(health: Arc<Health>) {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        metrics.run_upkeep();
+        health.metrics.run_upkeep();
         metrics::gauge!(names::READY).set(if health.not_ready().is_none() { 1 } else { 0 });
     }
 }

@@ -65,15 +65,9 @@ impl FromStr for Head {
 
     fn from_str(text: &str) -> Result<Head, Fault> {
         let (seq, hash) = text.split_once(':').ok_or(Fault::Head)?;
-        let head = Head {
-            seq: number(seq.as_bytes()).ok_or(Fault::Head)?,
-            hash: hex(hash.as_bytes()).ok_or(Fault::Head)?,
-        };
-        if head.seq == 0 && head != Head::EMPTY {
-            Err(Fault::Head)
-        } else {
-            Ok(head)
-        }
+        let head =
+            Head { seq: number(seq.as_bytes()).ok_or(Fault::Head)?, hash: hex(hash.as_bytes()).ok_or(Fault::Head)? };
+        if head.seq == 0 && head != Head::EMPTY { Err(Fault::Head) } else { Ok(head) }
     }
 }
 
@@ -197,10 +191,7 @@ impl<'a> Record<'a> {
         if self.prev != before.hash {
             return Err(Fault::Prev);
         }
-        Ok(Head {
-            seq: self.seq,
-            hash: self.hash,
-        })
+        Ok(Head { seq: self.seq, hash: self.hash })
     }
 }
 
@@ -355,10 +346,7 @@ mod tests {
 
     #[test]
     fn a_head_reads_back_as_it_was_written() {
-        let head = Head {
-            seq: 12,
-            hash: [0xab; 32],
-        };
+        let head = Head { seq: 12, hash: [0xab; 32] };
         let text = head.to_string();
         assert_eq!(text, format!("12:{}", "ab".repeat(32)));
         assert_eq!(text.parse(), Ok(head));

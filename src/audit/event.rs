@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// How many data keys one event names: a record has a longest length, and no response may exceed it.
+pub const KEYS_MAX: usize = 500;
+
 /// One audit event, tagged by `event`.
 #[derive(Serialize, Debug)]
 #[serde(tag = "event")]
@@ -82,8 +85,11 @@ pub struct Exchange {
     pub record: Option<String>,
     /// Which classes, in which view, how many values.
     pub fields: Vec<FieldCount>,
-    /// The data keys that were used, and the KEK calls that brought them.
+    /// The data keys that were used, and the KEK calls that brought them: the first [`KEYS_MAX`] of them.
     pub keys: Vec<KeyUse>,
+    /// How many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keys_omitted: u64,
     /// The status that the upstream answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<u16>,
@@ -170,12 +176,13 @@ impl KeyUse {
     /// The use of a key that `call` brought.
     #[must_use]
     pub fn new(id: KeyId, call: &KmsCall) -> Self {
-        Self {
-            id,
-            kek: Arc::clone(&call.kek),
-            kms_request_id: call.request_id.clone(),
-        }
+        Self { id, kek: Arc::clone(&call.kek), kms_request_id: call.request_id.clone() }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn display<S: Serializer>(what: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

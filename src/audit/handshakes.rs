@@ -95,9 +95,7 @@ mod tests {
         assert!(events.len() <= SOURCES_MAX + 9, "{}", events.len());
         let mut total = 0;
         for event in &events {
-            let AuditEvent::HandshakesRefused { count, .. } = event else {
-                panic!("{event:?}")
-            };
+            let AuditEvent::HandshakesRefused { count, .. } = event else { panic!("{event:?}") };
             total += count;
         }
         assert_eq!(total, 20_000);

@@ -80,9 +80,7 @@ impl Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("directory", &self.directory)
-            .finish_non_exhaustive()
+        f.debug_struct("Settings").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 
@@ -113,45 +111,23 @@ impl Journal {
         settings: Settings,
         through: impl FnOnce(storage::Disk) -> Box<dyn Storage>,
     ) -> Result<(Journal, Recovered), OpenError> {
-        let Settings {
-            directory,
-            segment_bytes_max,
-            digest,
-            shortfall_event,
-            ..
-        } = settings;
+        let Settings { directory, segment_bytes_max, digest, shortfall_event, .. } = settings;
         let limits = Limits {
             awaited_max: settings.queue_records_max,
             detached_max: settings.detached_records_max,
             bytes_max: settings.queue_bytes_max,
         };
-        let Opened {
-            lock,
-            disk,
-            length,
-            recovered,
-        } = recover::open(&directory, digest)?;
+        let Opened { lock, disk, length, recovered } = recover::open(&directory, digest)?;
         let head = recovered.head;
         let storage = through(disk);
-        let writer = Writer {
-            storage,
-            digest,
-            segment_bytes_max,
-            head,
-            length,
-            soiled: false,
-            lines: Vec::new(),
-            _lock: lock,
-        };
+        let writer =
+            Writer { storage, digest, segment_bytes_max, head, length, soiled: false, lines: Vec::new(), _lock: lock };
         let queue = Arc::new(Queue::new(limits, head));
         let journal = Journal(Arc::new(Handle(Arc::clone(&queue))));
         std::thread::Builder::new()
             .name("audit-journal".to_owned())
             .spawn(move || writer::run(queue, writer, &shortfall_event))
-            .map_err(|source| OpenError::Io {
-                path: directory,
-                source,
-            })?;
+            .map_err(|source| OpenError::Io { path: directory, source })?;
         Ok((journal, recovered))
     }
 
@@ -211,9 +187,7 @@ impl Journal {
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Journal")
-            .field("head", &self.head())
-            .finish_non_exhaustive()
+        f.debug_struct("Journal").field("head", &self.head()).finish_non_exhaustive()
     }
 }
 

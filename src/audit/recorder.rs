@@ -82,9 +82,5 @@ impl Recorder {
 /// The event as it stands in the journal, with the time in it.
 pub fn encode(event: &AuditEvent) -> Option<Vec<u8>> {
     // The system's wall clock: an event says when it was, which no monotonic clock does.
-    serde_json::to_vec(&Stamped {
-        at: jiff::Timestamp::now().to_string(),
-        event,
-    })
-    .ok()
+    serde_json::to_vec(&Stamped { at: jiff::Timestamp::now().to_string(), event }).ok()
 }

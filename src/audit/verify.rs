@@ -47,10 +47,7 @@ pub fn verify(directory: &Path, digest: Digest, expect: &[Head]) -> Result<Repor
 /// # Errors
 /// When the directory cannot be listed.
 pub fn events(directory: &Path, digest: Digest) -> Result<Events, Box<Finding>> {
-    Ok(Events {
-        walk: Walk::open(directory, digest)?,
-        ended: false,
-    })
+    Ok(Events { walk: Walk::open(directory, digest)?, ended: false })
 }
 
 /// See [`events`].
@@ -231,9 +228,7 @@ struct Walk {
 
 impl Walk {
     fn open(directory: &Path, digest: Digest) -> Result<Walk, Box<Finding>> {
-        let segments = Segment::list(directory)
-            .map_err(|error| unreadable(directory, error))?
-            .into_iter();
+        let segments = Segment::list(directory).map_err(|error| unreadable(directory, error))?.into_iter();
         let directory = directory.to_owned();
         Ok(Walk {
             directory,
@@ -284,10 +279,7 @@ impl Walk {
     /// At the end of a segment. One without any record must at least bear the right name.
     fn leave_segment(&mut self) -> Result<(), Box<Finding>> {
         let wanted = self.last.seq + 1;
-        let misplaced = self
-            .current
-            .as_ref()
-            .filter(|(segment, _)| self.length == 0 && segment.first != wanted);
+        let misplaced = self.current.as_ref().filter(|(segment, _)| self.length == 0 && segment.first != wanted);
         if let Some((segment, _)) = misplaced {
             let next = segment.first;
             return Err(match next > wanted {
@@ -305,12 +297,7 @@ impl Walk {
         let report = self.report();
         if let Some((segment, lines)) = self.current.as_mut().filter(|_| self.segments.as_slice().is_empty()) {
             match torn(lines) {
-                Ok(Some(end)) => {
-                    finding.what = What::TornTail {
-                        bytes: end - self.length,
-                        report,
-                    }
-                }
+                Ok(Some(end)) => finding.what = What::TornTail { bytes: end - self.length, report },
                 Ok(None) => {}
                 Err(error) => return unreadable(&segment.path, error),
             }
@@ -348,11 +335,7 @@ impl Walk {
         for lines in self.current.take().map(|(_, lines)| Ok(lines)).into_iter().chain(left) {
             let mut lines = lines?;
             while lines.advance()? {
-                if lines
-                    .whole()
-                    .and_then(|line| Record::parse(line).ok())
-                    .is_some_and(|record| record.seq == seq)
-                {
+                if lines.whole().and_then(|line| Record::parse(line).ok()).is_some_and(|record| record.seq == seq) {
                     return Ok(true);
                 }
             }
@@ -362,12 +345,7 @@ impl Walk {
 
     fn report(&self) -> Report {
         let records = self.last.seq;
-        Report {
-            records,
-            first: records.min(1),
-            head: self.last,
-            segments: self.opened,
-        }
+        Report { records, first: records.min(1), head: self.last, segments: self.opened }
     }
 
     fn finding(&self, seq: u64, what: What) -> Box<Finding> {
@@ -380,12 +358,7 @@ impl Walk {
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Box<Finding> {
-    Box::new(Finding {
-        path: path.to_owned(),
-        line: 0,
-        seq: 0,
-        what: What::Unreadable(error),
-    })
+    Box::new(Finding { path: path.to_owned(), line: 0, seq: 0, what: What::Unreadable(error) })
 }
 
 #[cfg(test)]
@@ -404,20 +377,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         filled(directory.path(), 9, u64::MAX).close();
         let path = directory.path().join("audit-00000000000000000001.jsonl");
-        let lines = fs::read_to_string(&path)
-            .unwrap()
-            .split_inclusive('\n')
-            .map(str::to_owned)
-            .collect();
+        let lines = fs::read_to_string(&path).unwrap().split_inclusive('\n').map(str::to_owned).collect();
         (directory, path, lines)
     }
 
     fn head_of(line: &str) -> Head {
         let record = Record::parse(line.trim_end().as_bytes()).unwrap();
-        Head {
-            seq: record.seq,
-            hash: record.hash,
-        }
+        Head { seq: record.seq, hash: record.hash }
     }
 
     fn found(directory: &Path, expect: &[Head]) -> (&'static str, u64, u64) {
@@ -430,28 +396,12 @@ mod tests {
         let (directory, _, lines) = nine();
         let heads: Vec<_> = lines.iter().map(|line| head_of(line)).collect();
         let report = verify(directory.path(), sha256, &heads).unwrap();
-        assert_eq!(
-            report,
-            Report {
-                records: 9,
-                first: 1,
-                head: heads[8],
-                segments: 1
-            }
-        );
+        assert_eq!(report, Report { records: 9, first: 1, head: heads[8], segments: 1 });
         assert_eq!(recorded(directory.path()), (0..9).map(event).collect::<Vec<_>>());
 
         let empty = tempfile::tempdir().unwrap();
         let report = verify(empty.path(), sha256, &[Head::EMPTY]).unwrap();
-        assert_eq!(
-            report,
-            Report {
-                records: 0,
-                first: 0,
-                head: Head::EMPTY,
-                segments: 0
-            }
-        );
+        assert_eq!(report, Report { records: 0, first: 0, head: Head::EMPTY, segments: 0 });
         assert_eq!(found(&empty.path().join("away"), &[]), ("unreadable", 0, 0));
     }
 
@@ -479,12 +429,7 @@ mod tests {
     fn forged_records_are_found_where_the_chain_breaks() {
         let (directory, path, lines) = nine();
         let mut forged = Vec::new();
-        encode(
-            sha256,
-            &head_of(&lines[3]),
-            &EventText::parse(event(77)).unwrap(),
-            &mut forged,
-        );
+        encode(sha256, &head_of(&lines[3]), &EventText::parse(event(77)).unwrap(), &mut forged);
         let forged = String::from_utf8(forged).unwrap();
         let write = |parts: &[&[String]]| fs::write(&path, parts.concat().concat()).unwrap();
         // In the place of record 5, well made: the next one does not chain on it.
@@ -513,10 +458,7 @@ mod tests {
             assert_eq!((finding.what.code(), finding.seq), ("tail_missing", kept as u64 + 1));
             assert_eq!(
                 finding.to_string(),
-                format!(
-                    "audit journal {:?}: tail is missing: wanted head {head}",
-                    directory.path()
-                )
+                format!("audit journal {:?}: tail is missing: wanted head {head}", directory.path())
             );
         }
         fs::remove_file(&path).unwrap();
@@ -531,18 +473,9 @@ mod tests {
         for length in whole + 1..all.len() {
             fs::write(&path, &all[..length]).unwrap();
             let finding = verify(directory.path(), sha256, &[head_of(&lines[7])]).unwrap_err();
-            let What::TornTail { bytes, report } = finding.what else {
-                panic!("{finding}")
-            };
-            assert_eq!(
-                (bytes, report.records, report.head),
-                ((length - whole) as u64, 8, head_of(&lines[7]))
-            );
-            assert_eq!(
-                found(directory.path(), &[head_of(&lines[8])]).0,
-                "tail_missing",
-                "which is worse"
-            );
+            let What::TornTail { bytes, report } = finding.what else { panic!("{finding}") };
+            assert_eq!((bytes, report.records, report.head), ((length - whole) as u64, 8, head_of(&lines[7])));
+            assert_eq!(found(directory.path(), &[head_of(&lines[8])]).0, "tail_missing", "which is worse");
             let events: Vec<_> = events(directory.path(), sha256).unwrap().collect();
             assert_eq!(events.len(), 9);
             assert!(events[..8].iter().all(Result::is_ok) && events[8].is_err());
@@ -556,9 +489,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let head = filled(directory.path(), 30, 1000).close().head;
         let segments = Segment::list(directory.path()).unwrap();
-        let [first, second, third, ..] = segments.as_slice() else {
-            panic!("too few segments")
-        };
+        let [first, second, third, ..] = segments.as_slice() else { panic!("too few segments") };
         let at = |segment: &Segment| (directory.path().join("kept"), segment.path.clone());
 
         let (kept, path) = at(second);
@@ -574,17 +505,9 @@ mod tests {
         assert_eq!(found(directory.path(), &[]).0, "repeated");
         let text = fs::read(&kept).unwrap();
         fs::write(&path, &text[..text.len() - 9]).unwrap();
-        assert_eq!(
-            found(directory.path(), &[]).0,
-            "changed",
-            "a tear is in the last segment alone"
-        );
+        assert_eq!(found(directory.path(), &[]).0, "changed", "a tear is in the last segment alone");
         fs::remove_file(&path).unwrap();
-        fs::rename(
-            &kept,
-            path.with_file_name(format!("audit-{:020}.jsonl", second.first + 1)),
-        )
-        .unwrap();
+        fs::rename(&kept, path.with_file_name(format!("audit-{:020}.jsonl", second.first + 1))).unwrap();
         assert_eq!(found(directory.path(), &[]), ("segment_misnamed", 1, second.first));
 
         fs::remove_file(&first.path).unwrap();

@@ -29,12 +29,7 @@ pub(crate) enum Exit {
 }
 
 #[derive(Parser)]
-#[command(
-    name = "sealgate",
-    version,
-    about = "An encryption gateway for PHI",
-    disable_help_subcommand = false
-)]
+#[command(name = "sealgate", version, about = "An encryption gateway for PHI", disable_help_subcommand = false)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -124,15 +119,8 @@ fn dispatch(command: Command) -> Exit {
 }
 
 fn version() -> Exit {
-    let providers: Vec<_> = crate::seal::crypto::providers()
-        .iter()
-        .map(|provider| provider.name())
-        .collect();
-    say(&format!(
-        "sealgate {} ({})\n",
-        env!("CARGO_PKG_VERSION"),
-        providers.join(", ")
-    ))
+    let providers: Vec<_> = crate::seal::crypto::providers().iter().map(|provider| provider.name()).collect();
+    say(&format!("sealgate {} ({})\n", env!("CARGO_PKG_VERSION"), providers.join(", ")))
 }
 
 /// Writes to standard output.

@@ -8,10 +8,7 @@ pub(super) fn validate(file: &Path) -> Exit {
     match config::load(file) {
         Ok(config) => {
             let (routes, upstreams) = (config.routes.iter().count(), config.upstreams.len());
-            say(&format!(
-                "{}: good, {routes} routes to {upstreams} upstreams\n",
-                file.display()
-            ))
+            say(&format!("{}: good, {routes} routes to {upstreams} upstreams\n", file.display()))
         }
         Err(problems) => {
             for problem in &problems {

@@ -80,11 +80,7 @@ pub struct Audit {
 }
 
 pub(super) fn check(raw: raw::Config, places: &Places, directory: &Path) -> Result<Config, Vec<Problem>> {
-    let mut files = Files {
-        directory,
-        places,
-        problems: Vec::new(),
-    };
+    let mut files = Files { directory, places, problems: Vec::new() };
     let config = build(&mut files, raw);
     let mut problems = files.problems;
     problems.sort_by_key(|problem| (problem.line, problem.column));
@@ -112,53 +108,28 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         routes,
     } = raw;
     let provider = self::provider(files, crypto_provider);
-    let scope = Scope::parse(&scope)
-        .map_err(|error| files.problem("scope", error.to_string()))
-        .ok();
-    let raw::Server {
-        listen,
-        workers,
-        tls,
-        limits,
-        drain,
-    } = server;
+    let scope = Scope::parse(&scope).map_err(|error| files.problem("scope", error.to_string())).ok();
+    let raw::Server { listen, workers, tls, limits, drain } = server;
     let listen = address(files, "server.listen", &listen);
     let handshake_timeout = ms(tls.handshake_timeout_ms, 10_000);
     let tls = self::tls(files, provider, &tls);
-    let admin = match &admin.listen {
-        Some(text) => address(files, "admin.listen", text),
-        None => Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
-    };
+    let admin = address(files, "admin.listen", admin.listen.as_deref().unwrap_or("127.0.0.1:9464"));
     let raw::Keyring { local, aws_kms, cache } = keyring;
     let keyring = self::keyring(files, provider, dev_mode, local, aws_kms);
     let names: Vec<String> = upstreams.keys().cloned().collect();
     let upstreams = self::upstreams(files, provider, upstreams);
     let classes = policy::classes(files, classes);
     let policy = policy::policy(files, &classes, roles, principals);
-    let known = routes::Known {
-        scope,
-        upstreams: &names,
-        classes: &classes,
-    };
+    let known = routes::Known { scope, upstreams: &names, classes: &classes };
     let routes = routes::routes(files, &known, routes);
-    let raw::Audit {
-        directory,
-        segment_bytes_max,
-        record_timeout_ms,
-    } = audit;
+    let raw::Audit { directory, segment_bytes_max, record_timeout_ms } = audit;
     Some(Config {
         dev_mode,
         provider,
-        listener: listener::Settings {
-            listen: listen?,
-            workers: workers.unwrap_or_else(cores),
-        },
+        listener: listener::Settings { listen: listen?, workers: workers.unwrap_or_else(cores) },
         tls: tls?,
         limits: self::limits(&limits, handshake_timeout),
-        drain: Drain {
-            delay: ms(drain.delay_ms, 2_000),
-            timeout: ms(drain.timeout_ms, 25_000),
-        },
+        drain: Drain { delay: ms(drain.delay_ms, 2_000), timeout: ms(drain.timeout_ms, 25_000) },
         admin: admin?,
         keyring: keyring?,
         cache: self::cache(&cache),
@@ -204,11 +175,7 @@ fn tls(files: &mut Files<'_>, provider: &dyn CryptoProvider, raw: &raw::Tls) -> 
     let certificates = files.certificates("server.tls.certificate_file", &raw.certificate_file);
     let key = files.private_key("server.tls.key_file", &raw.key_file);
     let client_cas = files.certificates("server.tls.client_ca_file", &raw.client_ca_file);
-    let material = tls::Material {
-        certificates: certificates?,
-        key: key?,
-        client_cas: client_cas?,
-    };
+    let material = tls::Material { certificates: certificates?, key: key?, client_cas: client_cas? };
     match tls::server_config(provider, material) {
         Ok(config) => Some(config),
         Err(error) => {
@@ -266,19 +233,16 @@ fn keyring(
 
 fn aws_kms(files: &mut Files<'_>, dev_mode: bool, raw: &raw::AwsKms) -> Option<aws_kms::Settings> {
     let arn = aws_kms::KeyArn::parse(&raw.key_arn);
-    let arn = arn
-        .map_err(|error| files.problem("keyring.aws_kms.key_arn", error.to_string()))
-        .ok();
+    let arn = arn.map_err(|error| files.problem("keyring.aws_kms.key_arn", error.to_string())).ok();
     let endpoint = "keyring.aws_kms.endpoint_url";
     if let Some(url) = &raw.endpoint_url {
         let uri = url.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some());
         match uri.as_ref().and_then(http::Uri::scheme_str) {
             Some("https") => {}
             Some("http") if dev_mode => {}
-            Some("http") => files.problem(
-                endpoint,
-                "an http:// endpoint shows data keys to the network; it needs `dev_mode: true`",
-            ),
+            Some("http") => {
+                files.problem(endpoint, "an http:// endpoint shows data keys to the network; it needs `dev_mode: true`")
+            }
             _ => files.problem(endpoint, "wanted https://host[:port]"),
         }
     }
@@ -289,11 +253,7 @@ fn aws_kms(files: &mut Files<'_>, dev_mode: bool, raw: &raw::AwsKms) -> Option<a
         }
         None => None,
     };
-    Some(aws_kms::Settings {
-        key_arn: arn?,
-        endpoint_url: raw.endpoint_url.clone(),
-        ca_pem,
-    })
+    Some(aws_kms::Settings { key_arn: arn?, endpoint_url: raw.endpoint_url.clone(), ca_pem })
 }
 
 fn cache(raw: &raw::Cache) -> CacheSettings {
@@ -330,10 +290,7 @@ fn upstreams(
     provider: &dyn CryptoProvider,
     raw: BTreeMap<String, raw::Upstream>,
 ) -> Option<Vec<Arc<upstream::Target>>> {
-    let all: Vec<_> = raw
-        .into_iter()
-        .map(|(name, raw)| upstream(files, provider, &name, &raw))
-        .collect();
+    let all: Vec<_> = raw.into_iter().map(|(name, raw)| upstream(files, provider, &name, &raw)).collect();
     all.into_iter().map(|target| target.map(Arc::new)).collect()
 }
 
@@ -346,26 +303,17 @@ fn upstream(
     let path = key("upstreams", name);
     let uri = raw.url.parse::<http::Uri>().ok();
     let uri = uri.filter(|uri| matches!(uri.path(), "" | "/") && uri.query().is_none() && !raw.url.contains('@'));
-    let parts = uri
-        .as_ref()
-        .and_then(|uri| Some((uri.scheme_str()?, uri.host()?, uri.port_u16())));
+    let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?, uri.port_u16())));
     let (host, port, https) = match parts {
         Some(("http", host, port)) => (host, port.unwrap_or(80), false),
         Some(("https", host, port)) => (host, port.unwrap_or(443), true),
         _ => {
-            files.problem(
-                &key(&path, "url"),
-                "wanted http://host:port or https://host:port, without a path",
-            );
+            files.problem(&key(&path, "url"), "wanted http://host:port or https://host:port, without a path");
             return None;
         }
     };
     let host = host.trim_matches(['[', ']']);
-    let tls = if https {
-        Some(upstream_tls(files, provider, &path, host, raw)?)
-    } else {
-        None
-    };
+    let tls = if https { Some(upstream_tls(files, provider, &path, host, raw)?) } else { None };
     if !https && (raw.ca_file.is_some() || raw.certificate_file.is_some() || raw.key_file.is_some()) {
         files.problem(&path, "certificates have no meaning for an http:// upstream");
     }
@@ -396,10 +344,7 @@ fn upstream_tls(
         (Some(certificate), Some(private)) => {
             let certificates = files.certificates(&key(path, "certificate_file"), certificate);
             let key = files.private_key(&key(path, "key_file"), private);
-            Some(ClientIdentity {
-                certificates: certificates?,
-                key: key?,
-            })
+            Some(ClientIdentity { certificates: certificates?, key: key? })
         }
         (None, None) => None,
         _ => {

@@ -3,9 +3,9 @@
 use super::source::{Places, Problem};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -55,22 +55,19 @@ impl Files<'_> {
 
     /// A file that only its owner may read.
     pub(super) fn secret(&mut self, path: &str, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        let read = || -> std::io::Result<(u32, Zeroizing<Vec<u8>>)> {
+        let read = || -> std::io::Result<(Metadata, Zeroizing<Vec<u8>>)> {
             let mut file = File::open(self.path(name))?;
             let meta = file.metadata()?;
             // Room for all of it at once, so that no copy is left behind by a vector that grows.
             let room = usize::try_from(meta.len()).unwrap_or_default().saturating_add(1);
             let mut bytes = Zeroizing::new(Vec::with_capacity(room));
             file.read_to_end(&mut bytes)?;
-            Ok((meta.permissions().mode(), bytes))
+            Ok((meta, bytes))
         };
         match read() {
-            Ok((mode, _)) if mode & 0o077 != 0 => {
-                let why = format!(
-                    "readable by group or others (mode {:o}); run: chmod 600 {name}",
-                    mode & 0o777
-                );
-                self.wrong(path, name, &why)
+            Ok((meta, _)) if is_exposed(&meta) => {
+                let mode = meta.mode() & 0o777;
+                self.wrong(path, name, &format!("readable by group or others (mode {mode:o}); run: chmod 600 {name}"))
             }
             Ok((_, bytes)) => Some(bytes),
             Err(error) => self.wrong(path, name, &error.to_string()),
@@ -82,4 +79,11 @@ impl Files<'_> {
         self.problem(path, format!("file {}: {why}", file.display()));
         None
     }
+}
+
+/// Whether more than its owner may use it. A group may read what is root's: so Kubernetes (`fsGroup`) and systemd (an ACL,
+/// whose mask shows as the group's bits) hand a secret to a process that is not root. PostgreSQL draws the same line.
+fn is_exposed(meta: &Metadata) -> bool {
+    let refused = if meta.uid() == 0 { 0o037 } else { 0o077 };
+    meta.mode() & refused != 0
 }

@@ -19,12 +19,7 @@ use std::path::Path;
 /// Every problem there is, each with its line and column; one without a place if the file cannot be read.
 pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        vec![Problem {
-            line: 1,
-            column: 1,
-            path: String::new(),
-            message: format!("{}: {error}", file.display()),
-        }]
+        vec![Problem { line: 1, column: 1, path: String::new(), message: format!("{}: {error}", file.display()) }]
     })?;
     // Relative file names are relative to the config file, wherever the program was started.
     let directory = file.parent().unwrap_or(Path::new("."));
@@ -46,10 +41,7 @@ pub fn schema() -> String {
     source::schema::<raw::Config>()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that reads the environment"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -16,10 +16,8 @@ pub(super) type Classes = HashMap<String, (Class, MaskRule)>;
 pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>) -> Classes {
     let mut classes = Classes::new();
     for (name, raw::Class { mask }) in raw {
-        let rule = mask.map_or_else(MaskRule::default, |raw::Mask { keep_first, keep_last }| MaskRule {
-            keep_first,
-            keep_last,
-        });
+        let rule = mask
+            .map_or_else(MaskRule::default, |raw::Mask { keep_first, keep_last }| MaskRule { keep_first, keep_last });
         match Class::parse(&name) {
             Ok(class) => drop(classes.insert(name, (class, rule))),
             Err(error) => files.problem(&key("classes", &name), format!("class: {error}")),
@@ -55,31 +53,16 @@ pub(super) fn policy(
             continue;
         };
         if !seen.insert(identity.clone()) {
-            files.problem(
-                &path,
-                format!("{identity} stands twice; give all its roles in one entry"),
-            );
+            files.problem(&path, format!("{identity} stands twice; give all its roles in one entry"));
         }
-        known.push(Principal {
-            identity,
-            roles: principal.roles.into_iter().map(Into::into).collect(),
-        });
+        known.push(Principal { identity, roles: principal.roles.into_iter().map(Into::into).collect() });
     }
     Policy::new(checked, known)
 }
 
 fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) -> Role {
-    let raw::Role {
-        default_view,
-        views,
-        writes,
-        read_only,
-    } = raw;
-    let mut role = Role {
-        default_view: default_view.map(view),
-        read_only,
-        ..Role::default()
-    };
+    let raw::Role { default_view, views, writes, read_only } = raw;
+    let mut role = Role { default_view: default_view.map(view), read_only, ..Role::default() };
     for (name, raw) in views {
         match classes.get(&name) {
             Some((class, _)) => drop(role.views.insert(*class, view(raw))),
@@ -116,10 +99,7 @@ fn identity(files: &mut Files<'_>, path: &str, raw: &raw::Principal) -> Option<I
     match (&raw.spiffe, &raw.dns, &raw.subject) {
         (Some(id), None, None) if is_spiffe_id(id) => Some(Identity::Spiffe(id.as_str().into())),
         (Some(_), None, None) => {
-            files.problem(
-                &key(path, "spiffe"),
-                "wanted a SPIFFE id such as spiffe://example.org/billing",
-            );
+            files.problem(&key(path, "spiffe"), "wanted a SPIFFE id such as spiffe://example.org/billing");
             None
         }
         (None, Some(name), None) => Some(Identity::Dns(name.to_ascii_lowercase().into())),

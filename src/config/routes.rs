@@ -39,10 +39,7 @@ pub(super) fn routes(files: &mut Files<'_>, known: &Known<'_>, raw: Vec<raw::Rou
                 && other.methods.iter().any(|method| route.methods.contains(method))
         };
         if let Some(other) = routes.iter().find(clash) {
-            files.problem(
-                &key(&path, "path"),
-                format!("takes the same requests as route {:?}", other.name),
-            );
+            files.problem(&key(&path, "path"), format!("takes the same requests as route {:?}", other.name));
         }
         routes.push(route);
     }
@@ -63,11 +60,7 @@ fn route(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: raw::Route) 
         unsealed,
         rules,
     } = raw;
-    if name.is_empty()
-        || !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
         files.problem(&key(path, "name"), "wanted a name of [A-Za-z0-9_.-]");
     }
     let template = Template::parse(&template).map_err(|error| files.problem(&key(path, "path"), error.to_string()));
@@ -80,9 +73,7 @@ fn route(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: raw::Route) 
         );
     }
     let scope = match scope {
-        Some(text) => Scope::parse(&text)
-            .map_err(|error| files.problem(&key(path, "scope"), error.to_string()))
-            .ok(),
+        Some(text) => Scope::parse(&text).map_err(|error| files.problem(&key(path, "scope"), error.to_string())).ok(),
         None => known.scope,
     };
     if let (Some(name), Ok(template)) = (&record, &template)
@@ -90,17 +81,7 @@ fn route(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: raw::Route) 
     {
         files.problem(&key(path, "record"), format!("the path has no parameter {{{name}}}"));
     }
-    let protection = protection(
-        files,
-        known,
-        path,
-        Bodies {
-            query_allowed,
-            protect,
-            unsealed,
-            rules,
-        },
-    )?;
+    let protection = protection(files, known, path, Bodies { query_allowed, protect, unsealed, rules })?;
     Some(Route {
         name: name.into(),
         host: host.map(|host| host.to_ascii_lowercase()),
@@ -134,19 +115,11 @@ struct Bodies {
 }
 
 fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies) -> Option<Protection> {
-    let Bodies {
-        query_allowed,
-        protect,
-        unsealed,
-        rules,
-    } = raw;
+    let Bodies { query_allowed, protect, unsealed, rules } = raw;
     match (protect, rules.is_empty()) {
         (Some(raw::Protect::None), true) => {
             if !query_allowed.is_empty() {
-                files.problem(
-                    &key(path, "query_allowed"),
-                    "has no meaning with `protect: none`: every query passes",
-                );
+                files.problem(&key(path, "query_allowed"), "has no meaning with `protect: none`: every query passes");
             }
             if unsealed.is_some() {
                 files.problem(&key(path, "unsealed"), "has no meaning with `protect: none`");
@@ -154,17 +127,11 @@ fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies)
             return Some(Protection::None);
         }
         (Some(raw::Protect::None), false) => {
-            files.problem(
-                &key(path, "protect"),
-                "a route with rules is protected; take one of the two away",
-            );
+            files.problem(&key(path, "protect"), "a route with rules is protected; take one of the two away");
             return None;
         }
         (None, true) => {
-            files.problem(
-                path,
-                "has no rules; if its bodies are to pass unread, say `protect: none`",
-            );
+            files.problem(path, "has no rules; if its bodies are to pass unread, say `protect: none`");
             return None;
         }
         (None, false) => {}
@@ -174,9 +141,8 @@ fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies)
         fields.extend(self::rule(files, known, &item(&key(path, "rules"), index), &rule));
     }
     let paths: Vec<FieldPath> = fields.iter().map(|rule| rule.path.clone()).collect();
-    let automaton = Rules::compile(&paths)
-        .map_err(|error| files.problem(&key(path, "rules"), error.to_string()))
-        .ok()?;
+    let automaton =
+        Rules::compile(&paths).map_err(|error| files.problem(&key(path, "rules"), error.to_string())).ok()?;
     let mut classes: Vec<_> = fields.iter().map(|rule| rule.class).collect();
     classes.sort_unstable();
     classes.dedup();
@@ -195,21 +161,10 @@ fn rule(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: &raw::Rule) -
         files.problem(&key(path, "class"), unknown_class(&raw.class));
     }
     let field = FieldPath::parse(&raw.path).map_err(|error| {
-        let offset = raw
-            .path
-            .chars()
-            .take(error.column().saturating_sub(1))
-            .map(char::len_utf8)
-            .sum();
+        let offset = raw.path.chars().take(error.column().saturating_sub(1)).map(char::len_utf8).sum();
         let message = format!("field path {:?}: {error}", raw.path);
-        files
-            .problems
-            .push(files.places.problem_in(&key(path, "path"), offset, message));
+        files.problems.push(files.places.problem_in(&key(path, "path"), offset, message));
     });
     let (class, mask) = *class?;
-    Some(FieldRule {
-        path: field.ok()?,
-        class,
-        mask,
-    })
+    Some(FieldRule { path: field.ok()?, class, mask })
 }

@@ -21,10 +21,7 @@ impl FieldPath {
     /// Names the first thing that is not of the subset (negative indices, slices, filters, lists of selectors, white
     /// space) and its column. `$` alone is refused: it would select the whole document.
     pub fn parse(text: &str) -> Result<FieldPath, PathError> {
-        let mut cursor = Cursor {
-            chars: text.chars().collect(),
-            at: 0,
-        };
+        let mut cursor = Cursor { chars: text.chars().collect(), at: 0 };
         if !cursor.eat('$') {
             return Err(cursor.fail("missing `$`"));
         }
@@ -33,15 +30,9 @@ impl FieldPath {
             segments.push(cursor.segment()?);
         }
         if segments.is_empty() {
-            return Err(PathError {
-                what: "`$` alone selects the whole document",
-                column: 1,
-            });
+            return Err(PathError { what: "`$` alone selects the whole document", column: 1 });
         }
-        Ok(FieldPath {
-            text: text.to_owned(),
-            segments,
-        })
+        Ok(FieldPath { text: text.to_owned(), segments })
     }
 
     pub(super) fn segments(&self) -> &[Segment] {
@@ -96,10 +87,7 @@ struct Cursor {
 impl Cursor {
     fn segment(&mut self) -> Result<Segment, PathError> {
         if self.peek() == Some('[') {
-            return Ok(Segment {
-                descendant: false,
-                selector: self.bracketed()?,
-            });
+            return Ok(Segment { descendant: false, selector: self.bracketed()? });
         }
         if !self.eat('.') {
             return Err(self.fail("wanted `.` or `[`"));
@@ -165,10 +153,7 @@ impl Cursor {
             _ if value > INDEX_MAX => "index above 2^53-1",
             _ => return Ok(Selector::Index(value)),
         };
-        Err(PathError {
-            what,
-            column: start + 1,
-        })
+        Err(PathError { what, column: start + 1 })
     }
 
     fn quoted_name(&mut self, quote: char) -> Result<Selector, PathError> {
@@ -202,16 +187,10 @@ impl Cursor {
             Some(c @ ('/' | '\\')) => c,
             Some(c) if c == quote => c,
             Some('u') => {
-                return self.unicode_escape().ok_or(PathError {
-                    what: "bad escape",
-                    column,
-                });
+                return self.unicode_escape().ok_or(PathError { what: "bad escape", column });
             }
             _ => {
-                return Err(PathError {
-                    what: "bad escape",
-                    column,
-                });
+                return Err(PathError { what: "bad escape", column });
             }
         };
         self.at += 1;
@@ -252,10 +231,7 @@ impl Cursor {
     }
 
     fn fail(&self, what: &'static str) -> PathError {
-        PathError {
-            what,
-            column: self.at + 1,
-        }
+        PathError { what, column: self.at + 1 }
     }
 }
 
@@ -322,18 +298,9 @@ mod tests {
             ("$..", "empty segment at column 4"),
             ("$...a", "empty segment at column 4"),
             ("$.[0]", "empty segment at column 3"),
-            (
-                "$.0",
-                "character that only a quoted name (`['..']`) may hold at column 3",
-            ),
-            (
-                "$.'a'",
-                "character that only a quoted name (`['..']`) may hold at column 3",
-            ),
-            (
-                "$. a",
-                "character that only a quoted name (`['..']`) may hold at column 3",
-            ),
+            ("$.0", "character that only a quoted name (`['..']`) may hold at column 3"),
+            ("$.'a'", "character that only a quoted name (`['..']`) may hold at column 3"),
+            ("$. a", "character that only a quoted name (`['..']`) may hold at column 3"),
             ("$[-1]", "negative index at column 3"),
             ("$[1:2]", "slice at column 4"),
             ("$[:2]", "slice at column 3"),

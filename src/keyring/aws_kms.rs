@@ -56,10 +56,7 @@ impl KeyArn {
         if !(partition.starts_with("aws") && plain(partition) && plain(region) && plain(account) && plain(id)) {
             return Err(NotAKeyArn);
         }
-        Ok(Self {
-            text: text.into(),
-            region: (*region).to_owned(),
-        })
+        Ok(Self { text: text.into(), region: (*region).to_owned() })
     }
 
     /// As written.
@@ -81,15 +78,11 @@ impl AwsKms {
     /// expire; nothing is called yet.
     pub async fn new(provider: &'static dyn CryptoProvider, settings: &Settings) -> Self {
         let region = Region::new(settings.key_arn.region.clone());
-        let http_client = http_client(provider, settings.ca_pem.as_deref());
+        // The services that give credentials are never behind the KMS endpoint's own CA.
         let lookup = ProviderConfig::without_region()
-            .with_http_client(http_client.clone())
+            .with_http_client(http_client(provider, None))
             .with_region(Some(region.clone()));
-        let credentials = DefaultCredentialsChain::builder()
-            .configure(lookup)
-            .region(region.clone())
-            .build()
-            .await;
+        let credentials = DefaultCredentialsChain::builder().configure(lookup).region(region.clone()).build().await;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(2))
@@ -99,33 +92,22 @@ impl AwsKms {
             .behavior_version(BehaviorVersion::latest())
             .region(region)
             .credentials_provider(credentials)
-            .http_client(http_client)
+            .http_client(http_client(provider, settings.ca_pem.as_deref()))
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(timeouts);
         if let Some(url) = &settings.endpoint_url {
             config = config.endpoint_url(url);
         }
         let arn = Arc::clone(&settings.key_arn.text);
-        Self {
-            client: aws_sdk_kms::Client::from_conf(config.build()),
-            tag: KekTag::of(provider, &arn),
-            arn,
-        }
+        Self { client: aws_sdk_kms::Client::from_conf(config.build()), tag: KekTag::of(provider, &arn), arn }
     }
 
     fn call(&self, request_id: Option<&str>) -> KmsCall {
-        KmsCall {
-            kek: Arc::clone(&self.arn),
-            request_id: request_id.map(Into::into),
-        }
+        KmsCall { kek: Arc::clone(&self.arn), request_id: request_id.map(Into::into) }
     }
 
     async fn generate(&self, context: EncryptionContext) -> Result<Generated, KeyringError> {
-        let mut request = self
-            .client
-            .generate_data_key()
-            .key_id(&*self.arn)
-            .key_spec(DataKeySpec::Aes256);
+        let mut request = self.client.generate_data_key().key_id(&*self.arn).key_spec(DataKeySpec::Aes256);
         for (name, value) in context.pairs() {
             request = request.encryption_context(name, value);
         }
@@ -136,11 +118,7 @@ impl AwsKms {
         if blob.is_empty() || blob.len() > crate::seal::envelope::EDK_BYTES_MAX {
             return Err(self.wrong("an encrypted data key of an unusable length"));
         }
-        Ok(Generated {
-            key,
-            edk: EncryptedDataKey { kek: self.tag, blob },
-            call,
-        })
+        Ok(Generated { key, edk: EncryptedDataKey { kek: self.tag, blob }, call })
     }
 
     async fn decrypt(&self, edk: EncryptedDataKey, context: EncryptionContext) -> Result<Decrypted, KeyringError> {
@@ -148,20 +126,13 @@ impl AwsKms {
             return Err(KeyringError::UnknownKek);
         }
         // Pinned to our key: a token that carries a data key wrapped by a stranger's is refused by KMS.
-        let mut request = self
-            .client
-            .decrypt()
-            .key_id(&*self.arn)
-            .ciphertext_blob(Blob::new(edk.blob));
+        let mut request = self.client.decrypt().key_id(&*self.arn).ciphertext_blob(Blob::new(edk.blob));
         for (name, value) in context.pairs() {
             request = request.encryption_context(name, value);
         }
         let output = request.send().await.map_err(|error| self.failed(&error))?;
         let call = self.call(output.request_id());
-        Ok(Decrypted {
-            key: self.take(output.plaintext, output.key_id.as_deref())?,
-            call,
-        })
+        Ok(Decrypted { key: self.take(output.plaintext, output.key_id.as_deref())?, call })
     }
 
     /// Checks what KMS answered before anything is done with it.
@@ -175,10 +146,7 @@ impl AwsKms {
     }
 
     fn wrong(&self, why: &str) -> KeyringError {
-        KeyringError::Unavailable {
-            kek: Arc::clone(&self.arn),
-            why: why.into(),
-        }
+        KeyringError::Unavailable { kek: Arc::clone(&self.arn), why: why.into() }
     }
 
     fn failed<E: ProvideErrorMetadata, R>(&self, error: &SdkError<E, R>) -> KeyringError {
@@ -253,14 +221,8 @@ mod tests {
     #[test]
     fn only_the_arn_of_a_key_is_taken() {
         for (text, good) in [
-            (
-                "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
-                true,
-            ),
-            (
-                "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab",
-                true,
-            ),
+            ("arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", true),
+            ("arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab", true),
             ("arn:aws:kms:eu-west-1:111122223333:alias/phi", false),
             ("alias/phi", false),
             ("1234abcd-12ab-34cd-56ef-1234567890ab", false),

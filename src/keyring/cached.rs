@@ -101,13 +101,7 @@ impl Keys {
             .max_capacity(settings.open_entries_max)
             .time_to_live(settings.open_age_max)
             .build();
-        let inner = Inner {
-            keyring: Metered(keyring),
-            provider,
-            settings,
-            sealing: RwLock::default(),
-            opening,
-        };
+        let inner = Inner { keyring: Metered(keyring), provider, settings, sealing: RwLock::default(), opening };
         Self {
             inner: Arc::new(inner),
             sealing_flights: Flights::new(runtime.clone()),
@@ -120,36 +114,20 @@ impl Keys {
     /// # Errors
     /// [`KeyringError`] if there is none in the cache and the KEK gives none.
     pub async fn sealing_key(&self, scope: Scope) -> Result<Arc<Held<SealingKey>>, KeyringError> {
-        let context = EncryptionContext {
-            scope,
-            purpose: Purpose::Field,
-        };
-        let known = self
-            .inner
-            .sealing
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&context)
-            .cloned();
+        let context = EncryptionContext { scope, purpose: Purpose::Field };
+        let known = self.inner.sealing.read().unwrap_or_else(PoisonError::into_inner).get(&context).cloned();
         if let Some(sealing) = known {
             let (age, max) = (sealing.made.elapsed(), self.inner.settings.seal_age_max);
             if age < max && sealing.held.key.spent() < 1.0 {
                 if age >= max.mul_f64(0.8) || sealing.held.key.spent() >= 0.8 {
                     // Its successor is there before it runs out; until then this one goes on.
-                    drop(
-                        self.sealing_flights
-                            .start(context, || Arc::clone(&self.inner).make(context)),
-                    );
+                    drop(self.sealing_flights.start(context, || Arc::clone(&self.inner).make(context)));
                 }
                 return Ok(Arc::clone(&sealing.held));
             }
         }
-        let made = self
-            .sealing_flights
-            .join(context, || Arc::clone(&self.inner).make(context))
-            .await;
-        made.unwrap_or_else(|| Err(ended()))
-            .map(|sealing| Arc::clone(&sealing.held))
+        let made = self.sealing_flights.join(context, || Arc::clone(&self.inner).make(context)).await;
+        made.unwrap_or_else(|| Err(ended())).map(|sealing| Arc::clone(&sealing.held))
     }
 
     /// The key that opens `envelope`. It is the one that the envelope commits to.
@@ -157,25 +135,17 @@ impl Keys {
     /// # Errors
     /// [`KeyringError`] if it is not in the cache and no KEK unwraps it.
     pub async fn opening_key(&self, envelope: &Envelope) -> Result<Arc<Held<UnwrappedKey>>, KeyringError> {
-        let cache_key = self
-            .inner
-            .cache_key(envelope.scope, envelope.commitment().as_bytes(), &envelope.edks);
+        let cache_key = self.inner.cache_key(envelope.scope, envelope.commitment().as_bytes(), &envelope.edks);
         if let Some(held) = self.inner.opening.get(&cache_key) {
             return Ok(held);
         }
         let work = || Arc::clone(&self.inner).unwrap_key(cache_key, envelope.clone());
-        self.opening_flights
-            .join(cache_key, work)
-            .await
-            .unwrap_or_else(|| Err(ended()))
+        self.opening_flights.join(cache_key, work).await.unwrap_or_else(|| Err(ended()))
     }
 }
 
 fn ended() -> KeyringError {
-    KeyringError::Unavailable {
-        kek: "-".into(),
-        why: "the call ended without an answer".into(),
-    }
+    KeyringError::Unavailable { kek: "-".into(), why: "the call ended without an answer".into() }
 }
 
 impl Inner {
@@ -185,14 +155,8 @@ impl Inner {
         let generated = self.keyring.generate_data_key(context).await?;
         let (edks, call) = (vec![generated.edk], generated.call);
         let key = UnwrappedKey::new(self.provider, generated.key).map_err(|_| crypto_failed(&call))?;
-        let held = Held {
-            key: SealingKey::new(key, edks, self.settings.budget),
-            call,
-        };
-        let sealing = Arc::new(Sealing {
-            held: Arc::new(held),
-            made,
-        });
+        let held = Held { key: SealingKey::new(key, edks, self.settings.budget), call };
+        let sealing = Arc::new(Sealing { held: Arc::new(held), made });
         tracing::info!(key = %sealing.held.key.id(), scope = %context.scope, "data key made");
         let mut known = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(context, Arc::clone(&sealing));
@@ -204,10 +168,7 @@ impl Inner {
         cache_key: CacheKey,
         envelope: Envelope,
     ) -> Result<Arc<Held<UnwrappedKey>>, KeyringError> {
-        let context = EncryptionContext {
-            scope: envelope.scope,
-            purpose: Purpose::Field,
-        };
+        let context = EncryptionContext { scope: envelope.scope, purpose: Purpose::Field };
         let mut last = KeyringError::UnknownKek;
         for edk in &envelope.edks {
             let decrypted = match self.keyring.decrypt_data_key(edk.clone(), context).await {
@@ -221,15 +182,10 @@ impl Inner {
             };
             let key = UnwrappedKey::new(self.provider, decrypted.key).map_err(|_| crypto_failed(&decrypted.call))?;
             if key.check(&envelope).is_err() {
-                last = KeyringError::Rejected {
-                    why: "it does not match the commitment".into(),
-                };
+                last = KeyringError::Rejected { why: "it does not match the commitment".into() };
                 continue;
             }
-            let held = Arc::new(Held {
-                key,
-                call: decrypted.call,
-            });
+            let held = Arc::new(Held { key, call: decrypted.call });
             self.opening.insert(cache_key, Arc::clone(&held));
             return Ok(held);
         }
@@ -250,8 +206,5 @@ impl Inner {
 }
 
 fn crypto_failed(call: &KmsCall) -> KeyringError {
-    KeyringError::Unavailable {
-        kek: Arc::clone(&call.kek),
-        why: "the crypto provider failed".into(),
-    }
+    KeyringError::Unavailable { kek: Arc::clone(&call.kek), why: "the crypto provider failed".into() }
 }

@@ -22,10 +22,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(super) fn new(runtime: Handle) -> Self {
-        Self {
-            under_way: Under::default(),
-            runtime,
-        }
+        Self { under_way: Under::default(), runtime }
     }
 
     /// Waits for the work under `key`, starting it if nobody has. `None` if it panicked.
@@ -48,10 +45,7 @@ where
         }
         let (done, result) = watch::channel(None);
         under_way.insert(key.clone(), result.clone());
-        let landing = Landing {
-            key,
-            under_way: Arc::clone(&self.under_way),
-        };
+        let landing = Landing { key, under_way: Arc::clone(&self.under_way) };
         let work = work();
         self.runtime.spawn(async move {
             let value = work.await;
@@ -71,9 +65,6 @@ struct Landing<K: Hash + Eq, V> {
 
 impl<K: Hash + Eq, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }

@@ -34,12 +34,7 @@ impl Local {
         let aead = provider.aes_256_gcm(kek).map_err(|_| NotAKek)?;
         let print = provider.sha256(&[b"sealgate/v1/local-kek", kek]);
         let name: Arc<str> = format!("local:{}", HEXLOWER.encode(print.first_chunk::<8>().unwrap_or(&[0; 8]))).into();
-        Ok(Self {
-            provider,
-            aead,
-            tag: KekTag::of(provider, &name),
-            name,
-        })
+        Ok(Self { provider, aead, tag: KekTag::of(provider, &name), name })
     }
 
     /// `local:` and a fingerprint.
@@ -49,10 +44,7 @@ impl Local {
     }
 
     fn call(&self) -> KmsCall {
-        KmsCall {
-            kek: Arc::clone(&self.name),
-            request_id: None,
-        }
+        KmsCall { kek: Arc::clone(&self.name), request_id: None }
     }
 
     fn wrap(&self, context: &EncryptionContext) -> Result<Generated, CryptoFailed> {
@@ -62,26 +54,17 @@ impl Local {
         let mut text = Zeroizing::new(*key.expose());
         let tag = self.aead.seal(nonce, &aad(context), text.as_mut())?;
         let blob = [&nonce, text.as_slice(), &tag].concat();
-        Ok(Generated {
-            key,
-            edk: EncryptedDataKey { kek: self.tag, blob },
-            call: self.call(),
-        })
+        Ok(Generated { key, edk: EncryptedDataKey { kek: self.tag, blob }, call: self.call() })
     }
 
     fn unwrap(&self, edk: &EncryptedDataKey, context: &EncryptionContext) -> Result<Decrypted, KeyringError> {
         if edk.kek != self.tag {
             return Err(KeyringError::UnknownKek);
         }
-        let rejected = || KeyringError::Rejected {
-            why: "it does not authenticate".into(),
-        };
+        let rejected = || KeyringError::Rejected { why: "it does not authenticate".into() };
         let (nonce, text) = edk.blob.split_first_chunk::<NONCE_BYTES>().ok_or_else(rejected)?;
         let mut text = Zeroizing::new(text.to_vec());
-        let length = self
-            .aead
-            .open(*nonce, &aad(context), &mut text)
-            .map_err(|_| rejected())?;
+        let length = self.aead.open(*nonce, &aad(context), &mut text).map_err(|_| rejected())?;
         let key = DataKey::take(text.get(..length).unwrap_or_default().to_vec()).map_err(|_| rejected())?;
         Ok(Decrypted { key, call: self.call() })
     }
@@ -99,10 +82,7 @@ fn aad(context: &EncryptionContext) -> Vec<u8> {
 
 impl Keyring for Local {
     fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
-        let failed = |_| KeyringError::Unavailable {
-            kek: Arc::clone(&self.name),
-            why: "no randomness".into(),
-        };
+        let failed = |_| KeyringError::Unavailable { kek: Arc::clone(&self.name), why: "no randomness".into() };
         Box::pin(ready(self.wrap(&context).map_err(failed)))
     }
 

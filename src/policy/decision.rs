@@ -72,9 +72,7 @@ impl Permit {
     /// How values of a class are shown. Also for a class of no rule of the route, as a stray token may have.
     #[must_use]
     pub fn view(&self, class: Class) -> View {
-        self.grants
-            .get(&class)
-            .map_or_else(|| self.policy.grant(&self.roles, class).view, |grant| grant.view)
+        self.grants.get(&class).map_or_else(|| self.policy.grant(&self.roles, class).view, |grant| grant.view)
     }
 
     /// Whether a value of a class may be written in the clear by this principal (to be sealed on its way).
@@ -92,19 +90,10 @@ struct Roles(RolesByName);
 impl Roles {
     /// The first role that speaks of a class decides.
     fn grant(&self, roles: &[Arc<str>], class: Class) -> Grant {
-        let speaks = roles
-            .iter()
-            .filter_map(|name| self.0.get(name))
-            .find(|role| role.view(class).is_some());
+        let speaks = roles.iter().filter_map(|name| self.0.get(name)).find(|role| role.view(class).is_some());
         match speaks {
-            Some(role) => Grant {
-                view: role.view(class).unwrap_or(View::Deny),
-                writes: role.writes(class),
-            },
-            None => Grant {
-                view: View::Deny,
-                writes: false,
-            },
+            Some(role) => Grant { view: role.view(class).unwrap_or(View::Deny), writes: role.writes(class) },
+            None => Grant { view: View::Deny, writes: false },
         }
     }
 }
@@ -120,14 +109,8 @@ impl Policy {
     /// A policy of these roles and principals.
     #[must_use]
     pub fn new(roles: RolesByName, principals: impl IntoIterator<Item = Principal>) -> Self {
-        let principals = principals
-            .into_iter()
-            .map(|principal| (principal.identity.clone(), principal))
-            .collect();
-        Self {
-            roles: Arc::new(Roles(roles)),
-            principals,
-        }
+        let principals = principals.into_iter().map(|principal| (principal.identity.clone(), principal)).collect();
+        Self { roles: Arc::new(Roles(roles)), principals }
     }
 
     /// The principal of an identity.
@@ -155,12 +138,7 @@ impl Policy {
             grants.insert(*class, grant);
         }
         let roles = Arc::clone(&principal.roles);
-        Ok(Permit {
-            scope: query.scope,
-            grants,
-            roles,
-            policy: Arc::clone(&self.roles),
-        })
+        Ok(Permit { scope: query.scope, grants, roles, policy: Arc::clone(&self.roles) })
     }
 }
 
@@ -181,10 +159,7 @@ mod tests {
         };
         let roles = [
             ("clinician", role(Some(View::Plain), &[], &[], false)),
-            (
-                "billing",
-                role(None, &[("ssn", View::Mask), ("name", View::Plain)], &[], false),
-            ),
+            ("billing", role(None, &[("ssn", View::Mask), ("name", View::Plain)], &[], false)),
             ("desk", role(Some(View::Redact), &[], &["ssn"], false)),
             ("auditor", role(Some(View::Plain), &[], &["ssn"], true)),
         ];
@@ -208,22 +183,14 @@ mod tests {
     fn decide(who: &str, action: Action, classes: &[&str]) -> Result<Permit, Denied> {
         let (policy, classes) = (policy(), classes.iter().map(|name| class(name)).collect::<Vec<_>>());
         let principal = policy.principal(&Identity::Dns(who.into()));
-        policy.authorize(Query {
-            principal,
-            action,
-            classes: &classes,
-            scope: Scope::parse("main").unwrap(),
-        })
+        policy.authorize(Query { principal, action, classes: &classes, scope: Scope::parse("main").unwrap() })
     }
 
     #[test]
     fn what_is_not_granted_is_denied() {
         let denied = |who, action, classes: &[&str]| decide(who, action, classes).err();
         assert_eq!(denied("stranger", Action::Read, &[]), Some(Denied::UnknownPrincipal));
-        assert_eq!(
-            denied("billing", Action::Read, &["ssn", "dob"]),
-            Some(Denied::Class(class("dob")))
-        );
+        assert_eq!(denied("billing", Action::Read, &["ssn", "dob"]), Some(Denied::Class(class("dob"))));
         assert_eq!(denied("auditor", Action::Write, &[]), Some(Denied::ReadOnly));
         assert_eq!(denied("billing", Action::Read, &["ssn", "name"]), None);
     }
@@ -232,10 +199,7 @@ mod tests {
     fn the_first_role_that_speaks_of_a_class_decides() {
         let permit = decide("both", Action::Write, &["ssn", "dob"]).unwrap();
         assert_eq!(permit.view(class("ssn")), View::Mask);
-        assert!(
-            !permit.writes(class("ssn")),
-            "the grant of the second role does not reach over the first"
-        );
+        assert!(!permit.writes(class("ssn")), "the grant of the second role does not reach over the first");
         assert_eq!(permit.view(class("dob")), View::Redact);
         assert_eq!(permit.view(class("never-heard-of")), View::Redact);
     }

@@ -75,9 +75,7 @@ fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>>
     let text = |status, text: String, content_type| {
         let mut response = Response::new(Full::new(text.into()));
         *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     };
     const PLAIN: &str = "text/plain; charset=utf-8";
@@ -90,15 +88,7 @@ fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>>
             None => text(StatusCode::OK, "ok\n".to_owned(), PLAIN),
             Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),
         },
-        "/metrics" => text(
-            StatusCode::OK,
-            health.metrics.render(),
-            "text/plain; version=0.0.4; charset=utf-8",
-        ),
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "only /livez, /readyz and /metrics\n".to_owned(),
-            PLAIN,
-        ),
+        "/metrics" => text(StatusCode::OK, health.metrics.render(), "text/plain; version=0.0.4; charset=utf-8"),
+        _ => text(StatusCode::NOT_FOUND, "only /livez, /readyz and /metrics\n".to_owned(), PLAIN),
     }
 }

@@ -39,23 +39,13 @@ impl Body {
     /// A request body on its way to the upstream.
     pub(super) fn inbound(incoming: Incoming, within: Duration) -> Self {
         let deadline = Some(Box::pin(tokio::time::sleep(within)));
-        Self::Streamed(Box::new(Streamed {
-            incoming,
-            deadline,
-            lease: None,
-            completion: None,
-        }))
+        Self::Streamed(Box::new(Streamed { incoming, deadline, lease: None, completion: None }))
     }
 
     /// A response body on its way to the client. Its length and pace are the upstream's and the client's own.
     pub(super) fn outbound(incoming: Incoming, lease: Lease, completion: Completion) -> Self {
         let (lease, completion) = (Some(lease), Some(completion));
-        Self::Streamed(Box::new(Streamed {
-            incoming,
-            deadline: None,
-            lease,
-            completion,
-        }))
+        Self::Streamed(Box::new(Streamed { incoming, deadline: None, lease, completion }))
     }
 }
 

@@ -147,9 +147,7 @@ async fn exchange(
         // Outermost: what finds no permit below is refused at once instead of waiting in line.
         .layer(LoadShedLayer::new())
         // One semaphore for the process; a permit is held until the response's head is there.
-        .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(
-            &worker.gate.exchanges,
-        )))
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&worker.gate.exchanges)))
         .service_fn(|request| {
             let (worker, peer) = (Rc::clone(&worker), Rc::clone(&peer));
             async move { Ok::<_, Infallible>(pipeline::serve(&worker, &peer, request).await) }

@@ -43,6 +43,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -56,10 +57,7 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 /// [`Code::HostMismatch`] unless `Host` and `:authority` (or the authority of an absolute target) name one and the same.
 pub(super) fn host(head: &Parts) -> Result<String, Refusal> {
     let mut fields = head.headers.get_all(header::HOST).iter();
-    let field = fields
-        .next()
-        .map(|value| value.to_str().map_err(|_| Code::HostMismatch))
-        .transpose()?;
+    let field = fields.next().map(|value| value.to_str().map_err(|_| Code::HostMismatch)).transpose()?;
     if fields.next().is_some() {
         return Err(Code::HostMismatch.into());
     }
@@ -108,10 +106,7 @@ pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> R
     let headers = &mut head.headers;
     end_to_end(headers);
     let names: Vec<HeaderName> = headers.keys().filter(|name| is_identity(name)).cloned().collect();
-    for name in names
-        .iter()
-        .chain(&[header::CONTENT_LENGTH, header::EXPECT, header::HOST])
-    {
+    for name in names.iter().chain(&[header::CONTENT_LENGTH, header::EXPECT, header::HOST]) {
         headers.remove(name);
     }
     if protected {
@@ -125,6 +120,8 @@ pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> R
             DIGEST,
             CONTENT_DIGEST,
             REPR_DIGEST,
+            // The address of another page, with its query.
+            header::REFERER,
         ] {
             headers.remove(name);
         }
@@ -146,14 +143,7 @@ pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> R
 pub(super) fn to_client(headers: &mut HeaderMap, request_id: &str, protected: bool) {
     end_to_end(headers);
     if protected {
-        for name in [
-            header::CONTENT_LENGTH,
-            CONTENT_MD5,
-            DIGEST,
-            CONTENT_DIGEST,
-            REPR_DIGEST,
-            header::ACCEPT_RANGES,
-        ] {
+        for name in [header::CONTENT_LENGTH, CONTENT_MD5, DIGEST, CONTENT_DIGEST, REPR_DIGEST, header::ACCEPT_RANGES] {
             headers.remove(name);
         }
         // What one caller may see another may not: nobody keeps it for the next one.
@@ -165,8 +155,11 @@ pub(super) fn to_client(headers: &mut HeaderMap, request_id: &str, protected: bo
     }
 }
 
-/// Refuses a token in any header field.
-pub(super) fn refuse_tokens(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Refuses a token in any header field, and the field that holds a FHIR search (`If-None-Exist`): no rule reads it.
+pub(super) fn judge(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(IF_NONE_EXIST) {
+        return Err(Refusal::with_detail(Code::HeaderNotAllowed, "header if-none-exist"));
+    }
     let holds = |(name, value): (&HeaderName, &HeaderValue)| {
         holds_token(value.as_bytes()).then(|| Refusal::with_detail(Code::TokenNotAccepted, format!("header {name}")))
     };
@@ -283,16 +276,10 @@ mod tests {
                 ("accept", "application/json"),
             ],
         );
-        let via = Via {
-            client: IpAddr::from([127, 0, 0, 1]),
-            request_id: "id",
-        };
+        let via = Via { client: IpAddr::from([127, 0, 0, 1]), request_id: "id" };
         to_upstream(&mut head, &via, true).unwrap();
-        let mut left: Vec<String> = head
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
+        let mut left: Vec<String> =
+            head.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         left.sort();
         assert_eq!(
             left,

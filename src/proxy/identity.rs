@@ -26,16 +26,8 @@ impl Peer {
     pub(super) fn new(chain: &[CertificateDer<'_>], address: SocketAddr, policy: &Policy) -> Self {
         let leaf: &[u8] = chain.first().map_or(&[], |certificate| certificate.as_ref());
         let identity = identity(leaf);
-        let principal = identity
-            .as_ref()
-            .and_then(|identity| policy.principal(identity))
-            .cloned();
-        Self {
-            identity,
-            principal,
-            certificate: HEXLOWER.encode(&sha256(&[leaf])).into(),
-            address,
-        }
+        let principal = identity.as_ref().and_then(|identity| policy.principal(identity)).cloned();
+        Self { identity, principal, certificate: HEXLOWER.encode(&sha256(&[leaf])).into(), address }
     }
 }
 
@@ -47,26 +39,10 @@ fn identity(der: &[u8]) -> Option<Identity> {
         Ok(None) => &[],
         Err(_) => return None,
     };
-    let uris: Vec<&str> = names
-        .iter()
-        .filter_map(|name| {
-            if let GeneralName::URI(uri) = name {
-                Some(*uri)
-            } else {
-                None
-            }
-        })
-        .collect();
-    let dns: Vec<&str> = names
-        .iter()
-        .filter_map(|name| {
-            if let GeneralName::DNSName(dns) = name {
-                Some(*dns)
-            } else {
-                None
-            }
-        })
-        .collect();
+    let uris: Vec<&str> =
+        names.iter().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None }).collect();
+    let dns: Vec<&str> =
+        names.iter().filter_map(|name| if let GeneralName::DNSName(dns) = name { Some(*dns) } else { None }).collect();
     match (uris.as_slice(), dns.as_slice()) {
         // SPIFFE X509-SVID 2: exactly one URI SAN.
         ([uri], _) if uri.starts_with("spiffe:") => is_spiffe_id(uri).then(|| Identity::Spiffe((*uri).into())),
@@ -83,9 +59,7 @@ pub fn is_spiffe_id(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("spiffe://") else {
         return false;
     };
-    let (domain, path) = rest
-        .split_once('/')
-        .map_or((rest, None), |(domain, path)| (domain, Some(path)));
+    let (domain, path) = rest.split_once('/').map_or((rest, None), |(domain, path)| (domain, Some(path)));
     let domain_byte = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     let path_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let segment = |s: &str| !s.is_empty() && s != "." && s != ".." && s.bytes().all(path_byte);
@@ -149,25 +123,15 @@ mod tests {
                 false => SanType::DnsName((*san).try_into().unwrap()),
             })
             .collect();
-        params
-            .self_signed(&KeyPair::generate().unwrap())
-            .unwrap()
-            .der()
-            .to_vec()
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
     }
 
     #[test]
     fn a_certificate_names_one_or_nobody() {
         let cn = [(DnType::CommonName, "billing")];
         for (sans, want) in [
-            (
-                &["spiffe://example.org/billing"][..],
-                Some("spiffe://example.org/billing"),
-            ),
-            (
-                &["spiffe://example.org/billing", "a.example"],
-                Some("spiffe://example.org/billing"),
-            ),
+            (&["spiffe://example.org/billing"][..], Some("spiffe://example.org/billing")),
+            (&["spiffe://example.org/billing", "a.example"], Some("spiffe://example.org/billing")),
             (&["spiffe://example.org/a", "spiffe://example.org/b"], None),
             (&["spiffe://example.org/a", "https://example.org/b"], None),
             (&["spiffe://Example.org/a"], None),
@@ -186,11 +150,8 @@ mod tests {
     #[test]
     fn a_subject_cannot_pass_for_another() {
         let named = |subject: &[(DnType, &str)]| identity(&certificate(&[], subject)).map(|i| i.to_string());
-        let plain = named(&[
-            (DnType::CountryName, "US"),
-            (DnType::OrganizationName, "Clinic"),
-            (DnType::CommonName, "x"),
-        ]);
+        let plain =
+            named(&[(DnType::CountryName, "US"), (DnType::OrganizationName, "Clinic"), (DnType::CommonName, "x")]);
         assert_eq!(plain.as_deref(), Some("subject:CN=x,O=Clinic,C=US"));
         let sly = named(&[(DnType::CountryName, "US"), (DnType::CommonName, "x,O=Clinic")]);
         assert_eq!(sly.as_deref(), Some("subject:CN=x\\,O\\=Clinic,C=US"));

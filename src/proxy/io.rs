@@ -17,11 +17,7 @@ pub(super) struct Gathered<S> {
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     pub(super) const fn new(inner: S) -> Self {
-        Self {
-            inner,
-            pending: Vec::new(),
-            written: 0,
-        }
+        Self { inner, pending: Vec::new(), written: 0 }
     }
 
     fn poll_write_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

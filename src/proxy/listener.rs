@@ -68,16 +68,10 @@ pub fn start(
     cut: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new()
-        .name(format!("worker-{number}"))
-        .spawn(move || {
-            let worker = Worker {
-                gate,
-                acceptor: TlsAcceptor::from(tls),
-                pool: Rc::default(),
-            };
-            LocalSet::new().block_on(&runtime, run(Rc::new(worker), listener, cut));
-        })
+    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let worker = Worker { gate, acceptor: TlsAcceptor::from(tls), pool: Rc::default() };
+        LocalSet::new().block_on(&runtime, run(Rc::new(worker), listener, cut));
+    })
 }
 
 async fn run(worker: Rc<Worker>, listener: TcpListener, cut: CancellationToken) {

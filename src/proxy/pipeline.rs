@@ -52,19 +52,12 @@ async fn exchange(
     let host = headers::host(&head)?;
     let route = gate.routes.find(&host, &head.method, head.uri.path())?;
     trail.route(route, head.uri.path());
-    let action = if head.method.is_safe() {
-        Action::Read
-    } else {
-        Action::Write
-    };
+    let action = if head.method.is_safe() { Action::Read } else { Action::Write };
     let permit = gate.policy.authorize(query(peer, route, action))?;
 
     let body = transform::request(gate, route, &permit, trail, &head, body).await?;
     let protected = matches!(route.protection, Protection::Rules(_));
-    let via = headers::Via {
-        client: peer.address.ip(),
-        request_id: trail.request_id(),
-    };
+    let via = headers::Via { client: peer.address.ip(), request_id: trail.request_id() };
     headers::to_upstream(&mut head, &via, protected)?;
 
     if action == Action::Write {
@@ -80,12 +73,7 @@ fn query<'a>(peer: &'a Peer, route: &'a Route, action: Action) -> Query<'a> {
         Protection::None => &[],
         Protection::Rules(protected) => &protected.classes,
     };
-    Query {
-        principal: peer.principal.as_ref(),
-        action,
-        classes,
-        scope: route.scope,
-    }
+    Query { principal: peer.principal.as_ref(), action, classes, scope: route.scope }
 }
 
 async fn send(
@@ -98,13 +86,7 @@ async fn send(
     let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
     // Before the call: if the client goes away while it is under way, the record says that it may have been carried out.
     trail.sending();
-    let sent = upstream::send(
-        &worker.pool,
-        (route.upstream, target),
-        permit,
-        Request::from_parts(head, body),
-    )
-    .await;
+    let sent = upstream::send(&worker.pool, (route.upstream, target), permit, Request::from_parts(head, body)).await;
     let (response, lease) = sent.map_err(|error| {
         tracing::warn!(route = %route.name, %error, "upstream failed");
         if !error.reached() {
@@ -137,10 +119,7 @@ async fn answer(
             trail.answer(head.status).await?;
             head.version = Version::HTTP_11;
             let response = Response::from_parts(head, Body::whole(Vec::new()));
-            return Ok(Answer {
-                response,
-                rest: Some((body, lease)),
-            });
+            return Ok(Answer { response, rest: Some((body, lease)) });
         }
     };
     let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
@@ -151,10 +130,7 @@ async fn answer(
     let body = plan.carry_out(&receipt)?;
     headers::to_client(&mut head.headers, trail.request_id(), true);
     head.version = Version::HTTP_11;
-    Ok(Answer {
-        response: Response::from_parts(head, Body::whole(body)),
-        rest: None,
-    })
+    Ok(Answer { response: Response::from_parts(head, Body::whole(body)), rest: None })
 }
 
 /// RFC 9110 6.4.1.
@@ -188,10 +164,6 @@ async fn refuse(mut trail: Trail, method: &Method, refusal: Refusal) -> Response
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
     }
     headers::to_client(response.headers_mut(), trail.request_id(), true);
-    trail.end(if code.status().is_server_error() {
-        "failed"
-    } else {
-        "refused"
-    });
+    trail.end(if code.status().is_server_error() { "failed" } else { "refused" });
     response
 }

@@ -32,11 +32,7 @@ pub(super) fn response(refusal: &Refusal, exchange: Uuid, method: &Method, done:
     };
     // Strings and a number: there is nothing in it that could fail to be written.
     let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let body = if *method == Method::HEAD {
-        Body::whole(Vec::new())
-    } else {
-        Body::whole(body)
-    };
+    let body = if *method == Method::HEAD { Body::whole(Vec::new()) } else { Body::whole(body) };
     let mut response = Response::new(body);
     *response.status_mut() = code.status();
     let headers = response.headers_mut();

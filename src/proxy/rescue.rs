@@ -53,6 +53,7 @@ codes! {
     ReadOnly = "read_only", FORBIDDEN, "the caller may not write";
     ClassDenied = "class_denied", FORBIDDEN, "the caller may not see a class of data that this route serves";
     QueryNotAllowed = "query_parameter_not_allowed", BAD_REQUEST, "the route does not let this query parameter pass";
+    HeaderNotAllowed = "header_not_allowed", BAD_REQUEST, "the route does not let this header field pass";
     ContentTypeUnsupported = "content_type_unsupported", UNSUPPORTED_MEDIA_TYPE, "the route takes JSON in UTF-8 only";
     ContentEncodingUnsupported = "content_encoding_unsupported", UNSUPPORTED_MEDIA_TYPE,
         "the route takes bodies without content coding only";
@@ -102,10 +103,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with something more to tell.
     pub fn with_detail(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: Some(detail.into()),
-        }
+        Self { code, detail: Some(detail.into()) }
     }
 
     /// When the client may try again; not where the upstream may have acted already.
@@ -211,11 +209,7 @@ mod tests {
     #[test]
     fn codes_are_distinct_and_plain() {
         let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert!(
-            names
-                .iter()
-                .all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
-        );
+        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Code::ALL.len());
@@ -228,10 +222,7 @@ mod tests {
             assert_eq!(after.retry_after_s(true), None, "{code:?}");
             let invites = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
             let before_only = [Code::Overloaded];
-            assert!(
-                before_only.contains(code) || !invites.contains(&after.code.status()),
-                "{code:?}"
-            );
+            assert!(before_only.contains(code) || !invites.contains(&after.code.status()), "{code:?}");
         }
     }
 }

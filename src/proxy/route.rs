@@ -114,9 +114,7 @@ impl Template {
     /// Whether the template has a parameter of that name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.0
-            .iter()
-            .any(|segment| matches!(segment, Segment::Parameter(n) | Segment::Rest(n) if n == name))
+        self.0.iter().any(|segment| matches!(segment, Segment::Parameter(n) | Segment::Rest(n) if n == name))
     }
 
     /// Whether both match the same paths.
@@ -233,21 +231,11 @@ impl Routes {
     pub fn find(&self, host: &str, method: &Method, path: &str) -> Result<&Arc<Route>, NoRoute> {
         let segments = target::segments(path)?;
         let on_host = |route: &&Arc<Route>| route.host.as_deref().is_none_or(|wanted| wanted == host);
-        let best = self
-            .0
-            .iter()
-            .filter(on_host)
-            .find(|route| route.template.matches(&segments));
-        let best = best
-            .filter(|route| route.template.spelled_as(&segments))
-            .ok_or(NoRoute::Unknown)?;
-        let mut group = self
-            .0
-            .iter()
-            .filter(|route| route.host == best.host && route.template.same_paths(&best.template));
-        group
-            .find(|route| route.methods.contains(method))
-            .ok_or(NoRoute::Method)
+        let best = self.0.iter().filter(on_host).find(|route| route.template.matches(&segments));
+        let best = best.filter(|route| route.template.spelled_as(&segments)).ok_or(NoRoute::Unknown)?;
+        let mut group =
+            self.0.iter().filter(|route| route.host == best.host && route.template.same_paths(&best.template));
+        group.find(|route| route.methods.contains(method)).ok_or(NoRoute::Method)
     }
 }
 
@@ -285,27 +273,12 @@ mod tests {
         assert_eq!(find("", Method::PUT, "/Patient/1"), named("put"));
         assert_eq!(find("", Method::GET, "/Patient/me"), named("me"));
         assert_eq!(find("", Method::GET, "/Patient/1/history"), named("rest"));
-        assert_eq!(
-            find("", Method::PATCH, "/Patient/1"),
-            Err(NoRoute::Method),
-            "not the wider route"
-        );
+        assert_eq!(find("", Method::PATCH, "/Patient/1"), Err(NoRoute::Method), "not the wider route");
         assert_eq!(find("", Method::PUT, "/Patient/me"), Err(NoRoute::Method));
-        assert_eq!(
-            find("", Method::GET, "/patient/1"),
-            Err(NoRoute::Unknown),
-            "not by case"
-        );
-        assert_eq!(
-            find("", Method::GET, "/Patient/"),
-            Err(NoRoute::Unknown),
-            "not by a slash"
-        );
+        assert_eq!(find("", Method::GET, "/patient/1"), Err(NoRoute::Unknown), "not by case");
+        assert_eq!(find("", Method::GET, "/Patient/"), Err(NoRoute::Unknown), "not by a slash");
         assert_eq!(find("", Method::GET, "/"), Err(NoRoute::Unknown));
-        assert!(matches!(
-            find("", Method::GET, "/x/../Patient/1"),
-            Err(NoRoute::Target(_))
-        ));
+        assert!(matches!(find("", Method::GET, "/x/../Patient/1"), Err(NoRoute::Target(_))));
     }
 
     #[test]

@@ -15,9 +15,7 @@ pub struct NotCanonical(&'static str);
 /// # Errors
 /// [`NotCanonical`], with the reason.
 pub(super) fn segments(path: &str) -> Result<Vec<&str>, NotCanonical> {
-    let rest = path
-        .strip_prefix('/')
-        .ok_or(NotCanonical("it does not start with a slash"))?;
+    let rest = path.strip_prefix('/').ok_or(NotCanonical("it does not start with a slash"))?;
     let segments: Vec<&str> = rest.split('/').collect();
     let last = segments.len() - 1;
     for (at, segment) in segments.iter().enumerate() {

@@ -37,11 +37,7 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`] if the key does not belong to the certificate, or a CA cannot be read.
 pub fn server_config(provider: &dyn CryptoProvider, material: Material) -> Result<Arc<ServerConfig>, TlsError> {
-    let Material {
-        certificates,
-        key,
-        client_cas,
-    } = material;
+    let Material { certificates, key, client_cas } = material;
     let tls = Arc::new(net::tls_provider(provider));
     let mut roots = RootCertStore::empty();
     for ca in client_cas {

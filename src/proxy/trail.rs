@@ -4,7 +4,7 @@
 use super::identity::Peer;
 use super::rescue::Code;
 use super::route::Route;
-use crate::audit::event::{Exchange, FieldAction, FieldCount, KeyUse};
+use crate::audit::event::{Exchange, FieldAction, FieldCount, KEYS_MAX, KeyUse};
 use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
 use crate::keyring::KmsCall;
 use crate::seal::{Class, KeyId};
@@ -39,17 +39,13 @@ impl Trail {
             record: None,
             fields: Vec::new(),
             keys: Vec::new(),
+            keys_omitted: 0,
             upstream_status: None,
             status: None,
             code: None,
             sent_upstream: false,
         };
-        Self {
-            recorder: recorder.clone(),
-            state,
-            start: Instant::now(),
-            ended: false,
-        }
+        Self { recorder: recorder.clone(), state, start: Instant::now(), ended: false }
     }
 
     pub(super) const fn exchange(&self) -> Uuid {
@@ -68,10 +64,7 @@ impl Trail {
     pub(super) fn route(&mut self, route: &Route, path: &str) {
         self.state.route = Some(Arc::clone(&route.name));
         self.state.scope = Some(route.scope.to_string());
-        let parameter = route
-            .record
-            .as_deref()
-            .and_then(|name| route.template.parameter(name, path));
+        let parameter = route.record.as_deref().and_then(|name| route.template.parameter(name, path));
         self.state.record = parameter.map(str::to_owned);
     }
 
@@ -83,18 +76,19 @@ impl Trail {
         let same = |count: &&mut FieldCount| count.class == class && count.action == action;
         match self.state.fields.iter_mut().find(same) {
             Some(count) => count.count += 1,
-            None => self.state.fields.push(FieldCount {
-                class,
-                action,
-                count: 1,
-            }),
+            None => self.state.fields.push(FieldCount { class, action, count: 1 }),
         }
     }
 
     /// Notes that a data key was used.
     pub(super) fn key(&mut self, id: KeyId, call: &KmsCall) {
-        if !self.state.keys.iter().any(|known| known.id == id) {
+        if self.state.keys.iter().any(|known| known.id == id) {
+            return;
+        }
+        if self.state.keys.len() < KEYS_MAX {
             self.state.keys.push(KeyUse::new(id, call));
+        } else {
+            self.state.keys_omitted += 1;
         }
     }
 
@@ -104,10 +98,7 @@ impl Trail {
 
     /// Records that a write is about to be sent.
     pub(super) async fn intend(&mut self) -> Result<(), Unrecorded> {
-        self.recorder
-            .record(&AuditEvent::ExchangeIntended(self.state.clone()))
-            .await
-            .map(drop)
+        self.recorder.record(&AuditEvent::ExchangeIntended(self.state.clone())).await.map(drop)
     }
 
     pub(super) fn sending(&mut self) {
@@ -126,10 +117,7 @@ impl Trail {
     /// Records what the response will show.
     pub(super) async fn answer(&mut self, status: StatusCode) -> Result<Receipt, Unrecorded> {
         self.state.status = Some(status.as_u16());
-        let receipt = self
-            .recorder
-            .record(&AuditEvent::ExchangeAnswered(self.state.clone()))
-            .await?;
+        let receipt = self.recorder.record(&AuditEvent::ExchangeAnswered(self.state.clone())).await?;
         Ok(receipt)
     }
 
@@ -137,10 +125,7 @@ impl Trail {
     pub(super) async fn refuse(&mut self, code: Code) -> Result<(), Unrecorded> {
         self.state.status = Some(code.status().as_u16());
         self.state.code = Some(code.as_str());
-        self.recorder
-            .record(&AuditEvent::ExchangeRefused(self.state.clone()))
-            .await
-            .map(drop)
+        self.recorder.record(&AuditEvent::ExchangeRefused(self.state.clone())).await.map(drop)
     }
 
     /// The exchange has ended in its response's head.
@@ -153,10 +138,7 @@ impl Trail {
     pub(super) fn go_on(mut self, outcome: &'static str) -> Completion {
         self.ended = true;
         self.count(outcome);
-        Completion {
-            recorder: self.recorder.clone(),
-            state: Some(self.state.clone()),
-        }
+        Completion { recorder: self.recorder.clone(), state: Some(self.state.clone()) }
     }
 
     fn count(&self, outcome: &'static str) {
@@ -174,8 +156,7 @@ impl Drop for Trail {
     fn drop(&mut self) {
         if !self.ended {
             self.count("abandoned");
-            self.recorder
-                .record_detached(&AuditEvent::ExchangeAbandoned(self.state.clone()));
+            self.recorder.record_detached(&AuditEvent::ExchangeAbandoned(self.state.clone()));
         }
     }
 }

@@ -98,10 +98,7 @@ impl Lease {
         let mut idle = pool.0.borrow_mut();
         let idle = idle.entry(self.index).or_default();
         if idle.len() < self.idle_max {
-            idle.push(Idle {
-                sender: self.sender,
-                since: Instant::now(),
-            });
+            idle.push(Idle { sender: self.sender, since: Instant::now() });
         }
     }
 }
@@ -144,12 +141,7 @@ pub(super) async fn send(
 }
 
 fn lease(pool: &Rc<Pool>, index: usize, target: &Target, sender: SendRequest<Body>) -> Lease {
-    Lease {
-        sender,
-        pool: Rc::downgrade(pool),
-        index,
-        idle_max: target.idle_connections_max,
-    }
+    Lease { sender, pool: Rc::downgrade(pool), index, idle_max: target.idle_connections_max }
 }
 
 /// How to make the request once more, if that is harmless.
@@ -159,11 +151,7 @@ fn repeatable(request: &Request<Body>) -> Option<impl Fn() -> Request<Body> + us
     if !(safe && empty) {
         return None;
     }
-    let (method, uri, headers) = (
-        request.method().clone(),
-        request.uri().clone(),
-        request.headers().clone(),
-    );
+    let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
     Some(move || {
         let mut request = Request::new(Body::whole(Vec::new()));
         *request.method_mut() = method.clone();
@@ -195,25 +183,18 @@ impl Pool {
 async fn connect(target: &Target) -> Result<SendRequest<Body>, SendError> {
     let failed = |why: String| SendError::Connect(Arc::clone(&target.name), why);
     let connecting = async {
-        let tcp = TcpStream::connect((target.host.as_str(), target.port))
-            .await
-            .map_err(|e| failed(e.to_string()))?;
+        let tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(|e| failed(e.to_string()))?;
         tcp.set_nodelay(true).map_err(|e| failed(e.to_string()))?;
         match &target.tls {
             None => handshake(tcp).await.map_err(|e| failed(e.to_string())),
             Some((config, name)) => {
                 let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-                let tls = connector
-                    .connect(name.clone(), tcp)
-                    .await
-                    .map_err(|e| failed(e.to_string()))?;
+                let tls = connector.connect(name.clone(), tcp).await.map_err(|e| failed(e.to_string()))?;
                 handshake(tls).await.map_err(|e| failed(e.to_string()))
             }
         }
     };
-    timeout(target.connect_timeout, connecting)
-        .await
-        .map_err(|_| failed("timeout".to_owned()))?
+    timeout(target.connect_timeout, connecting).await.map_err(|_| failed("timeout".to_owned()))?
 }
 
 async fn handshake(io: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Result<SendRequest<Body>, hyper::Error> {

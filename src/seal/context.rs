@@ -154,11 +154,7 @@ impl EncryptionContext {
     /// The three pairs.
     #[must_use]
     pub fn pairs(&self) -> [(&'static str, &str); 3] {
-        [
-            ("app", "sealgate"),
-            ("scope", self.scope.as_str()),
-            ("purpose", self.purpose.as_str()),
-        ]
+        [("app", "sealgate"), ("scope", self.scope.as_str()), ("purpose", self.purpose.as_str())]
     }
 }
 

@@ -147,15 +147,7 @@ impl Envelope {
         if bytes.0.len() < 1 + TAG_BYTES {
             return Err(ReadError::Truncated);
         }
-        Ok(Self {
-            suite,
-            class,
-            scope,
-            commitment,
-            edks,
-            nonce,
-            sealed: bytes.0.to_vec(),
-        })
+        Ok(Self { suite, class, scope, commitment, edks, nonce, sealed: bytes.0.to_vec() })
     }
 
     /// Appends everything that stands before the ciphertext.
@@ -218,10 +210,7 @@ impl<'a> Bytes<'a> {
             if length == 0 || length > EDK_BYTES_MAX {
                 return Err(ReadError::Malformed);
             }
-            edks.push(EncryptedDataKey {
-                kek,
-                blob: self.take(length)?.to_vec(),
-            });
+            edks.push(EncryptedDataKey { kek, blob: self.take(length)?.to_vec() });
         }
         Ok(edks)
     }
@@ -232,19 +221,10 @@ mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
-        let edks = [EncryptedDataKey {
-            kek: KekTag::from_bytes([5; 8]),
-            blob: vec![6; 20],
-        }];
+        let edks = [EncryptedDataKey { kek: KekTag::from_bytes([5; 8]), blob: vec![6; 20] }];
         let mut bytes = Vec::new();
         let labels = (Class::parse("ssn").unwrap(), Scope::parse("clinic").unwrap());
-        Envelope::write_head(
-            Suite::Random,
-            labels,
-            &Commitment::from_bytes([7; 32]),
-            &edks,
-            &mut bytes,
-        );
+        Envelope::write_head(Suite::Random, labels, &Commitment::from_bytes([7; 32]), &edks, &mut bytes);
         bytes.extend_from_slice(&[8; 12]);
         bytes.extend_from_slice(&[9; 17]);
         bytes
@@ -255,15 +235,8 @@ mod tests {
         let envelope = Envelope::read(&sample()).unwrap();
         assert_eq!((envelope.class.as_str(), envelope.scope.as_str()), ("ssn", "clinic"));
         assert_eq!(envelope.edks[0].blob, [6; 20]);
-        assert_eq!(
-            (envelope.nonce, envelope.sealed.as_slice()),
-            ([8; 12], [9; 17].as_slice())
-        );
-        assert_eq!(
-            sample().len(),
-            77 + 3 + 6 + 20,
-            "the documented length of an empty value"
-        );
+        assert_eq!((envelope.nonce, envelope.sealed.as_slice()), ([8; 12], [9; 17].as_slice()));
+        assert_eq!(sample().len(), 77 + 3 + 6 + 20, "the documented length of an empty value");
     }
 
     #[test]

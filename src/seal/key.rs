@@ -219,10 +219,7 @@ mod tests {
     #[test]
     fn a_key_of_another_length_is_refused() {
         for length in [0, 16, 31, 33, 64] {
-            assert_eq!(
-                DataKey::take(vec![1; length]).err(),
-                Some(WrongKeyLength { got: length })
-            );
+            assert_eq!(DataKey::take(vec![1; length]).err(), Some(WrongKeyLength { got: length }));
         }
     }
 }

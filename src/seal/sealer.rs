@@ -86,10 +86,7 @@ impl Nonces {
     /// None drawn yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            drawn: [0; NONCE_BYTES * Self::BATCH],
-            used: NONCE_BYTES * Self::BATCH,
-        }
+        Self { drawn: [0; NONCE_BYTES * Self::BATCH], used: NONCE_BYTES * Self::BATCH }
     }
 
     fn next(&mut self, provider: &dyn CryptoProvider) -> Result<[u8; NONCE_BYTES], CryptoFailed> {
@@ -97,11 +94,7 @@ impl Nonces {
             provider.fill_random(&mut self.drawn)?;
             self.used = 0;
         }
-        let nonce = self
-            .drawn
-            .get(self.used..)
-            .and_then(<[u8]>::first_chunk)
-            .ok_or(CryptoFailed)?;
+        let nonce = self.drawn.get(self.used..).and_then(<[u8]>::first_chunk).ok_or(CryptoFailed)?;
         self.used += NONCE_BYTES;
         Ok(*nonce)
     }
@@ -125,9 +118,7 @@ type FieldKeys = HashMap<(Suite, Class), Arc<dyn Aead>>;
 
 impl std::fmt::Debug for UnwrappedKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UnwrappedKey")
-            .field("id", &self.id())
-            .finish_non_exhaustive()
+        f.debug_struct("UnwrappedKey").field("id", &self.id()).finish_non_exhaustive()
     }
 }
 
@@ -138,12 +129,7 @@ impl UnwrappedKey {
     /// [`CryptoFailed`] if the provider fails.
     pub fn new(provider: &'static dyn CryptoProvider, data_key: DataKey) -> Result<Self, CryptoFailed> {
         let commitment = data_key.commitment(provider)?;
-        Ok(Self {
-            provider,
-            data_key,
-            commitment,
-            field_keys: RwLock::new(FieldKeys::new()),
-        })
+        Ok(Self { provider, data_key, commitment, field_keys: RwLock::new(FieldKeys::new()) })
     }
 
     /// What names the key.
@@ -157,11 +143,7 @@ impl UnwrappedKey {
     /// # Errors
     /// [`OpenError::Commitment`] if not.
     pub fn check(&self, envelope: &Envelope) -> Result<(), OpenError> {
-        if self.commitment.matches(&envelope.commitment()) {
-            Ok(())
-        } else {
-            Err(OpenError::Commitment)
-        }
+        if self.commitment.matches(&envelope.commitment()) { Ok(()) } else { Err(OpenError::Commitment) }
     }
 
     /// Opens an envelope that was sealed in `context`.
@@ -170,14 +152,10 @@ impl UnwrappedKey {
     /// [`OpenError`]; nothing of the value is told then.
     pub fn open(&self, envelope: &Envelope, context: &Context<'_>) -> Result<Value, OpenError> {
         self.check(envelope)?;
-        let key = self
-            .field_key(envelope.suite, context.class)
-            .map_err(|_| OpenError::Unauthentic)?;
+        let key = self.field_key(envelope.suite, context.class).map_err(|_| OpenError::Unauthentic)?;
         let aad = context.aad(envelope.suite, &self.id());
         let mut bytes = Zeroizing::new(envelope.sealed.clone());
-        let length = key
-            .open(envelope.nonce, &aad, &mut bytes)
-            .map_err(|_| OpenError::Unauthentic)?;
+        let length = key.open(envelope.nonce, &aad, &mut bytes).map_err(|_| OpenError::Unauthentic)?;
         bytes.truncate(length);
         let kind = match bytes.first() {
             Some(0) => Kind::Text,
@@ -196,12 +174,7 @@ impl UnwrappedKey {
     }
 
     fn field_key(&self, suite: Suite, class: Class) -> Result<Arc<dyn Aead>, CryptoFailed> {
-        let known = self
-            .field_keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&(suite, class))
-            .cloned();
+        let known = self.field_keys.read().unwrap_or_else(PoisonError::into_inner).get(&(suite, class)).cloned();
         if let Some(key) = known {
             return Ok(key);
         }
@@ -223,10 +196,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self {
-            seals_max: 1 << 24,
-            bytes_max: 1 << 30,
-        }
+        Self { seals_max: 1 << 24, bytes_max: 1 << 30 }
     }
 }
 
@@ -244,13 +214,7 @@ impl SealingKey {
     /// A key with nothing of its budget spent. It must have been made for this process alone.
     #[must_use]
     pub const fn new(key: UnwrappedKey, edks: Vec<EncryptedDataKey>, budget: Budget) -> Self {
-        Self {
-            key,
-            edks,
-            budget,
-            seals: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-        }
+        Self { key, edks, budget, seals: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
     /// What names the key.
@@ -296,13 +260,7 @@ impl SealingKey {
         let nonce = nonces.next(self.key.provider)?;
 
         let mut bytes = Zeroizing::new(Vec::with_capacity(512 + value.len()));
-        Envelope::write_head(
-            suite,
-            (context.class, context.scope),
-            &self.key.commitment,
-            &self.edks,
-            &mut bytes,
-        );
+        Envelope::write_head(suite, (context.class, context.scope), &self.key.commitment, &self.edks, &mut bytes);
         bytes.extend_from_slice(&nonce);
         let start = bytes.len();
         bytes.push(kind.id());
@@ -332,20 +290,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(provider: &'static dyn CryptoProvider, seed: u8) -> SealingKey {
-        let edks = vec![EncryptedDataKey {
-            kek: KekTag::from_bytes([seed; 8]),
-            blob: vec![seed; 96],
-        }];
+        let edks = vec![EncryptedDataKey { kek: KekTag::from_bytes([seed; 8]), blob: vec![seed; 96] }];
         let key = UnwrappedKey::new(provider, DataKey::take(vec![seed; 32]).unwrap()).unwrap();
         SealingKey::new(key, edks, Budget::default())
     }
 
     fn context<'a>(class: &str, scope: &str, bind: &'a [(&'a str, &'a [u8])]) -> Context<'a> {
-        Context {
-            class: Class::parse(class).unwrap(),
-            scope: Scope::parse(scope).unwrap(),
-            bind,
-        }
+        Context { class: Class::parse(class).unwrap(), scope: Scope::parse(scope).unwrap(), bind }
     }
 
     fn each(check: fn(&'static dyn CryptoProvider)) {
@@ -370,11 +321,7 @@ mod tests {
                 context("ssn", "clinic", &[("id", b"43")]),
                 context("ssn", "clinic", &[("no", b"42")]),
             ] {
-                assert_eq!(
-                    key.unwrapped().open(&envelope, &moved).err(),
-                    Some(OpenError::Unauthentic),
-                    "{moved:?}"
-                );
+                assert_eq!(key.unwrapped().open(&envelope, &moved).err(), Some(OpenError::Unauthentic), "{moved:?}");
             }
         });
     }
@@ -385,10 +332,7 @@ mod tests {
             let at = context("ssn", "clinic", &[]);
             let token = key(p, 1).seal(&mut Nonces::new(), &at, Kind::Text, b"x").unwrap();
             let envelope = Token::read(token.as_str().as_bytes()).unwrap();
-            assert_eq!(
-                key(p, 2).unwrapped().open(&envelope, &at).err(),
-                Some(OpenError::Commitment)
-            );
+            assert_eq!(key(p, 2).unwrapped().open(&envelope, &at).err(), Some(OpenError::Commitment));
         });
     }
 
@@ -396,9 +340,7 @@ mod tests {
     fn what_one_provider_seals_the_other_opens() {
         let at = context("ssn", "clinic", &[]);
         for sealer in providers() {
-            let token = key(*sealer, 1)
-                .seal(&mut Nonces::new(), &at, Kind::Literal, b"1.10")
-                .unwrap();
+            let token = key(*sealer, 1).seal(&mut Nonces::new(), &at, Kind::Literal, b"1.10").unwrap();
             let envelope = Token::read(token.as_str().as_bytes()).unwrap();
             for opener in providers() {
                 let value = key(*opener, 1).unwrapped().open(&envelope, &at).unwrap();
@@ -411,23 +353,12 @@ mod tests {
     fn the_budget_is_spent_before_sealing() {
         each(|p| {
             let one = UnwrappedKey::new(p, DataKey::take(vec![1; 32]).unwrap()).unwrap();
-            let budget = Budget {
-                seals_max: 2,
-                bytes_max: 100,
-            };
+            let budget = Budget { seals_max: 2, bytes_max: 100 };
             let (key, at) = (SealingKey::new(one, Vec::new(), budget), context("ssn", "clinic", &[]));
             let mut nonces = Nonces::new();
             assert!(key.seal(&mut nonces, &at, Kind::Text, &[0; 90]).is_ok());
-            assert_eq!(
-                key.seal(&mut nonces, &at, Kind::Text, &[0; 11]).err(),
-                Some(SealError::Exhausted),
-                "bytes"
-            );
-            assert_eq!(
-                key.seal(&mut nonces, &at, Kind::Text, b"").err(),
-                Some(SealError::Exhausted),
-                "seals"
-            );
+            assert_eq!(key.seal(&mut nonces, &at, Kind::Text, &[0; 11]).err(), Some(SealError::Exhausted), "bytes");
+            assert_eq!(key.seal(&mut nonces, &at, Kind::Text, b"").err(), Some(SealError::Exhausted), "seals");
             assert!(key.spent() > 1.0);
         });
     }

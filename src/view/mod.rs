@@ -28,11 +28,7 @@ pub fn mask(rule: MaskRule, kind: Kind, text_wtf8: &[u8], out: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(text_wtf8);
     let count = text.chars().filter(|c| c.is_alphanumeric()).count();
     let kept = rule.keep_first.saturating_add(rule.keep_last);
-    let (first, last) = if kept.saturating_mul(2) < count {
-        (rule.keep_first, rule.keep_last)
-    } else {
-        (0, 0)
-    };
+    let (first, last) = if kept.saturating_mul(2) < count { (rule.keep_first, rule.keep_last) } else { (0, 0) };
     let mut seen = 0;
     let masked: String = text
         .chars()
@@ -59,14 +55,8 @@ mod tests {
 
     #[test]
     fn masks_keep_separators_and_at_most_less_than_half() {
-        let last4 = MaskRule {
-            keep_first: 0,
-            keep_last: 4,
-        };
-        let first1 = MaskRule {
-            keep_first: 1,
-            keep_last: 0,
-        };
+        let last4 = MaskRule { keep_first: 0, keep_last: 4 };
+        let first1 = MaskRule { keep_first: 1, keep_last: 0 };
         for (rule, value, want) in [
             (last4, "999-12-3456", "***-**-3456"),
             (last4, "12345678", "********"),
@@ -76,14 +66,7 @@ mod tests {
             (first1, "Øy", "**"),
             (first1, "Ødegård", "Ø******"),
             (MaskRule::default(), "(03) 5555 6473", "(**) **** ****"),
-            (
-                MaskRule {
-                    keep_first: usize::MAX,
-                    keep_last: 1,
-                },
-                "abc",
-                "***",
-            ),
+            (MaskRule { keep_first: usize::MAX, keep_last: 1 }, "abc", "***"),
         ] {
             let mut out = Vec::new();
             mask(rule, Kind::Text, value.as_bytes(), &mut out);
@@ -107,12 +90,7 @@ mod tests {
 
     #[test]
     fn what_was_hidden_is_known_again() {
-        for (text, hidden) in [
-            ("***-**-3456", true),
-            ("[REDACTED]", true),
-            ("Chalmers", false),
-            ("", false),
-        ] {
+        for (text, hidden) in [("***-**-3456", true), ("[REDACTED]", true), ("Chalmers", false), ("", false)] {
             assert_eq!(looks_hidden(text.as_bytes()), hidden, "{text}");
         }
     }

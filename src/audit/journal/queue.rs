@@ -103,12 +103,7 @@ impl Queue {
             closing: false,
             stopped: false,
         };
-        Queue {
-            limits,
-            state: Mutex::new(state),
-            filled: Condvar::new(),
-            stopped: Condvar::new(),
-        }
+        Queue { limits, state: Mutex::new(state), filled: Condvar::new(), stopped: Condvar::new() }
     }
 
     /// Queues an event whose caller waits for the answer.
@@ -117,17 +112,11 @@ impl Queue {
         if state.closing {
             return Err(AppendError::Closed);
         }
-        if !state
-            .awaited
-            .has_room(&event, self.limits.awaited_max, self.limits.bytes_max)
-        {
+        if !state.awaited.has_room(&event, self.limits.awaited_max, self.limits.bytes_max) {
             return Err(AppendError::Full);
         }
         state.awaited.add(&event);
-        state.entries.push_back(Entry {
-            event,
-            kind: Kind::Awaited(answer),
-        });
+        state.entries.push_back(Entry { event, kind: Kind::Awaited(answer) });
         self.filled.notify_one();
         Ok(())
     }
@@ -138,15 +127,9 @@ impl Queue {
         if state.closing {
             drop(state);
             tracing::error!("audit event came after the journal was closed and is lost");
-        } else if state
-            .detached
-            .has_room(&event, self.limits.detached_max, self.limits.bytes_max)
-        {
+        } else if state.detached.has_room(&event, self.limits.detached_max, self.limits.bytes_max) {
             state.detached.add(&event);
-            state.entries.push_back(Entry {
-                event,
-                kind: Kind::Detached,
-            });
+            state.entries.push_back(Entry { event, kind: Kind::Detached });
             self.wake(&state);
         } else {
             state.shortfall.given_up += 1;
@@ -181,10 +164,7 @@ impl Queue {
             } else {
                 let doublings = state.failures.saturating_sub(1).min(10);
                 let pause = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_LAST);
-                let (guard, timeout) = self
-                    .filled
-                    .wait_timeout(state, pause)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let (guard, timeout) = self.filled.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
                 (state, paused) = (guard, timeout.timed_out());
             }
         }
@@ -192,10 +172,7 @@ impl Queue {
         let shortfall = std::mem::take(&mut state.shortfall);
         drop(state);
         if shortfall != Shortfall::default() {
-            batch.push(Entry {
-                event: shortfall_event(shortfall),
-                kind: Kind::Shortfall(shortfall),
-            });
+            batch.push(Entry { event: shortfall_event(shortfall), kind: Kind::Shortfall(shortfall) });
         }
         Some(batch)
     }
@@ -259,11 +236,7 @@ impl Queue {
 
     pub(crate) fn backlog(&self) -> Backlog {
         let state = self.lock();
-        Backlog {
-            awaited: state.awaited.entries,
-            detached: state.detached.entries,
-            shortfall: state.shortfall,
-        }
+        Backlog { awaited: state.awaited.entries, detached: state.detached.entries, shortfall: state.shortfall }
     }
 
     /// Takes nothing more in. However long the disk has failed, it is tried again a few times for what is queued.
@@ -282,10 +255,7 @@ impl Queue {
         while !state.stopped {
             state = self.stopped.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        Closed {
-            head: state.head,
-            unrecorded: state.shortfall,
-        }
+        Closed { head: state.head, unrecorded: state.shortfall }
     }
 
     /// For the thread, as its last act, however it ends.
@@ -295,20 +265,13 @@ impl Queue {
         let left = std::mem::take(&mut state.entries);
         state.awaited = Load::default();
         state.detached = Load::default();
-        let detached = left
-            .iter()
-            .filter(|entry| !matches!(entry.kind, Kind::Awaited(_)))
-            .count();
+        let detached = left.iter().filter(|entry| !matches!(entry.kind, Kind::Awaited(_))).count();
         state.shortfall.given_up += detached as u64;
         state.stopped = true;
         let Shortfall { refused, given_up } = state.shortfall;
         drop(state);
         if (refused, given_up) != (0, 0) {
-            tracing::error!(
-                refused,
-                given_up,
-                "audit journal closed without a record of what it could not record"
-            );
+            tracing::error!(refused, given_up, "audit journal closed without a record of what it could not record");
         }
         // The answers in `left` go unsent, which their callers read as closed.
         drop(left);
@@ -330,11 +293,7 @@ impl Queue {
 
 impl State {
     fn take_batch(&mut self) -> Vec<Entry> {
-        let bytes_max = if self.failures == 0 {
-            BATCH_BYTES_MAX
-        } else {
-            PROBE_BYTES_MAX
-        };
+        let bytes_max = if self.failures == 0 { BATCH_BYTES_MAX } else { PROBE_BYTES_MAX };
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while bytes < bytes_max
             && let Some(entry) = self.entries.pop_front()

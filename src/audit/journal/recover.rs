@@ -54,57 +54,27 @@ pub(crate) fn open(directory: &Path, digest: Digest) -> Result<Opened, OpenError
     let segments = Segment::list(directory).map_err(at(directory))?;
     let Some((last, earlier)) = segments.split_last() else {
         let disk = Disk::begin(directory, 1).map_err(at(directory))?;
-        let recovered = Recovered {
-            head: Head::EMPTY,
-            segments: 1,
-            torn_bytes: 0,
-            torn: None,
-        };
-        return Ok(Opened {
-            lock,
-            disk,
-            length: 0,
-            recovered,
-        });
+        let recovered = Recovered { head: Head::EMPTY, segments: 1, torn_bytes: 0, torn: None };
+        return Ok(Opened { lock, disk, length: 0, recovered });
     };
     let before = match earlier.last() {
         Some(segment) => Some(last_record(segment, last.first, digest)?),
         None => (last.first == 1).then_some(Head::EMPTY),
     };
-    let gap = |wanted| OpenError::Gap {
-        segment: last.path.clone(),
-        wanted,
-        got: last.first,
-    };
+    let gap = |wanted| OpenError::Gap { segment: last.path.clone(), wanted, got: last.first };
     if let Some(before) = before.filter(|before| before.seq + 1 != last.first) {
         return Err(gap(before.seq + 1));
     }
-    let Scan {
-        head,
-        length,
-        torn_bytes,
-    } = scan(last, before, digest)?;
+    let Scan { head, length, torn_bytes } = scan(last, before, digest)?;
     // With nothing in front of it and nothing in it, a segment does not say what its first record is to chain on.
     let head = head.ok_or_else(|| gap(1))?;
-    let torn = (torn_bytes > 0)
-        .then(|| set_aside(directory, &last.path, length))
-        .transpose()
-        .map_err(at(&last.path))?;
+    let torn =
+        (torn_bytes > 0).then(|| set_aside(directory, &last.path, length)).transpose().map_err(at(&last.path))?;
     let mut disk = Disk::open(directory, last.first).map_err(at(&last.path))?;
     // Records that the crash let through to the page cache alone count from here on: a head may be signed over them.
     disk.sync().map_err(at(&last.path))?;
-    let recovered = Recovered {
-        head,
-        segments: segments.len(),
-        torn_bytes,
-        torn,
-    };
-    Ok(Opened {
-        lock,
-        disk,
-        length,
-        recovered,
-    })
+    let recovered = Recovered { head, segments: segments.len(), torn_bytes, torn };
+    Ok(Opened { lock, disk, length, recovered })
 }
 
 fn make_directory(directory: &Path) -> io::Result<()> {
@@ -120,18 +90,11 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 
 fn lock(directory: &Path) -> Result<Lock, OpenError> {
     let path = directory.join("audit.lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(at(&path))?;
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(at(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
-            directory: directory.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { directory: directory.to_owned() }),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
     }
 }
@@ -146,21 +109,12 @@ fn last_record(segment: &Segment, next: u64, digest: Digest) -> Result<Head, Ope
         file.read_to_end(tail)
     };
     read(&mut tail).map_err(at(&segment.path))?;
-    let line = tail
-        .strip_suffix(b"\n")
-        .and_then(|lines| lines.rsplit(|&byte| byte == b'\n').next());
+    let line = tail.strip_suffix(b"\n").and_then(|lines| lines.rsplit(|&byte| byte == b'\n').next());
     let head = line.ok_or(Fault::Unended).and_then(Record::parse).and_then(|record| {
-        let before = Head {
-            seq: record.seq.saturating_sub(1),
-            hash: record.prev,
-        };
+        let before = Head { seq: record.seq.saturating_sub(1), hash: record.prev };
         record.follow(digest, &before)
     });
-    head.map_err(|fault| OpenError::Damaged {
-        segment: segment.path.clone(),
-        seq: next.saturating_sub(1),
-        fault,
-    })
+    head.map_err(|fault| OpenError::Damaged { segment: segment.path.clone(), seq: next.saturating_sub(1), fault })
 }
 
 struct Scan {
@@ -172,15 +126,8 @@ struct Scan {
 }
 
 fn scan(segment: &Segment, before: Option<Head>, digest: Digest) -> Result<Scan, OpenError> {
-    let failed = |source| OpenError::Io {
-        path: segment.path.clone(),
-        source,
-    };
-    let damaged = |seq, fault| OpenError::Damaged {
-        segment: segment.path.clone(),
-        seq,
-        fault,
-    };
+    let failed = |source| OpenError::Io { path: segment.path.clone(), source };
+    let damaged = |seq, fault| OpenError::Damaged { segment: segment.path.clone(), seq, fault };
     let mut lines = segment.lines().map_err(failed)?;
     let (mut head, mut length) = (before, 0);
     while lines.advance().map_err(failed)? {
@@ -188,29 +135,16 @@ fn scan(segment: &Segment, before: Option<Head>, digest: Digest) -> Result<Scan,
         let record = match lines.whole().ok_or(Fault::Unended).and_then(Record::parse) {
             Ok(record) => record,
             Err(fault) => {
-                let end = torn(&mut lines)
-                    .map_err(failed)?
-                    .ok_or_else(|| damaged(wanted, fault))?;
-                return Ok(Scan {
-                    head,
-                    length,
-                    torn_bytes: end - length,
-                });
+                let end = torn(&mut lines).map_err(failed)?.ok_or_else(|| damaged(wanted, fault))?;
+                return Ok(Scan { head, length, torn_bytes: end - length });
             }
         };
         // Where the earlier segments were archived elsewhere, the name of this one says where it begins.
-        let before = head.unwrap_or(Head {
-            seq: wanted.saturating_sub(1),
-            hash: record.prev,
-        });
+        let before = head.unwrap_or(Head { seq: wanted.saturating_sub(1), hash: record.prev });
         head = Some(record.follow(digest, &before).map_err(|fault| damaged(wanted, fault))?);
         length = lines.offset();
     }
-    Ok(Scan {
-        head,
-        length,
-        torn_bytes: 0,
-    })
+    Ok(Scan { head, length, torn_bytes: 0 })
 }
 
 /// Reads on behind a line that is no record; where the file ends, or `None` when there is a record.
@@ -247,8 +181,5 @@ fn set_aside(directory: &Path, segment: &Path, length: u64) -> io::Result<PathBu
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
-    move |source| OpenError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| OpenError::Io { path: path.to_owned(), source }
 }

@@ -28,10 +28,7 @@ impl Segment {
         for entry in std::fs::read_dir(directory)? {
             let entry = entry?;
             if let Some(first) = entry.file_name().to_str().and_then(first_of) {
-                segments.push(Segment {
-                    first,
-                    path: entry.path(),
-                });
+                segments.push(Segment { first, path: entry.path() });
             }
         }
         segments.sort_by_key(|segment| segment.first);
@@ -40,13 +37,7 @@ impl Segment {
 
     pub(crate) fn lines(&self) -> io::Result<Lines> {
         let reader = BufReader::with_capacity(READ_BYTES, File::open(&self.path)?);
-        Ok(Lines {
-            reader,
-            line: Vec::new(),
-            ended: false,
-            number: 0,
-            offset: 0,
-        })
+        Ok(Lines { reader, line: Vec::new(), ended: false, number: 0, offset: 0 })
     }
 }
 
@@ -70,9 +61,7 @@ impl Lines {
     /// Goes to the next line; false at the end of the file.
     pub(crate) fn advance(&mut self) -> io::Result<bool> {
         self.line.clear();
-        let read = (&mut self.reader)
-            .take(LINE_BYTES_MAX as u64 + 1)
-            .read_until(b'\n', &mut self.line)?;
+        let read = (&mut self.reader).take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut self.line)?;
         self.offset += read as u64;
         self.number += u64::from(read > 0);
         self.ended = self.line.pop_if(|last| *last == b'\n').is_some();

@@ -38,21 +38,13 @@ impl Disk {
     pub(crate) fn open(directory: &Path, first: u64) -> io::Result<Disk> {
         let path = directory.join(segment::file_name(first));
         let file = writing().open(&path)?;
-        Ok(Disk {
-            directory: directory.to_owned(),
-            path,
-            file,
-        })
+        Ok(Disk { directory: directory.to_owned(), path, file })
     }
 
     /// Begins a journal.
     pub(crate) fn begin(directory: &Path, first: u64) -> io::Result<Disk> {
         let (path, file) = make(directory, first)?;
-        Ok(Disk {
-            directory: directory.to_owned(),
-            path,
-            file,
-        })
+        Ok(Disk { directory: directory.to_owned(), path, file })
     }
 }
 
@@ -83,10 +75,7 @@ impl Storage for Disk {
         let there = file.metadata()?.len();
         if there < length {
             // Growing it again would put zeros where durable records were.
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "segment lost durable records",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "segment lost durable records"));
         }
         file.set_len(length)?;
         file.sync_all()?;

@@ -35,11 +35,7 @@ pub(in crate::audit) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
         for t in 0..64 {
             let s1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
-            let t1 = h
-                .wrapping_add(s1)
-                .wrapping_add((e & f) ^ (!e & g))
-                .wrapping_add(constants[t])
-                .wrapping_add(w[t]);
+            let t1 = h.wrapping_add(s1).wrapping_add((e & f) ^ (!e & g)).wrapping_add(constants[t]).wrapping_add(w[t]);
             let s0 = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
             let t2 = s0.wrapping_add((a & b) ^ (a & c) ^ (b & c));
             (h, g, f, e, d, c, b, a) = (g, f, e, d.wrapping_add(t1), c, b, a, t1.wrapping_add(t2));
@@ -73,10 +69,7 @@ pub(in crate::audit) fn settings(directory: &Path) -> Settings {
 
 /// A journal in a directory that holds `count` records, from `event(0)` on, each synced by itself.
 pub(in crate::audit) fn filled(directory: &Path, count: usize, segment_bytes_max: u64) -> Journal {
-    let settings = Settings {
-        segment_bytes_max,
-        ..settings(directory)
-    };
+    let settings = Settings { segment_bytes_max, ..settings(directory) };
     let (journal, _) = Journal::open(settings).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for n in 0..count {
@@ -159,11 +152,7 @@ impl Faults {
 
     fn strikes(&self, fault: Fault) -> bool {
         self.plan(|plan| {
-            let Some((_, times)) = plan
-                .armed
-                .iter_mut()
-                .find(|(armed, times)| *armed == fault && *times > 0)
-            else {
+            let Some((_, times)) = plan.armed.iter_mut().find(|(armed, times)| *armed == fault && *times > 0) else {
                 return false;
             };
             *times -= 1;
@@ -186,13 +175,7 @@ impl Faults {
 /// Opens a journal on a disk that fails as `faults` has it.
 pub(in crate::audit) fn open_faulty(settings: Settings, faults: &Faults) -> Result<(Journal, Recovered), OpenError> {
     let faults = faults.clone();
-    Journal::open_through(settings, |disk| {
-        Box::new(FaultyDisk {
-            disk,
-            faults,
-            unsynced: None,
-        })
-    })
+    Journal::open_through(settings, |disk| Box::new(FaultyDisk { disk, faults, unsynced: None }))
 }
 
 struct FaultyDisk {
@@ -220,11 +203,7 @@ impl Storage for FaultyDisk {
         }
         let full = self.faults.strikes(Fault::Full);
         self.faults.plan(|plan| plan.full = full);
-        let bytes = if full || self.faults.strikes(Fault::Short) {
-            &bytes[..bytes.len().div_ceil(2)]
-        } else {
-            bytes
-        };
+        let bytes = if full || self.faults.strikes(Fault::Short) { &bytes[..bytes.len().div_ceil(2)] } else { bytes };
         let written = self.disk.write_at(offset, bytes)?;
         let from = self.unsynced.map_or(offset, |(from, _)| from);
         self.unsynced = Some((from, offset + written as u64));
@@ -236,8 +215,7 @@ impl Storage for FaultyDisk {
         let unsynced = self.unsynced.take();
         if self.faults.strikes(Fault::Sync) {
             if let Some((from, to)) = unsynced {
-                self.disk
-                    .write_at(from, &vec![0; usize::try_from(to - from).unwrap()])?;
+                self.disk.write_at(from, &vec![0; usize::try_from(to - from).unwrap()])?;
             }
             return Err(io::Error::other("lost"));
         }
@@ -257,16 +235,10 @@ impl Storage for FaultyDisk {
 fn the_digest_is_sha256() {
     let hex = |parts: &[&[u8]]| data_encoding::HEXLOWER.encode(&sha256(parts));
     // FIPS 180-4, examples with one block and with two.
-    assert_eq!(
-        hex(&[b"a", b"bc"]),
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
+    assert_eq!(hex(&[b"a", b"bc"]), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_eq!(
         hex(&[b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"]),
         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
     );
-    assert_eq!(
-        hex(&[]),
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    );
+    assert_eq!(hex(&[]), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }

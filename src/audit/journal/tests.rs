@@ -36,10 +36,7 @@ async fn an_append_resolves_with_its_number_and_the_chain_goes_on_after_a_restar
     for round in 0..3 {
         let (journal, recovered) = Journal::open(settings(&at)).unwrap();
         assert_eq!(recovered.head, journal.head());
-        assert_eq!(
-            (recovered.head.seq, recovered.torn_bytes, recovered.torn),
-            (round * 10, 0, None)
-        );
+        assert_eq!((recovered.head.seq, recovered.torn_bytes, recovered.torn), (round * 10, 0, None));
         for n in 1..=10 {
             let durable = journal.append(event(0)).await.unwrap();
             assert_eq!(durable.seq(), round * 10 + n);
@@ -52,32 +49,20 @@ async fn an_append_resolves_with_its_number_and_the_chain_goes_on_after_a_restar
     }
     assert_eq!(verify(&at, sha256, &[]).unwrap().records, 30);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(
-        (mode(&at), mode(&only_segment(&at)), mode(&at.join("audit.lock"))),
-        (0o700, 0o600, 0o600)
-    );
+    assert_eq!((mode(&at), mode(&only_segment(&at)), mode(&at.join("audit.lock"))), (0o700, 0o600, 0o600));
 }
 
 #[tokio::test]
 async fn an_event_that_fits_no_record_is_refused_and_a_detached_one_counted() {
     let directory = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(settings(directory.path())).unwrap();
-    assert_eq!(
-        journal.append(b"{\n}".to_vec()).await,
-        Err(AppendError::Event(Fault::Event))
-    );
+    assert_eq!(journal.append(b"{\n}".to_vec()).await, Err(AppendError::Event(Fault::Event)));
     journal.append_detached(b"no".to_vec());
     journal.append_detached(event(1));
     journal.close();
     let mut recorded = recorded(directory.path());
     recorded.sort();
-    assert_eq!(
-        recorded,
-        [
-            event(1),
-            br#"{"type":"RecordsMissed","refused":0,"given_up":1}"#.to_vec()
-        ]
-    );
+    assert_eq!(recorded, [event(1), br#"{"type":"RecordsMissed","refused":0,"given_up":1}"#.to_vec()]);
 }
 
 #[test]
@@ -85,10 +70,7 @@ fn a_second_writer_is_refused_until_the_first_has_closed() {
     let directory = tempfile::tempdir().unwrap();
     let journal = filled(directory.path(), 1, NO_LIMIT);
     let refusal = refusal(directory.path());
-    assert_eq!(
-        refusal.to_string(),
-        format!("audit journal {:?}: lock is held by another process", directory.path())
-    );
+    assert_eq!(refusal.to_string(), format!("audit journal {:?}: lock is held by another process", directory.path()));
     journal.close();
     assert_eq!(reopen(directory.path()).head.seq, 1);
 }
@@ -130,10 +112,7 @@ fn many_callers_share_a_sync() {
                 async move {
                     let mut seqs = Vec::new();
                     for n in 0..EACH {
-                        seqs.push((
-                            journal.append(event(task * EACH + n)).await.unwrap().seq(),
-                            task * EACH + n,
-                        ));
+                        seqs.push((journal.append(event(task * EACH + n)).await.unwrap().seq(), task * EACH + n));
                     }
                     seqs
                 }
@@ -166,11 +145,7 @@ fn many_callers_share_a_sync() {
 #[test]
 fn a_segment_is_never_longer_than_its_limit_and_a_record_never_in_two() {
     let directory = tempfile::tempdir().unwrap();
-    let (journal, _) = Journal::open(Settings {
-        segment_bytes_max: 1000,
-        ..settings(directory.path())
-    })
-    .unwrap();
+    let (journal, _) = Journal::open(Settings { segment_bytes_max: 1000, ..settings(directory.path()) }).unwrap();
     // As one batch and one by one; a record longer than the limit is alone in its segment.
     for n in 0..40 {
         journal.append_detached(event(n));
@@ -213,12 +188,7 @@ fn a_torn_tail_of_any_length_is_set_aside_and_what_was_acknowledged_stays() {
     // A batch that was being written: a crash keeps any beginning of it.
     filled(directory.path(), 3, NO_LIMIT).close();
     let whole = fs::read(&path).unwrap();
-    let ends: Vec<_> = whole
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'\n')
-        .map(|(at, _)| at + 1)
-        .collect();
+    let ends: Vec<_> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
     let mut aside = 0;
     for length in usize::try_from(durable).unwrap()..=whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
@@ -233,15 +203,9 @@ fn a_torn_tail_of_any_length_is_set_aside_and_what_was_acknowledged_stays() {
         aside += u64::from(torn.is_some());
         assert_eq!(torn.unwrap_or_default(), whole[kept..length]);
     }
-    let left = fs::read_dir(directory.path()).unwrap().filter(|entry| {
-        entry
-            .as_ref()
-            .unwrap()
-            .file_name()
-            .to_str()
-            .unwrap()
-            .contains(".jsonl.torn-")
-    });
+    let left = fs::read_dir(directory.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().contains(".jsonl.torn-"));
     assert_eq!(left.count() as u64, aside, "none is overwritten");
     assert_eq!(verify(directory.path(), sha256, &[]).unwrap().records, 6);
 }
@@ -259,25 +223,13 @@ fn bytes_that_are_no_record_are_a_tear_only_at_the_very_end() {
     };
     let zeros = vec![0; 70_000];
     let long = vec![b'x'; 2 * 1024 * 1024];
-    for tear in [
-        &b"\n"[..],
-        b"\n\n\n",
-        b"{}\n",
-        &zeros,
-        &long,
-        &[&zeros[..], b"\n{\"seq\":"].concat(),
-        b"no\nno\n",
-    ] {
+    for tear in [&b"\n"[..], b"\n\n\n", b"{}\n", &zeros, &long, &[&zeros[..], b"\n{\"seq\":"].concat(), b"no\nno\n"] {
         fs::write(&path, [&good, tear].concat()).unwrap();
         let recovered = reopen(directory.path());
         assert_eq!((recovered.head, recovered.torn_bytes), (head, tear.len() as u64));
         fs::write(&path, [&good, tear, b"\n", &next].concat()).unwrap();
         assert!(matches!(refusal(directory.path()), OpenError::Damaged { seq: 4, .. }));
-        assert_eq!(
-            fs::read(&path).unwrap(),
-            [&good, tear, b"\n", &next].concat(),
-            "nothing is touched"
-        );
+        assert_eq!(fs::read(&path).unwrap(), [&good, tear, b"\n", &next].concat(), "nothing is touched");
     }
 }
 
@@ -303,10 +255,7 @@ fn damage_that_no_crash_explains_is_refused_and_named() {
     ] {
         fs::write(&path, &text).unwrap();
         let refusal = refusal(directory.path());
-        assert_eq!(
-            refusal.to_string(),
-            format!("audit journal {path:?}: record {seq}: {fault}")
-        );
+        assert_eq!(refusal.to_string(), format!("audit journal {path:?}: record {seq}: {fault}"));
     }
 }
 
@@ -315,19 +264,11 @@ fn the_segment_before_must_end_where_the_last_one_begins() {
     let directory = tempfile::tempdir().unwrap();
     filled(directory.path(), 30, 1000).close();
     let segments = Segment::list(directory.path()).unwrap();
-    let [.., before, last] = segments.as_slice() else {
-        panic!("too few segments")
-    };
+    let [.., before, last] = segments.as_slice() else { panic!("too few segments") };
     let good = fs::read(&before.path).unwrap();
 
     fs::write(&before.path, &good[..good.len() - 1]).unwrap();
-    assert!(matches!(
-        refusal(directory.path()),
-        OpenError::Damaged {
-            fault: Fault::Unended,
-            ..
-        }
-    ));
+    assert!(matches!(refusal(directory.path()), OpenError::Damaged { fault: Fault::Unended, .. }));
     fs::write(&before.path, [&good[..good.len() - 5], b"\"}}}\n"].concat()).unwrap();
     assert!(matches!(refusal(directory.path()), OpenError::Damaged { seq, .. } if seq == last.first - 1));
     let cut = good[..good.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
@@ -352,11 +293,7 @@ async fn appends_until_killed() {
     let Some(directory) = std::env::var_os("SEALGATE_TEST_JOURNAL") else {
         return;
     };
-    let (journal, _) = Journal::open(Settings {
-        segment_bytes_max: 20_000,
-        ..settings(directory.as_ref())
-    })
-    .unwrap();
+    let (journal, _) = Journal::open(Settings { segment_bytes_max: 20_000, ..settings(directory.as_ref()) }).unwrap();
     let local = tokio::task::LocalSet::new();
     for task in 0..16 {
         let journal = journal.clone();
@@ -378,12 +315,7 @@ fn killed_at_any_instant_it_has_all_it_acknowledged() {
     let mut acknowledged = BTreeSet::new();
     for round in 0..10 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                &format!("{module}::appends_until_killed"),
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", &format!("{module}::appends_until_killed"), "--ignored", "--nocapture"])
             .env("SEALGATE_TEST_JOURNAL", directory.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -403,10 +335,7 @@ fn killed_at_any_instant_it_has_all_it_acknowledged() {
         }
         child.wait().unwrap();
         let recovered = reopen(directory.path());
-        assert!(
-            acknowledged.last().unwrap().0 <= recovered.head.seq,
-            "round {round}: {recovered:?}"
-        );
+        assert!(acknowledged.last().unwrap().0 <= recovered.head.seq, "round {round}: {recovered:?}");
     }
     let recorded = recorded(directory.path());
     for (seq, n) in &acknowledged {

@@ -58,9 +58,7 @@ async fn connect(
     let ca = CertificateDer::from_pem_file(folder.join("ca.pem"))?;
     let config = net::client_config(default_provider(), vec![ca], identity)?;
     let tcp = TcpStream::connect(gate).await?;
-    Ok(TlsConnector::from(config)
-        .connect(ServerName::try_from("localhost")?, tcp)
-        .await?)
+    Ok(TlsConnector::from(config).connect(ServerName::try_from("localhost")?, tcp).await?)
 }
 
 /// One request in plain HTTP.
@@ -87,15 +85,8 @@ async fn exchange(
         Err(error) => return Err(connection.await?.err().map_or_else(|| error.into(), Into::into)),
     };
     let status = response.status();
-    let location = response
-        .headers()
-        .get(http::header::LOCATION)
-        .and_then(|value| value.to_str().ok());
+    let location = response.headers().get(http::header::LOCATION).and_then(|value| value.to_str().ok());
     let location = location.map(str::to_owned);
     let body = response.into_body().collect().await?.to_bytes();
-    Ok(Answer {
-        status,
-        location,
-        body: String::from_utf8(body.to_vec())?,
-    })
+    Ok(Answer { status, location, body: String::from_utf8(body.to_vec())? })
 }

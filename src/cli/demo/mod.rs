@@ -28,9 +28,7 @@ pub(super) fn demo(once: bool) -> Exit {
         Ok(folder) => folder,
         Err(error) => return failed(&error.into()),
     };
-    runtime
-        .block_on(play(&folder.0, once))
-        .unwrap_or_else(|error| failed(&error))
+    runtime.block_on(play(&folder.0, once)).unwrap_or_else(|error| failed(&error))
 }
 
 fn failed(error: &Failure) -> Exit {
@@ -71,23 +69,13 @@ async fn raise(folder: &Path, registry: SocketAddr) -> Result<(Running, Stage), 
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     telemetry::start_logging(config.log);
     let gate = app::start(config).await?;
-    let stage = Stage {
-        folder: folder.to_owned(),
-        gate: gate.address,
-        admin: gate.admin_address,
-        registry,
-    };
+    let stage = Stage { folder: folder.to_owned(), gate: gate.address, admin: gate.admin_address, registry };
     Ok((gate, stage))
 }
 
 fn write_secret(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)?
-        .write_all(bytes)
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(bytes)
 }
 
 /// A folder of the demo's own, which goes with it.

@@ -20,10 +20,8 @@ pub(super) fn write(folder: &Path) -> Result<(), Failure> {
 
     let mut params = named("sealgate demo");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.subject_alt_names = vec![
-        SanType::DnsName("localhost".try_into()?),
-        SanType::IpAddress([127, 0, 0, 1].into()),
-    ];
+    params.subject_alt_names =
+        vec![SanType::DnsName("localhost".try_into()?), SanType::IpAddress([127, 0, 0, 1].into())];
     issue(folder, "server", params, &ca)?;
     for name in CLIENTS {
         let mut params = named(name);

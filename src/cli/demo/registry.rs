@@ -32,10 +32,7 @@ impl Registry {
         let address = listener.local_addr()?;
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener));
-        Ok(Self {
-            address,
-            _serving: serving,
-        })
+        Ok(Self { address, _serving: serving })
     }
 }
 
@@ -87,8 +84,6 @@ async fn answer(records: &Records, request: Request<Incoming>) -> Response<Full<
 fn reply(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
     response
 }

@@ -26,33 +26,19 @@ pub(super) async fn show(stage: &Stage) -> Result<bool, Failure> {
     let mut good = true;
     let mut step = |title: &str, text: &str, as_it_should: bool| {
         good &= as_it_should;
-        let mark = if as_it_should {
-            ""
-        } else {
-            "   <-- NOT WHAT IT SHOULD BE"
-        };
+        let mark = if as_it_should { "" } else { "   <-- NOT WHAT IT SHOULD BE" };
         say(&format!("{title}{mark}\n{text}\n"));
     };
     say("A clinician puts a patient's record through the gate; a legacy registry behind it keeps what it gets.\n\n");
 
     let created = call(stage, "clinician", (Method::POST, "/Patient", PATIENT)).await?;
-    step(
-        "What the clinician sent",
-        &table(&sent),
-        created.status == StatusCode::CREATED,
-    );
+    step("What the clinician sent", &table(&sent), created.status == StatusCode::CREATED);
     let path = created.location.unwrap_or_default();
 
     let stored = call_plain(stage.registry, &path).await?.body;
     let stored_document: Value = serde_json::from_str(&stored)?;
-    let sealed = FIELDS
-        .iter()
-        .all(|(_, at)| text(&stored_document, at).starts_with("sgv1."));
-    step(
-        "What the registry stored",
-        &table(&stored_document),
-        sealed && leaks(&sent, &stored).is_empty(),
-    );
+    let sealed = FIELDS.iter().all(|(_, at)| text(&stored_document, at).starts_with("sgv1."));
+    step("What the registry stored", &table(&stored_document), sealed && leaks(&sent, &stored).is_empty());
 
     let seen = async |who: &str| -> Result<(Value, bool), Failure> {
         let answer = call(stage, who, (Method::GET, &path, "")).await?;
@@ -77,19 +63,11 @@ pub(super) async fn show(stage: &Stage) -> Result<bool, Failure> {
 
     let told = knock(&stage.folder, stage.gate).await?;
     let refused = told.contains("CertificateRequired");
-    step(
-        "What a caller without a certificate gets",
-        &format!("  nothing: {told}\n"),
-        refused,
-    );
+    step("What a caller without a certificate gets", &format!("  nothing: {told}\n"), refused);
 
     let denied = call(stage, "billing", (Method::PUT, &path, PATIENT)).await?;
     let told = format!("  {} {}\n", denied.status, denied.body);
-    step(
-        "What the billing clerk gets who tries to write",
-        &told,
-        denied.status == StatusCode::FORBIDDEN,
-    );
+    step("What the billing clerk gets who tries to write", &told, denied.status == StatusCode::FORBIDDEN);
 
     let (events, whole) = journal(stage).await?;
     step("The audit events", &events, events.contains("HandshakesRefused"));
@@ -99,12 +77,7 @@ pub(super) async fn show(stage: &Stage) -> Result<bool, Failure> {
 
 /// What to try next.
 pub(super) fn invitation(stage: &Stage) -> String {
-    let Stage {
-        folder,
-        gate,
-        admin,
-        registry,
-    } = stage;
+    let Stage { folder, gate, admin, registry } = stage;
     let (folder, port) = (folder.display(), gate.port());
     let mut text = "Still serving. Try, in another terminal:\n\n".to_owned();
     for who in super::pki::CLIENTS {
@@ -137,11 +110,7 @@ fn table(document: &Value) -> String {
         let value = text(document, at);
         let length = value.chars().count();
         let shown: String = value.chars().take(64).collect();
-        let rest = if length > 64 {
-            format!("… ({length} characters)")
-        } else {
-            String::new()
-        };
+        let rest = if length > 64 { format!("… ({length} characters)") } else { String::new() };
         let _infallible = writeln!(table, "  {name:8} {shown}{rest}");
     }
     table
@@ -150,12 +119,7 @@ fn table(document: &Value) -> String {
 /// Which of the sealed values stand in `text`, as they are or escaped.
 fn leaks(sent: &Value, text: &str) -> Vec<String> {
     let mut values = Vec::new();
-    for (list, at) in [
-        ("/name", "/family"),
-        ("/name", "/given"),
-        ("/telecom", "/value"),
-        ("/identifier", "/value"),
-    ] {
+    for (list, at) in [("/name", "/family"), ("/name", "/given"), ("/telecom", "/value"), ("/identifier", "/value")] {
         members(sent, list, at, &mut values);
     }
     for at in ["/line", "/city", "/postalCode"] {
@@ -195,39 +159,13 @@ fn audit(stage: &Stage) -> Result<(String, (String, bool)), Failure> {
     for event in verify::events(&directory, sha256)? {
         let (seq, event) = event?;
         let event: Value = serde_json::from_slice(&event)?;
-        let field = |name: &str| {
-            event
-                .get(name)
-                .map(|value| value.to_string().replace('"', ""))
-                .unwrap_or_default()
-        };
-        let fields = event
-            .get("fields")
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let field = |name: &str| event.get(name).map(|value| value.to_string().replace('"', "")).unwrap_or_default();
+        let fields = event.get("fields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let counts: Vec<String> = fields
             .iter()
-            .map(|count| {
-                format!(
-                    "{} {} {}",
-                    text(count, "/count"),
-                    text(count, "/class"),
-                    text(count, "/action")
-                )
-            })
+            .map(|count| format!("{} {} {}", text(count, "/count"), text(count, "/class"), text(count, "/action")))
             .collect();
-        let told = [
-            "principal",
-            "method",
-            "record",
-            "status",
-            "code",
-            "reason",
-            "source",
-            "count",
-        ]
-        .map(field);
+        let told = ["principal", "method", "record", "status", "code", "reason", "source", "count"].map(field);
         let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
         let _infallible = writeln!(lines, "  {seq:2} {} {}", field("event"), told.join(" "));
         if !counts.is_empty() {
@@ -235,10 +173,7 @@ fn audit(stage: &Stage) -> Result<(String, (String, bool)), Failure> {
         }
     }
     let verified = match verify::verify(&directory, sha256, &[]) {
-        Ok(report) => (
-            format!("  {} records, head {}: whole\n", report.records, report.head),
-            true,
-        ),
+        Ok(report) => (format!("  {} records, head {}: whole\n", report.records, report.head), true),
         Err(finding) => (format!("  {finding}\n"), false),
     };
     Ok((lines, verified))

@@ -79,9 +79,7 @@ pub(super) fn plain(text: &str) -> Result<Value, &'static str> {
         _ => {}
     }
     if let Some(integer) = integer(text) {
-        return integer
-            .map(Value::Number)
-            .ok_or("an integer that does not fit into 64 bits");
+        return integer.map(Value::Number).ok_or("an integer that does not fit into 64 bits");
     }
     if is_float(text) {
         let number = text.parse().ok().and_then(Number::from_f64);
@@ -107,10 +105,7 @@ fn integer(text: &str) -> Option<Option<Number>> {
     if !is_digits(digits) {
         return None;
     }
-    let fits = text
-        .parse::<i64>()
-        .map(Number::from)
-        .or_else(|_| text.parse::<u64>().map(Number::from));
+    let fits = text.parse::<i64>().map(Number::from).or_else(|_| text.parse::<u64>().map(Number::from));
     Some(fits.ok())
 }
 
@@ -174,14 +169,7 @@ mod tests {
         ] {
             assert_eq!(plain(text), Ok(expect), "{text}");
         }
-        for text in [
-            "18446744073709551616",
-            "-9223372036854775809",
-            "0xFFFFFFFFFFFFFFFFF",
-            "1e999",
-            "-.inf",
-            ".NaN",
-        ] {
+        for text in ["18446744073709551616", "-9223372036854775809", "0xFFFFFFFFFFFFFFFFF", "1e999", "-.inf", ".NaN"] {
             assert!(plain(text).is_err(), "{text}");
         }
     }

@@ -53,10 +53,9 @@ impl Expected {
         } else {
             match schema.get("type") {
                 Some(Value::String(kind)) => self.add_kind(kind),
-                Some(Value::Array(kinds)) => kinds
-                    .iter()
-                    .filter_map(Value::as_str)
-                    .for_each(|kind| self.add_kind(kind)),
+                Some(Value::Array(kinds)) => {
+                    kinds.iter().filter_map(Value::as_str).for_each(|kind| self.add_kind(kind))
+                }
                 _ => self.add_kind(""),
             }
         }
@@ -143,23 +142,15 @@ pub(super) fn one_of(words: &[String]) -> String {
 pub(super) fn did_you_mean(found: &str, candidates: &[String]) -> String {
     let length = found.chars().count();
     let limit = (length / 3).clamp(1, 3).min(length.saturating_sub(1));
-    let near = candidates
-        .iter()
-        .map(|candidate| (distance(&folded(found), &folded(candidate)), candidate));
-    match near
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-    {
+    let near = candidates.iter().map(|candidate| (distance(&folded(found), &folded(candidate)), candidate));
+    match near.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance) {
         Some((_, candidate)) => format!("; did you mean {candidate}?"),
         None => String::new(),
     }
 }
 
 fn folded(word: &str) -> Vec<char> {
-    word.chars()
-        .take(QUOTE_LIMIT)
-        .map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() })
-        .collect()
+    word.chars().take(QUOTE_LIMIT).map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
 }
 
 /// The optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours.
@@ -170,9 +161,7 @@ fn distance(a: &[char], b: &[char]) -> usize {
         let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
             let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
-            let mut best = (at(&above, j) + usize::from(x != y))
-                .min(at(&above, j + 1) + 1)
-                .min(at(&row, j) + 1);
+            let mut best = (at(&above, j) + usize::from(x != y)).min(at(&above, j + 1) + 1).min(at(&row, j) + 1);
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
             if swapped {
                 best = best.min(at(&before, j - 1) + 1);
@@ -187,10 +176,7 @@ fn distance(a: &[char], b: &[char]) -> usize {
 /// The schema that `schema` refers to, or itself.
 pub(super) fn referred<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
     for _ in 0..8 {
-        let pointer = schema
-            .get("$ref")
-            .and_then(Value::as_str)
-            .and_then(|r| r.strip_prefix('#'));
+        let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
         match pointer.and_then(|pointer| root.pointer(pointer)) {
             Some(target) => schema = target,
             None => break,
@@ -207,10 +193,7 @@ pub(super) fn options(schema: &Value) -> Option<&[Value]> {
 
 /// The alternatives of a schema with `oneOf` or `anyOf`.
 pub(super) fn alternatives(schema: &Value) -> Option<&Vec<Value>> {
-    schema
-        .get("oneOf")
-        .or_else(|| schema.get("anyOf"))
-        .and_then(Value::as_array)
+    schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array)
 }
 
 /// The key of a mapping that stands for a variant of an enum: the only one, and required.
@@ -218,10 +201,7 @@ pub(super) fn variant(schema: &Value) -> Option<&str> {
     let properties = properties(schema)?;
     let required = schema.get("required").and_then(Value::as_array)?;
     match (required.as_slice(), properties.len()) {
-        ([Value::String(key)], 1) => properties
-            .get(key)
-            .filter(|inner| options(inner).is_none())
-            .map(|_| key.as_str()),
+        ([Value::String(key)], 1) => properties.get(key).filter(|inner| options(inner).is_none()).map(|_| key.as_str()),
         _ => None,
     }
 }

@@ -60,26 +60,17 @@ pub(super) fn fill(
             return Err(faults);
         }
         if filled.text.len() > room {
-            faults.push(Fault {
-                at,
-                message: "too much text after the variables are put in".into(),
-            });
+            faults.push(Fault { at, message: "too much text after the variables are put in".into() });
             return Err(faults);
         }
     }
     filled.text.push_str(text.get(at..).unwrap_or_default());
-    if faults.is_empty() {
-        Ok(Some(filled))
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(Some(filled)) } else { Err(faults) }
 }
 
 /// Puts in what `inner`, the text between `${` and `}`, stands for.
 fn put(inner: &str, filled: &mut Filled, env: &dyn Fn(&str) -> Option<String>) -> Result<(), String> {
-    let end = inner
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(inner.len());
+    let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
     let (name, rest) = inner.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err("${ without the name of a variable; write $${ for the characters themselves".into());
@@ -99,9 +90,9 @@ fn put(inner: &str, filled: &mut Filled, env: &dyn Fn(&str) -> Option<String>) -
         (_, value) => value.filter(|value| !value.is_empty()),
     };
     match (value, operation) {
-        (Some(value), _) if value.contains(char::is_control) => Err(format!(
-            "environment variable {name} has a line break or a control character"
-        )),
+        (Some(value), _) if value.contains(char::is_control) => {
+            Err(format!("environment variable {name} has a line break or a control character"))
+        }
         (Some(value), _) => {
             filled.text.push_str(&value);
             filled.values.push(value);

@@ -62,10 +62,7 @@ pub fn load<T: DeserializeOwned + JsonSchema>(
         return Err(problem::sorted(problems));
     }
     match T::deserialize(&resolved.value) {
-        Ok(value) => Ok(Loaded {
-            value,
-            places: resolved.places,
-        }),
+        Ok(value) => Ok(Loaded { value, places: resolved.places }),
         Err(error) => Err(vec![tracked::problem::<T>(&resolved, &error)]),
     }
 }
@@ -76,8 +73,5 @@ pub fn schema<T: JsonSchema>() -> String {
 }
 
 fn root_schema<T: JsonSchema>() -> Value {
-    SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value()
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
 }

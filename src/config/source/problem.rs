@@ -19,23 +19,13 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(place: Place, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            line: place.line,
-            column: place.column,
-            path: path.into(),
-            message: message.into(),
-        }
+        Self { line: place.line, column: place.column, path: path.into(), message: message.into() }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            line,
-            column,
-            path,
-            message,
-        } = self;
+        let Self { line, column, path, message } = self;
         write!(f, "line {line}, column {column}: ")?;
         if !path.is_empty() {
             write!(f, "{path}: ")?;
@@ -50,10 +40,7 @@ impl std::error::Error for Problem {}
 pub(super) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| {
         let by = |p: &Problem| (p.line, p.column);
-        by(a)
-            .cmp(&by(b))
-            .then_with(|| a.path.cmp(&b.path))
-            .then_with(|| a.message.cmp(&b.message))
+        by(a).cmp(&by(b)).then_with(|| a.path.cmp(&b.path)).then_with(|| a.message.cmp(&b.message))
     });
     problems.dedup();
     problems
@@ -66,21 +53,12 @@ pub struct Places(BTreeMap<String, Spot>);
 impl Places {
     /// A problem with the value at `path`, or at the nearest that encloses it.
     pub fn problem(&self, path: &str, message: impl Into<String>) -> Problem {
-        Problem::new(
-            self.nearest(path).map_or(Place::START, |spot| spot.value),
-            path,
-            message,
-        )
+        Problem::new(self.nearest(path).map_or(Place::START, |spot| spot.value), path, message)
     }
 
     /// A problem with the key at `path` itself; with the value where there is no key.
     pub fn problem_at_key(&self, path: &str, message: impl Into<String>) -> Problem {
-        Problem::new(
-            self.nearest(path)
-                .map_or(Place::START, |spot| spot.key.unwrap_or(spot.value)),
-            path,
-            message,
-        )
+        Problem::new(self.nearest(path).map_or(Place::START, |spot| spot.key.unwrap_or(spot.value)), path, message)
     }
 
     /// A problem inside the string at `path`, `offset` bytes into it, as a parser of that string counts.
@@ -88,11 +66,7 @@ impl Places {
     /// The place is that of the whole value where the text cannot be followed: block scalars, quoted or plain scalars
     /// of several lines, and strings that a variable went into.
     pub fn problem_in(&self, path: &str, offset: usize, message: impl Into<String>) -> Problem {
-        let place = self
-            .0
-            .get(path)
-            .map(|spot| spot.inside(offset))
-            .or_else(|| self.nearest(path).map(|s| s.value));
+        let place = self.0.get(path).map(|spot| spot.inside(offset)).or_else(|| self.nearest(path).map(|s| s.value));
         Problem::new(place.unwrap_or(Place::START), path, message)
     }
 
@@ -131,9 +105,7 @@ pub(super) struct Spot {
 
 impl Spot {
     fn inside(&self, offset: usize) -> Place {
-        self.source
-            .as_ref()
-            .map_or(self.value, |source| source.place(self.value, offset))
+        self.source.as_ref().map_or(self.value, |source| source.place(self.value, offset))
     }
 }
 
@@ -146,11 +118,7 @@ impl Source {
     pub(super) fn place(&self, start: Place, offset: usize) -> Place {
         let mut text = self.0.as_str();
         while text.starts_with(['&', '!']) {
-            text = text
-                .find([' ', '\t'])
-                .and_then(|at| text.get(at..))
-                .unwrap_or_default()
-                .trim_start();
+            text = text.find([' ', '\t']).and_then(|at| text.get(at..)).unwrap_or_default().trim_start();
         }
         let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'));
         let mut chars = text.chars().skip(usize::from(quote.is_some())).peekable();
@@ -161,10 +129,7 @@ impl Source {
             let (written, bytes) = match (quote, c) {
                 (Some('\''), '\'') if chars.peek() == Some(&'\'') => (2, 1),
                 (Some(quote), c) if c == quote => break,
-                (Some('"'), '\\') => escape(
-                    chars.peek().copied(),
-                    &chars.clone().skip(1).take(8).collect::<String>(),
-                ),
+                (Some('"'), '\\') => escape(chars.peek().copied(), &chars.clone().skip(1).take(8).collect::<String>()),
                 _ => (1, c.len_utf8()),
             };
             for _ in 1..written {
@@ -180,10 +145,7 @@ impl Source {
 /// The characters written and the bytes parsed of a double-quoted escape; YAML 1.2.2 5.7.
 fn escape(kind: Option<char>, rest: &str) -> (usize, usize) {
     let hex = |digits: usize| {
-        let code = rest
-            .get(..digits)
-            .and_then(|hex| u32::from_str_radix(hex, 16).ok())
-            .and_then(char::from_u32);
+        let code = rest.get(..digits).and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
         (2 + digits, code.map_or(1, char::len_utf8))
     };
     match kind {

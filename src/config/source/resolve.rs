@@ -52,17 +52,9 @@ pub(super) fn resolve(root: &Node, env: &dyn Fn(&str) -> Option<String>, problem
         partial: BTreeSet::new(),
         origins: Origins::default(),
     };
-    let mut resolver = Resolver {
-        resolved,
-        room: TEXT_LIMIT,
-        env,
-        problems,
-    };
+    let mut resolver = Resolver { resolved, room: TEXT_LIMIT, env, problems };
     let value = resolver.node(root, None, "");
-    Resolved {
-        value,
-        ..resolver.resolved
-    }
+    Resolved { value, ..resolver.resolved }
 }
 
 struct Resolver<'a> {
@@ -78,33 +70,18 @@ impl Resolver<'_> {
         // What is not there has no place of its own.
         let absent = matches!(&node.content, Content::Scalar(s) if s.text.is_empty() && s.typing == Typing::Plain);
         let place = key.filter(|_| absent).unwrap_or(node.place);
-        self.resolved.places.insert(
-            path,
-            Spot {
-                key,
-                value: place,
-                source: None,
-            },
-        );
+        self.resolved.places.insert(path, Spot { key, value: place, source: None });
         match &node.content {
             Content::Scalar(scalar) => {
-                if let Some(value) = self.scalar(
-                    scalar,
-                    Spot {
-                        key,
-                        value: place,
-                        source: scalar.source.clone(),
-                    },
-                    path,
-                ) {
+                if let Some(value) =
+                    self.scalar(scalar, Spot { key, value: place, source: scalar.source.clone() }, path)
+                {
                     return value;
                 }
             }
             Content::List(items) => {
                 let items = items.iter().enumerate();
-                return items
-                    .map(|(index, item)| self.node(item, None, &path::item(path, index)))
-                    .collect();
+                return items.map(|(index, item)| self.node(item, None, &path::item(path, index))).collect();
             }
             Content::Map { entries, whole } => {
                 if !whole {
@@ -123,12 +100,7 @@ impl Resolver<'_> {
 
     fn scalar(&mut self, scalar: &Scalar, spot: Spot, path: &str) -> Option<Value> {
         let place = spot.value;
-        let inside = |at: usize| {
-            scalar
-                .source
-                .as_ref()
-                .map_or(place, |source: &Source| source.place(place, at))
-        };
+        let inside = |at: usize| scalar.source.as_ref().map_or(place, |source: &Source| source.place(place, at));
         let filled = match interpolate::fill(&scalar.text, self.room, self.env) {
             Ok(filled) => filled,
             Err(faults) => {
@@ -142,10 +114,7 @@ impl Resolver<'_> {
                 self.room = self.room.saturating_sub(filled.text.len());
                 if !filled.values.is_empty() {
                     self.resolved.origins.paths.insert(path.to_owned());
-                    self.resolved
-                        .origins
-                        .values
-                        .extend(filled.values.into_iter().filter(|value| !value.is_empty()));
+                    self.resolved.origins.values.extend(filled.values.into_iter().filter(|value| !value.is_empty()));
                 }
                 filled.text
             }
@@ -154,8 +123,6 @@ impl Resolver<'_> {
                 scalar.text.clone()
             }
         };
-        core::typed(&text, scalar.typing)
-            .map_err(|message| self.problems.push(Problem::new(place, path, message)))
-            .ok()
+        core::typed(&text, scalar.typing).map_err(|message| self.problems.push(Problem::new(place, path, message))).ok()
     }
 }

@@ -23,21 +23,12 @@ pub(super) fn check(schema: &Value, resolved: &Resolved, problems: &mut Vec<Prob
     let validator = match jsonschema::options().with_draft(Draft::Draft202012).build(schema) {
         Ok(validator) => validator,
         Err(error) => {
-            problems.push(Problem::new(
-                Place::START,
-                "",
-                format!("the schema of the program is broken: {error}"),
-            ));
+            problems.push(Problem::new(Place::START, "", format!("the schema of the program is broken: {error}")));
             return;
         }
     };
     let errors: Vec<_> = validator.iter_errors(&resolved.value).collect();
-    Checker {
-        schema,
-        resolved,
-        problems,
-    }
-    .report(&errors);
+    Checker { schema, resolved, problems }.report(&errors);
 }
 
 struct Checker<'a> {
@@ -49,11 +40,8 @@ struct Checker<'a> {
 impl<'a> Checker<'a> {
     /// Tells the errors of one schema, without those that follow from a wrong type.
     fn report(&mut self, errors: &[ValidationError<'_>]) {
-        let mistyped: HashSet<_> = errors
-            .iter()
-            .filter(|error| matches!(error.kind(), Kind::Type { .. }))
-            .map(|error| at(error))
-            .collect();
+        let mistyped: HashSet<_> =
+            errors.iter().filter(|error| matches!(error.kind(), Kind::Type { .. })).map(|error| at(error)).collect();
         for error in errors {
             if matches!(error.kind(), Kind::Type { .. }) || !mistyped.contains(&at(error)) {
                 self.tell(error);
@@ -77,11 +65,7 @@ impl<'a> Checker<'a> {
             }
             Kind::Required { property } => {
                 let key = property.as_str().unwrap_or_default();
-                self.missing_key(
-                    &path,
-                    key,
-                    &Expected::of(self.schema, self.property(schema, key)).to_string(),
-                );
+                self.missing_key(&path, key, &Expected::of(self.schema, self.property(schema, key)).to_string());
             }
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => self.choose(error, context, &path),
             Kind::OneOfMultipleValid { .. } => {
@@ -91,10 +75,8 @@ impl<'a> Checker<'a> {
             Kind::PropertyNames { error: inner } => {
                 let key = inner.instance().as_str().unwrap_or_default();
                 let message = self.wrong_value(inner, self.enclosing(inner), false);
-                let problem = self
-                    .resolved
-                    .places
-                    .problem_at_key(&path::key(&path, key), format!("as a key: {message}"));
+                let problem =
+                    self.resolved.places.problem_at_key(&path::key(&path, key), format!("as a key: {message}"));
                 self.problems.push(problem);
             }
             _ => {
@@ -155,14 +137,9 @@ impl<'a> Checker<'a> {
             [] => "no keys are expected here".to_owned(),
             known => format!("expected {}", one_of(known)),
         };
-        let free: Vec<_> = known
-            .iter()
-            .filter(|known| mapping.get(known).is_none())
-            .cloned()
-            .collect();
+        let free: Vec<_> = known.iter().filter(|known| mapping.get(known).is_none()).cloned().collect();
         let message = format!("unknown key; {expected}{}", did_you_mean(key, &free));
-        self.problems
-            .push(self.resolved.places.problem_at_key(&path::key(path, key), message));
+        self.problems.push(self.resolved.places.problem_at_key(&path::key(path, key), message));
     }
 
     fn missing_key(&mut self, path: &str, key: &str, expected: &str) {
@@ -178,14 +155,10 @@ impl<'a> Checker<'a> {
     /// The keys that `schema` names, those of its parts included.
     fn known_keys(&self, schema: &Value, known: &mut Vec<String>, depth: usize) {
         let schema = expected::referred(self.schema, schema);
-        let own = expected::properties(schema)
-            .into_iter()
-            .flat_map(|properties| properties.keys());
+        let own = expected::properties(schema).into_iter().flat_map(|properties| properties.keys());
         known.extend(own.cloned());
         if depth > 0 {
-            let parts = ["allOf", "anyOf", "oneOf"]
-                .iter()
-                .filter_map(|keyword| schema.get(keyword)?.as_array());
+            let parts = ["allOf", "anyOf", "oneOf"].iter().filter_map(|keyword| schema.get(keyword)?.as_array());
             for part in parts.flatten() {
                 self.known_keys(part, known, depth - 1);
             }
@@ -195,17 +168,13 @@ impl<'a> Checker<'a> {
     }
 
     fn property<'s>(&self, schema: &'s Value, key: &str) -> &'s Value {
-        expected::properties(schema)
-            .and_then(|properties| properties.get(key))
-            .unwrap_or(&Value::Null)
+        expected::properties(schema).and_then(|properties| properties.get(key)).unwrap_or(&Value::Null)
     }
 
     /// The schema whose keyword found the error; `null` when it is not in the document.
     fn enclosing(&self, error: &ValidationError<'_>) -> &'a Value {
         let pointer = error.schema_path().as_str();
-        let schema = pointer
-            .rsplit_once('/')
-            .and_then(|(schema, _)| self.schema.pointer(schema));
+        let schema = pointer.rsplit_once('/').and_then(|(schema, _)| self.schema.pointer(schema));
         schema.unwrap_or(&Value::Null)
     }
 
@@ -214,10 +183,7 @@ impl<'a> Checker<'a> {
         let (mut at, mut value) = (String::new(), Some(&self.resolved.value));
         for segment in location.as_str().split('/').skip(1) {
             let segment = segment.replace("~1", "/").replace("~0", "~");
-            let index = segment
-                .parse::<usize>()
-                .ok()
-                .filter(|_| value.is_some_and(Value::is_array));
+            let index = segment.parse::<usize>().ok().filter(|_| value.is_some_and(Value::is_array));
             (at, value) = match index {
                 Some(index) => (path::item(&at, index), value.and_then(|value| value.get(index))),
                 None => (path::key(&at, &segment), value.and_then(|value| value.get(&segment))),
@@ -235,15 +201,9 @@ fn at(error: &ValidationError<'_>) -> (String, String) {
 }
 
 fn wrong_word(options: &[Value], value: &Value, found: &str, secret: bool) -> String {
-    let words: Vec<_> = options
-        .iter()
-        .map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned))
-        .collect();
-    let hint = value
-        .as_str()
-        .filter(|_| !secret)
-        .map(|word| did_you_mean(word, &words))
-        .unwrap_or_default();
+    let words: Vec<_> =
+        options.iter().map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned)).collect();
+    let hint = value.as_str().filter(|_| !secret).map(|word| did_you_mean(word, &words)).unwrap_or_default();
     format!("expected {}, found {found}{hint}", one_of(&words))
 }
 
@@ -260,10 +220,7 @@ fn type_name(kind: &TypeKind) -> String {
     match kind {
         TypeKind::Single(kind) => format!("the type {kind}"),
         TypeKind::Multiple(kinds) => {
-            format!(
-                "one of the types {}",
-                kinds.iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(", ")
-            )
+            format!("one of the types {}", kinds.iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(", "))
         }
     }
 }

@@ -133,11 +133,7 @@ impl TryFrom<String> for Even {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if text.len().is_multiple_of(2) {
-            Ok(Self(text))
-        } else {
-            Err(format!("{text:?} is odd"))
-        }
+        if text.len().is_multiple_of(2) { Ok(Self(text)) } else { Err(format!("{text:?} is odd")) }
     }
 }
 
@@ -163,10 +159,7 @@ fn check(kind: &str, yaml: &str, expect: &[&str]) {
     };
     let problems = load::<Gate>(&text, &env).err().unwrap_or_default();
     let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    assert!(
-        !told.iter().any(|line| line.contains("s3c")),
-        "a variable is told: {told:#?}"
-    );
+    assert!(!told.iter().any(|line| line.contains("s3c")), "a variable is told: {told:#?}");
     assert_eq!(told, expect, "\n{yaml}\n>>>\n{}", told.join("\n"));
 }
 
@@ -176,10 +169,7 @@ fn a_whole_file_loads_with_its_places() {
                 file: {path: *here, wrap: !!bool true}\r\nclasses:\r\n  a: &c {mode: mask}\r\n  \"x.y\": *c\r\nsample: 1\r\n";
     let Loaded { value, places } = load::<Gate>(yaml, &env).unwrap();
     let tls = value.tls.as_ref().unwrap();
-    assert_eq!(
-        (value.port, tls.cert.as_str(), tls.key.as_str()),
-        (8443, "8443", "it's")
-    );
+    assert_eq!((value.port, tls.cert.as_str(), tls.key.as_str()), (8443, "8443", "it's"));
     assert!(matches!(&value.keys, Keys::File { path, wrap: true } if *path == "s3cret.example"));
     assert_eq!(value.classes["x.y"].mode, Mode::Mask);
     for (path, expect) in [
@@ -193,10 +183,7 @@ fn a_whole_file_loads_with_its_places() {
     ] {
         assert_eq!(places.problem(path, "m").to_string(), format!("{expect}: {path}: m"));
     }
-    assert_eq!(
-        places.problem_at_key("tls", "m").to_string(),
-        "line 4, column 1: tls: m"
-    );
+    assert_eq!(places.problem_at_key("tls", "m").to_string(), "line 4, column 1: tls: m");
 }
 
 #[test]
@@ -233,9 +220,7 @@ fn problems_are_told_with_place_path_and_what_was_expected() {
         let (kind, case) = case.split_once('\n').unwrap();
         let (yaml, expect) = case.split_once(">>>").unwrap();
         let yaml = yaml.strip_suffix('\n').unwrap_or(yaml);
-        let expect = expect
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with("#####"));
+        let expect = expect.lines().filter(|line| !line.is_empty() && !line.starts_with("#####"));
         check(kind, yaml, &expect.collect::<Vec<_>>());
         count += 1;
     }
@@ -255,15 +240,9 @@ fn lines_may_end_as_on_windows() {
 fn size_depth_and_aliases_are_bounded() {
     let one = |yaml: &str| {
         let problems = load::<Gate>(yaml, &env).unwrap_err();
-        problems
-            .first()
-            .map(|problem| problem.message.clone())
-            .unwrap_or_default()
+        problems.first().map(|problem| problem.message.clone()).unwrap_or_default()
     };
-    assert_eq!(
-        one(&" ".repeat(TEXT_LIMIT + 1)),
-        "the file has 1048577 bytes; at most 1048576 are read"
-    );
+    assert_eq!(one(&" ".repeat(TEXT_LIMIT + 1)), "the file has 1048577 bytes; at most 1048576 are read");
     let deep = "nested deeper than 64 levels";
     assert_eq!(one(&"[".repeat(65)), deep);
     assert_eq!(one(&"- ".repeat(100_000)), deep);
@@ -279,10 +258,7 @@ fn size_depth_and_aliases_are_bounded() {
     }
     assert_eq!(one(&bomb), many);
     assert_eq!(one(&chain), deep);
-    assert_eq!(
-        one(&format!("a: &a {}\nb: [{}]", "x".repeat(200_000), "*a, ".repeat(6))),
-        many
-    );
+    assert_eq!(one(&format!("a: &a {}\nb: [{}]", "x".repeat(200_000), "*a, ".repeat(6))), many);
     let huge = |_: &str| Some("x".repeat(400_000));
     let problems = load::<Gate>(&format!("port: 1\nlisten: {}", "${HUGE}".repeat(3)), &huge).unwrap_err();
     assert_eq!(problems[0].message, "too much text after the variables are put in");

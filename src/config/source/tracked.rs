@@ -17,19 +17,13 @@ use super::{expected, path, problem::Problem, resolve::Resolved};
 /// The problem for `error`, which reading the value as a `T` gave.
 pub(super) fn problem<T: DeserializeOwned>(resolved: &Resolved, error: &Error) -> Problem {
     let refused = RefCell::new(None);
-    let root = Tracked {
-        value: &resolved.value,
-        path: String::new(),
-        refused: &refused,
-    };
+    let root = Tracked { value: &resolved.value, path: String::new(), refused: &refused };
     let _: Result<T, Error> = root.read(PhantomData);
     let (path, value) = refused.take().unwrap_or((String::new(), &resolved.value));
     let mut message = error.to_string();
     let is_scalar = !value.is_array() && !value.is_object();
     let is_secret = (is_scalar && resolved.origins.is_filled(&path)) || resolved.origins.is_told_by(&message);
-    let is_long = value
-        .as_str()
-        .is_some_and(|text| expected::quotes_at_length(&message, text));
+    let is_long = value.as_str().is_some_and(|text| expected::quotes_at_length(&message, text));
     if is_secret || is_long {
         message = format!("{} is not accepted here", expected::found(value, is_secret));
     }
@@ -47,11 +41,7 @@ struct Tracked<'r, 'de> {
 
 impl<'r, 'de> Tracked<'r, 'de> {
     fn read<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Error> {
-        let Self {
-            value,
-            ref path,
-            refused,
-        } = self;
+        let Self { value, ref path, refused } = self;
         let path = path.clone();
         seed.deserialize(self).inspect_err(|_| {
             refused.borrow_mut().get_or_insert((path, value));
@@ -59,11 +49,7 @@ impl<'r, 'de> Tracked<'r, 'de> {
     }
 
     fn entry(&self, key: &str, value: &'de Value) -> Self {
-        Tracked {
-            value,
-            path: path::key(&self.path, key),
-            refused: self.refused,
-        }
+        Tracked { value, path: path::key(&self.path, key), refused: self.refused }
     }
 
     fn number<V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::Value, Error> {
@@ -85,15 +71,8 @@ impl<'de> Deserializer<'de> for Tracked<'_, 'de> {
             Value::Bool(value) => visitor.visit_bool(*value),
             Value::Number(number) => Self::number(number, visitor),
             Value::String(text) => visitor.visit_str(text),
-            Value::Array(items) => visitor.visit_seq(Items {
-                list: self,
-                items: items.iter().enumerate(),
-            }),
-            Value::Object(entries) => visitor.visit_map(Entries {
-                map: self,
-                entries: entries.iter(),
-                value: None,
-            }),
+            Value::Array(items) => visitor.visit_seq(Items { list: self, items: items.iter().enumerate() }),
+            Value::Object(entries) => visitor.visit_map(Entries { map: self, entries: entries.iter(), value: None }),
         }
     }
 
@@ -117,10 +96,7 @@ impl<'de> Deserializer<'de> for Tracked<'_, 'de> {
         match self.value {
             Value::String(variant) => visitor.visit_enum(variant.as_str().into_deserializer()),
             Value::Object(entries) => match entries.iter().next() {
-                Some((key, value)) => visitor.visit_enum(Variant {
-                    key,
-                    content: self.entry(key, value),
-                }),
+                Some((key, value)) => visitor.visit_enum(Variant { key, content: self.entry(key, value) }),
                 None => Err(Error::custom("a mapping without a key")),
             },
             _ => Err(Error::custom("neither a string nor a mapping")),
@@ -145,13 +121,7 @@ impl<'de> SeqAccess<'de> for Items<'_, 'de> {
         let Some((index, value)) = self.items.next() else {
             return Ok(None);
         };
-        Tracked {
-            value,
-            path: path::item(&self.list.path, index),
-            refused: self.list.refused,
-        }
-        .read(seed)
-        .map(Some)
+        Tracked { value, path: path::item(&self.list.path, index), refused: self.list.refused }.read(seed).map(Some)
     }
 }
 
@@ -173,10 +143,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
-        let value = self
-            .value
-            .take()
-            .ok_or_else(|| Error::custom("a value without its key"))?;
+        let value = self.value.take().ok_or_else(|| Error::custom("a value without its key"))?;
         value.read(seed)
     }
 }

@@ -58,11 +58,7 @@ impl<'t> Reader<'t> {
         loop {
             match self.event()? {
                 (Event::DocumentStart(_), span) if root.is_some() => {
-                    return Err(Problem::new(
-                        place(span.start),
-                        "",
-                        "a second document starts here; expected one",
-                    ));
+                    return Err(Problem::new(place(span.start), "", "a second document starts here; expected one"));
                 }
                 (Event::DocumentStart(_), _) => {
                     let (event, span) = self.event()?;
@@ -82,14 +78,8 @@ impl<'t> Reader<'t> {
             Some(Err(error)) => {
                 let at = *error.marker();
                 let before = at.index().checked_sub(1).and_then(|i| self.starts.get(i));
-                let unquoted = before
-                    .and_then(|at| self.text.get(*at..))
-                    .is_some_and(|rest| rest.starts_with("${"));
-                let hint = if unquoted {
-                    "; inside [ ] and { } a string with ${ has to be quoted"
-                } else {
-                    ""
-                };
+                let unquoted = before.and_then(|at| self.text.get(*at..)).is_some_and(|rest| rest.starts_with("${"));
+                let hint = if unquoted { "; inside [ ] and { } a string with ${ has to be quoted" } else { "" };
                 Err(Problem::new(place(at), "", format!("not YAML: {}{hint}", error.info())))
             }
             None => Err(Problem::new(Place::START, "", "not YAML: the document does not end")),
@@ -105,33 +95,17 @@ impl<'t> Reader<'t> {
         }
         let (content, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.spend(
-                    start,
-                    path,
-                    Weight {
-                        nodes: 0,
-                        bytes: text.len(),
-                    },
-                )?;
-                let source = (span.start.line() == span.end.line())
-                    .then(|| self.source(span))
-                    .flatten();
+                self.spend(start, path, Weight { nodes: 0, bytes: text.len() })?;
+                let source = (span.start.line() == span.end.line()).then(|| self.source(span)).flatten();
                 let content = match core::typing(style, tag.as_deref()) {
-                    Ok(typing) => Content::Scalar(Scalar {
-                        text: text.into_owned(),
-                        typing,
-                        source,
-                    }),
+                    Ok(typing) => Content::Scalar(Scalar { text: text.into_owned(), typing, source }),
                     Err(message) => self.broken(start, path, message),
                 };
                 (content, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 let items = self.list(path, depth)?;
-                (
-                    self.collection(start, path, tag.as_deref(), "seq", Content::List(items)),
-                    anchor,
-                )
+                (self.collection(start, path, tag.as_deref(), "seq", Content::List(items)), anchor)
             }
             Event::MappingStart(anchor, tag) => {
                 let content = self.mapping(path, depth)?;
@@ -140,15 +114,8 @@ impl<'t> Reader<'t> {
             Event::Alias(anchor) => return self.alias(anchor, start, path, depth),
             _ => return Err(Problem::new(start, path, "not YAML: expected a value")),
         };
-        let weight = Weight {
-            nodes: self.spent.nodes - before.nodes,
-            bytes: self.spent.bytes - before.bytes,
-        };
-        let node = Node {
-            place: start,
-            content,
-            weight,
-        };
+        let weight = Weight { nodes: self.spent.nodes - before.nodes, bytes: self.spent.bytes - before.bytes };
+        let node = Node { place: start, content, weight };
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -199,28 +166,17 @@ impl<'t> Reader<'t> {
     fn key(&mut self, event: Event<'t>, span: Span, path: &str, depth: usize) -> Result<Option<String>, Problem> {
         let start = place(span.start);
         if matches!(&event, Event::Alias(_)) {
-            self.problems
-                .push(Problem::new(start, path, "an alias cannot be a key"));
+            self.problems.push(Problem::new(start, path, "an alias cannot be a key"));
             return Ok(None);
         }
         let node = self.node(event, span, path, depth + 1)?;
         let message = match node.content {
             Content::Broken => return Ok(None),
-            Content::Scalar(Scalar {
-                text,
-                typing: Typing::Plain,
-                ..
-            }) if text == "<<" => "merge keys (<<) are not supported; write the keys out".to_owned(),
-            Content::Scalar(Scalar {
-                text,
-                typing: Typing::Text,
-                ..
-            }) => return Ok(Some(text)),
-            Content::Scalar(Scalar {
-                text,
-                typing: Typing::Plain,
-                ..
-            }) => match core::plain(&text) {
+            Content::Scalar(Scalar { text, typing: Typing::Plain, .. }) if text == "<<" => {
+                "merge keys (<<) are not supported; write the keys out".to_owned()
+            }
+            Content::Scalar(Scalar { text, typing: Typing::Text, .. }) => return Ok(Some(text)),
+            Content::Scalar(Scalar { text, typing: Typing::Plain, .. }) => match core::plain(&text) {
                 Ok(serde_json::Value::String(key)) => return Ok(Some(key)),
                 _ => format!("expected a string as the key; write {text:?} in quotes"),
             },
@@ -232,11 +188,7 @@ impl<'t> Reader<'t> {
 
     fn alias(&mut self, anchor: usize, start: Place, path: &str, depth: usize) -> Result<Node, Problem> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
-            return Err(Problem::new(
-                start,
-                path,
-                "the alias stands inside of what it refers to",
-            ));
+            return Err(Problem::new(start, path, "the alias stands inside of what it refers to"));
         };
         self.spend(start, path, node.weight)?;
         if depth + node.height() > DEPTH_LIMIT {
@@ -270,9 +222,7 @@ impl<'t> Reader<'t> {
 
     fn source(&self, span: Span) -> Option<Source> {
         let byte = |at: Marker| self.starts.get(at.index()).copied().unwrap_or(self.text.len());
-        self.text
-            .get(byte(span.start)..byte(span.end))
-            .map(|text| Source(text.to_owned()))
+        self.text.get(byte(span.start)..byte(span.end)).map(|text| Source(text.to_owned()))
     }
 }
 
@@ -281,8 +231,5 @@ fn too_deep(start: Place, path: &str) -> Problem {
 }
 
 fn place(marker: Marker) -> Place {
-    Place {
-        line: marker.line(),
-        column: marker.col() + 1,
-    }
+    Place { line: marker.line(), column: marker.col() + 1 }
 }

@@ -149,9 +149,7 @@ impl Machine {
             Some(hold) if self.clip <= input.len() => Err(self.value_too_long(hold.start)),
             _ if !finished => Ok(Halt::Starved),
             _ if self.state == State::End => Ok(Halt::Complete),
-            _ => Err(Fault::UnexpectedEnd {
-                offset: self.offset(input.len()),
-            }),
+            _ => Err(Fault::UnexpectedEnd { offset: self.offset(input.len()) }),
         }
     }
 
@@ -214,10 +212,7 @@ impl Machine {
     }
 
     fn value_too_long(&self, start: usize) -> Fault {
-        Fault::ValueTooLong {
-            offset: self.offset(start),
-            max: self.limits.value_bytes_max,
-        }
+        Fault::ValueTooLong { offset: self.offset(start), max: self.limits.value_bytes_max }
     }
 }
 

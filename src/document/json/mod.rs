@@ -39,11 +39,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            depth_max: 128,
-            value_bytes_max: 1 << 20,
-            name_bytes_max: 64 << 10,
-        }
+        Limits { depth_max: 128, value_bytes_max: 1 << 20, name_bytes_max: 64 << 10 }
     }
 }
 

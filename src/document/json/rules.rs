@@ -50,11 +50,7 @@ impl Rules {
                 let fresh = states.len();
                 let state = *known.entry((parent, segment)).or_insert(fresh);
                 if state == fresh {
-                    states.push(State {
-                        parent,
-                        segment,
-                        accept: NO_RULE,
-                    });
+                    states.push(State { parent, segment, accept: NO_RULE });
                 }
                 parent = Some(state);
             }
@@ -105,16 +101,10 @@ impl Rules {
                 set(&mut rules.descendant, number);
             }
             match &state.segment.selector {
-                Selector::Name(name) => set(
-                    row_mut(&mut rules.takes, words, rules.names.row(name.as_bytes())),
-                    number,
-                ),
+                Selector::Name(name) => set(row_mut(&mut rules.takes, words, rules.names.row(name.as_bytes())), number),
                 Selector::Index(index) => {
                     set(&mut rules.indexed, number);
-                    set(
-                        row_mut(&mut rules.takes, words, rules.indices.get(index).copied().unwrap_or(0)),
-                        number,
-                    );
+                    set(row_mut(&mut rules.takes, words, rules.indices.get(index).copied().unwrap_or(0)), number);
                 }
                 Selector::Any => rules.takes.chunks_exact_mut(words).for_each(|row| set(row, number)),
             }
@@ -203,10 +193,7 @@ fn hash(name: &[u8]) -> usize {
     let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
         (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
         _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-            (Some(head), Some(tail)) => (
-                u64::from(u32::from_le_bytes(*head)),
-                u64::from(u32::from_le_bytes(*tail)),
-            ),
+            (Some(head), Some(tail)) => (u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail))),
             _ => (name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
         },
     };
@@ -224,10 +211,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// Not selected, and nothing below it is.
-    pub(super) const NOTHING: Verdict = Verdict {
-        rule: NO_RULE,
-        live: false,
-    };
+    pub(super) const NOTHING: Verdict = Verdict { rule: NO_RULE, live: false };
 
     /// The rule that selects the value.
     #[inline]
@@ -251,10 +235,7 @@ impl Tracker {
 
     /// The verdict on the whole document.
     pub(super) fn root(&self) -> Verdict {
-        Verdict {
-            rule: NO_RULE,
-            live: self.rules.initial.iter().any(|&word| word != 0),
-        }
+        Verdict { rule: NO_RULE, live: self.rules.initial.iter().any(|&word| word != 0) }
     }
 
     /// The verdict on a member of the object at `level`, which also sets up the level below for it.
@@ -279,20 +260,11 @@ impl Tracker {
     /// Whether the verdict on an element of the array at `level` depends on its index.
     pub(super) fn is_indexed(&self, level: usize) -> bool {
         let live = row(&self.levels, self.rules.words, level);
-        live.iter()
-            .zip(&self.rules.indexed)
-            .any(|(live, indexed)| live & indexed != 0)
+        live.iter().zip(&self.rules.indexed).any(|(live, indexed)| live & indexed != 0)
     }
 
     fn take(&mut self, level: usize, taken: usize) -> Verdict {
-        let Rules {
-            words,
-            descendant,
-            takes,
-            follow,
-            accept,
-            ..
-        } = &*self.rules;
+        let Rules { words, descendant, takes, follow, accept, .. } = &*self.rules;
         let words = *words;
         let wanted = (level + 2) * words;
         if self.levels.len() < wanted {
@@ -316,9 +288,6 @@ impl Tracker {
                 }
             }
         }
-        Verdict {
-            rule,
-            live: below.iter().any(|&word| word != 0),
-        }
+        Verdict { rule, live: below.iter().any(|&word| word != 0) }
     }
 }

@@ -79,13 +79,7 @@ pub(super) fn skip_plain(bytes: &[u8], from: usize) -> usize {
             let (first, second) = (special(first), special(second));
             match first | second {
                 0 => skip_more_plain(bytes, from + 16),
-                _ => {
-                    from + if first != 0 {
-                        byte_of(first)
-                    } else {
-                        8 + byte_of(second)
-                    }
-                }
+                _ => from + if first != 0 { byte_of(first) } else { 8 + byte_of(second) },
             }
         }
         None => skip_more_plain(bytes, from),
@@ -98,12 +92,7 @@ fn skip_more_plain(bytes: &[u8], from: usize) -> usize {
     while let Some(([first, second], tail)) = two_words(rest) {
         let (first, second) = (special(first), special(second));
         if first | second != 0 {
-            return at
-                + if first != 0 {
-                    byte_of(first)
-                } else {
-                    8 + byte_of(second)
-                };
+            return at + if first != 0 { byte_of(first) } else { 8 + byte_of(second) };
         }
         at += 16;
         rest = tail;
@@ -171,11 +160,7 @@ fn skip_more_space(bytes: &[u8], from: usize) -> usize {
         while let Some(([first, second], _)) = bytes.get(at..).and_then(two_words) {
             let (first, second) = (first ^ (ONES * 0x20), second ^ (ONES * 0x20));
             if first | second != 0 {
-                at += if first != 0 {
-                    byte_of(first)
-                } else {
-                    8 + byte_of(second)
-                };
+                at += if first != 0 { byte_of(first) } else { 8 + byte_of(second) };
                 break;
             }
             at += 16;

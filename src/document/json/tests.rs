@@ -43,19 +43,11 @@ struct Case {
 
 impl Case {
     fn new(paths: &[&str]) -> Case {
-        Case {
-            rules: rules(paths),
-            limits: Limits::default(),
-            watch: None,
-            answer: |_| None,
-        }
+        Case { rules: rules(paths), limits: Limits::default(), watch: None, answer: |_| None }
     }
 
     fn watched(self) -> Case {
-        Case {
-            watch: Some(tokens),
-            ..self
-        }
+        Case { watch: Some(tokens), ..self }
     }
 
     fn limited(self, limits: Limits) -> Case {
@@ -107,12 +99,7 @@ impl Case {
     fn check(&self, document: &[u8]) -> Rewritten {
         let whole = self.run(document, &[usize::MAX]);
         for sizes in [&[1][..], &[2], &[3, 1], &[7], &[1, 16, 2]] {
-            assert_eq!(
-                self.run(document, sizes),
-                whole,
-                "{} in pieces of {sizes:?}",
-                document.escape_ascii()
-            );
+            assert_eq!(self.run(document, sizes), whole, "{} in pieces of {sizes:?}", document.escape_ascii());
         }
         whole
     }

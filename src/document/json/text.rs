@@ -11,10 +11,7 @@ pub fn quote(text_wtf8: &[u8], out: &mut Vec<u8>) {
     while !rest.is_empty() {
         let (valid, bad) = match std::str::from_utf8(rest) {
             Ok(_) => (rest.len(), 0),
-            Err(error) => (
-                error.valid_up_to(),
-                error.error_len().unwrap_or(rest.len() - error.valid_up_to()),
-            ),
+            Err(error) => (error.valid_up_to(), error.error_len().unwrap_or(rest.len() - error.valid_up_to())),
         };
         let (head, tail) = rest.split_at(valid);
         escape_into(head, out);
@@ -165,11 +162,7 @@ mod tests {
             (br"\ud800", b"\xed\xa0\x80", br#""\ud800""#),
             (br"\udfffx", b"\xed\xbf\xbfx", br#""\udfffx""#),
             (br"\ude00\ud83d", b"\xed\xb8\x80\xed\xa0\xbd", br#""\ude00\ud83d""#),
-            (
-                br"\ud83d\ud83d\ude00",
-                b"\xed\xa0\xbd\xf0\x9f\x98\x80",
-                b"\"\\ud83d\xf0\x9f\x98\x80\"",
-            ),
+            (br"\ud83d\ud83d\ude00", b"\xed\xa0\xbd\xf0\x9f\x98\x80", b"\"\\ud83d\xf0\x9f\x98\x80\""),
             (br"\ud83d\n", b"\xed\xa0\xbd\n", br#""\ud83d\n""#),
         ] {
             assert_eq!(decoded(inside), text, "{}", inside.escape_ascii());

@@ -49,10 +49,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Whether the body is as it is: no content coding (RFC 9110 8.4).
 fn is_identity(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// What the rewriter promises never happens on a whole document.

@@ -38,7 +38,7 @@ pub(in crate::proxy) async fn request(
         Protection::None => return Ok(Body::inbound(body, gate.limits.body_timeout)),
         Protection::Rules(protected) => protected,
     };
-    headers::refuse_tokens(&head.headers)?;
+    headers::judge(&head.headers)?;
     judge_target(protected, head)?;
     if body.is_end_stream() {
         return Ok(Body::whole(Bytes::new()));
@@ -55,16 +55,7 @@ pub(in crate::proxy) async fn request(
     if !json {
         return Err(Code::ContentTypeUnsupported.into());
     }
-    Sealing {
-        gate,
-        protected,
-        permit,
-        trail,
-        nonces: Nonces::new(),
-    }
-    .document(&bytes)
-    .await
-    .map(Body::whole)
+    Sealing { gate, protected, permit, trail, nonces: Nonces::new() }.document(&bytes).await.map(Body::whole)
 }
 
 /// Refuses what may hold PHI or a token in path and query: no rule reads them.
@@ -139,21 +130,16 @@ impl Sealing<'_> {
             }
             return self.accept_token(text, None).await.map(|()| None);
         };
-        let about = |refusal: Refusal| Refusal {
-            detail: Some(format!("field {}", rule.path)),
-            ..refusal
-        };
+        let about = |refusal: Refusal| Refusal { detail: Some(format!("field {}", rule.path)), ..refusal };
         if slot.holds_watched() {
             return Err(about(Code::TokenNotAccepted.into()));
         }
         match (slot.kind(), slot.text()) {
             // Whether there is a value is not hidden.
             (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok(None),
-            (JsonKind::Text, Some(text)) if holds_token(text) => self
-                .accept_token(text, Some(rule.class))
-                .await
-                .map(|()| None)
-                .map_err(about),
+            (JsonKind::Text, Some(text)) if holds_token(text) => {
+                self.accept_token(text, Some(rule.class)).await.map(|()| None).map_err(about)
+            }
             (JsonKind::Text, Some(text)) => {
                 if !self.permit.writes(rule.class) {
                     return Err(about(Code::FieldNotWritable.into()));
@@ -169,11 +155,7 @@ impl Sealing<'_> {
     }
 
     async fn seal(&mut self, class: Class, kind: Kind, value: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let context = Context {
-            class,
-            scope: self.permit.scope(),
-            bind: &[],
-        };
+        let context = Context { class, scope: self.permit.scope(), bind: &[] };
         // A key whose budget runs out in the middle of a document is followed by another, once.
         for _ in 0..2 {
             let held = self.gate.keys.sealing_key(context.scope).await?;
@@ -208,11 +190,7 @@ impl Sealing<'_> {
             return Err(Code::TokenScopeMismatch.into());
         }
         let held = self.gate.keys.opening_key(&envelope).await?;
-        let context = Context {
-            class: envelope.class,
-            scope: envelope.scope,
-            bind: &[],
-        };
+        let context = Context { class: envelope.class, scope: envelope.scope, bind: &[] };
         held.key.authenticate(&envelope, &context)?;
         self.trail.field(envelope.class, FieldAction::Left);
         self.trail.key(held.key.id(), &held.call);

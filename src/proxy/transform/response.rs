@@ -42,11 +42,7 @@ enum Shown {
     /// A fixed text.
     Redacted,
     /// What a token holds.
-    Opened {
-        envelope: Box<Envelope>,
-        mask: Option<MaskRule>,
-        key: Option<Arc<Held<UnwrappedKey>>>,
-    },
+    Opened { envelope: Box<Envelope>, mask: Option<MaskRule>, key: Option<Arc<Held<UnwrappedKey>>> },
     /// What the upstream has in the clear, masked: the value's text as it stands in the body.
     Masked { rule: MaskRule, kind: Kind, text: Vec<u8> },
 }
@@ -64,18 +60,13 @@ pub(in crate::proxy) async fn plan(
     (headers, body): (&HeaderMap, Incoming),
 ) -> Result<Plan, Refusal> {
     let until = Instant::now() + target.response_timeout;
-    let body = read(body, gate.limits.response_bytes_max, until)
-        .await
-        .map_err(|failure| match failure {
-            ReadFailure::TooLarge => Code::ResponseTooLarge,
-            ReadFailure::Timeout => Code::UpstreamTimeout,
-            ReadFailure::Broken => Code::UpstreamFailed,
-        })?;
+    let body = read(body, gate.limits.response_bytes_max, until).await.map_err(|failure| match failure {
+        ReadFailure::TooLarge => Code::ResponseTooLarge,
+        ReadFailure::Timeout => Code::UpstreamTimeout,
+        ReadFailure::Broken => Code::UpstreamFailed,
+    })?;
     if body.is_empty() {
-        return Ok(Plan {
-            body,
-            edits: Vec::new(),
-        });
+        return Ok(Plan { body, edits: Vec::new() });
     }
     if !is_json(headers) || !is_identity(headers) {
         return Err(Code::ResponseNotUnderstood.into());
@@ -111,21 +102,10 @@ impl Shown {
         match self {
             Self::Redacted => out.extend_from_slice(REDACTED),
             Self::Masked { rule, kind, text } => mask(rule, kind, &text, out),
-            Self::Opened {
-                envelope,
-                mask: rule,
-                key,
-            } => {
+            Self::Opened { envelope, mask: rule, key } => {
                 let key = key.ok_or(Code::Internal)?;
-                let context = Context {
-                    class: envelope.class,
-                    scope: envelope.scope,
-                    bind: &[],
-                };
-                let value = key
-                    .key
-                    .open(&envelope, &context)
-                    .map_err(|_| Code::ResponseUnopenable)?;
+                let context = Context { class: envelope.class, scope: envelope.scope, bind: &[] };
+                let value = key.key.open(&envelope, &context).map_err(|_| Code::ResponseUnopenable)?;
                 match (rule, value.kind()) {
                     (Some(rule), kind) => mask(rule, kind, value.expose(), out),
                     (None, Kind::Text) => quote(value.expose(), out),
@@ -152,14 +132,9 @@ fn find(
         match rewriter.step().map_err(|fault| not_understood(&fault))? {
             Step::Slot => {
                 let slot = rewriter.slot().ok_or_else(unfinished)?;
-                let rule = slot
-                    .rule()
-                    .and_then(|index| protected.fields.get(index))
-                    .ok_or(Code::Internal)?;
-                let shown = judge(protected.shows_unsealed, rule, permit, trail, &slot).map_err(|refusal| Refusal {
-                    detail: Some(format!("field {}", rule.path)),
-                    ..refusal
-                })?;
+                let rule = slot.rule().and_then(|index| protected.fields.get(index)).ok_or(Code::Internal)?;
+                let shown = judge(protected.shows_unsealed, rule, permit, trail, &slot)
+                    .map_err(|refusal| Refusal { detail: Some(format!("field {}", rule.path)), ..refusal })?;
                 if let Some(shown) = shown {
                     let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
                     let range = place(slot.range().start)?..place(slot.range().end)?;
@@ -194,11 +169,7 @@ fn judge(
                 return Err(Code::ResponseUnopenable.into());
             }
             trail.field(rule.class, FieldAction::of_view(view));
-            let opened = |mask| Shown::Opened {
-                envelope: Box::new(envelope),
-                mask,
-                key: None,
-            };
+            let opened = |mask| Shown::Opened { envelope: Box::new(envelope), mask, key: None };
             Ok(match view {
                 View::Plain => Some(opened(None)),
                 View::Mask => Some(opened(Some(rule.mask))),
@@ -213,14 +184,7 @@ fn judge(
             let (kind, text) = text.map_or_else(|| (Kind::Literal, slot.raw()), |text| (Kind::Text, text));
             let (action, shown) = match view {
                 View::Plain => (FieldAction::Unsealed, None),
-                View::Mask => (
-                    FieldAction::Masked,
-                    Some(Shown::Masked {
-                        rule: rule.mask,
-                        kind,
-                        text: text.to_vec(),
-                    }),
-                ),
+                View::Mask => (FieldAction::Masked, Some(Shown::Masked { rule: rule.mask, kind, text: text.to_vec() })),
                 // Who sees tokens only must not see what is not one.
                 View::Redact | View::Deny | View::Sealed => (FieldAction::Redacted, Some(Shown::Redacted)),
             };
@@ -239,11 +203,7 @@ async fn unwrap_all(gate: &Gate, trail: &mut Trail, edits: &mut [Edit]) -> Resul
         }
     }
     let unwraps = wanted.into_iter().map(|(id, envelope)| async move {
-        gate.keys
-            .opening_key(envelope)
-            .await
-            .map(|held| (id, held))
-            .map_err(unopenable)
+        gate.keys.opening_key(envelope).await.map(|held| (id, held)).map_err(unopenable)
     });
     let held: Vec<_> = stream::iter(unwraps).buffer_unordered(UNWRAPS_AT_ONCE).collect().await;
     let held: HashMap<KeyId, Arc<Held<UnwrappedKey>>> = held.into_iter().collect::<Result<_, _>>()?;

@@ -134,9 +134,8 @@ mod tests {
     fn gcm_gives_the_published_ciphertext() {
         // McGrew and Viega, "The Galois/Counter Mode of Operation", test case 16.
         on_each(|p| {
-            let key: [u8; 32] = hex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308")
-                .try_into()
-                .unwrap();
+            let key: [u8; 32] =
+                hex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308").try_into().unwrap();
             let nonce: [u8; 12] = hex("cafebabefacedbaddecaf888").try_into().unwrap();
             let aad = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
             let plain = hex(concat!(

@@ -51,18 +51,12 @@ struct Gcm(LessSafeKey);
 impl Aead for Gcm {
     fn seal(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_BYTES], CryptoFailed> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self
-            .0
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), in_out)
-            .map_err(|_| CryptoFailed)?;
+        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), in_out).map_err(|_| CryptoFailed)?;
         tag.as_ref().try_into().map_err(|_| CryptoFailed)
     }
 
     fn open(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], in_out: &mut [u8]) -> Result<usize, CryptoFailed> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.0
-            .open_in_place(nonce, Aad::from(aad), in_out)
-            .map(|plain| plain.len())
-            .map_err(|_| CryptoFailed)
+        self.0.open_in_place(nonce, Aad::from(aad), in_out).map(|plain| plain.len()).map_err(|_| CryptoFailed)
     }
 }

@@ -28,14 +28,10 @@ impl<'a> Checker<'a> {
         let root: &'a Value = self.schema;
         let schemas = root.pointer(error.schema_path().as_str()).and_then(Value::as_array);
         let branches = schemas.into_iter().flatten().zip(contexts);
-        let branches = branches.map(|(schema, errors)| Branch {
-            schema: expected::referred(root, schema),
-            errors,
-        });
+        let branches = branches.map(|(schema, errors)| Branch { schema: expected::referred(root, schema), errors });
         // Only an option has this one, and the value is not null.
-        let branches: Vec<_> = branches
-            .filter(|branch| branch.schema.get("type") != Some(&Value::from("null")))
-            .collect();
+        let branches: Vec<_> =
+            branches.filter(|branch| branch.schema.get("type") != Some(&Value::from("null"))).collect();
         if let [only] = branches.as_slice() {
             return self.report(only.errors);
         }
@@ -43,10 +39,7 @@ impl<'a> Checker<'a> {
         let all = Expected::of_all(root, branches.iter().map(|branch| branch.schema), is_enum);
         let value = error.instance().as_ref();
         if value.is_object() {
-            let mappings: Vec<_> = branches
-                .iter()
-                .filter(|branch| properties(branch.schema).is_some())
-                .collect();
+            let mappings: Vec<_> = branches.iter().filter(|branch| properties(branch.schema).is_some()).collect();
             if self.by_tag(value, &mappings, path) || (is_enum && self.by_key(value, &mappings, path)) {
                 return;
             }
@@ -80,30 +73,24 @@ impl<'a> Checker<'a> {
         match mapping.get(tag) {
             _ if self.resolved.broken.contains(&at) => {}
             None => self.missing_key(path, tag, &one_of(&words)),
-            Some(value) => match branches
-                .iter()
-                .find(|b| value.as_str().is_some_and(|v| b.tags(tag).iter().any(|t| t == v)))
-            {
-                Some(branch) => self.report(branch.errors),
-                None => {
-                    let secret = self.resolved.origins.is_filled(&at);
-                    let hint = did_you_mean(value.as_str().filter(|_| !secret).unwrap_or_default(), &words);
-                    self.push(
-                        &at,
-                        format!("expected {}, found {}{hint}", one_of(&words), found(value, secret)),
-                    );
+            Some(value) => {
+                match branches.iter().find(|b| value.as_str().is_some_and(|v| b.tags(tag).iter().any(|t| t == v))) {
+                    Some(branch) => self.report(branch.errors),
+                    None => {
+                        let secret = self.resolved.origins.is_filled(&at);
+                        let hint = did_you_mean(value.as_str().filter(|_| !secret).unwrap_or_default(), &words);
+                        self.push(&at, format!("expected {}, found {}{hint}", one_of(&words), found(value, secret)));
+                    }
                 }
-            },
+            }
         }
         true
     }
 
     /// Alternatives that their only key tells apart; whether these are such.
     fn by_key(&mut self, mapping: &Value, branches: &[&Branch<'_>], path: &str) -> bool {
-        let variants: Option<Vec<_>> = branches
-            .iter()
-            .map(|branch| Some((expected::variant(branch.schema)?, *branch)))
-            .collect();
+        let variants: Option<Vec<_>> =
+            branches.iter().map(|branch| Some((expected::variant(branch.schema)?, *branch))).collect();
         let Some(variants) = variants.filter(|variants| !variants.is_empty()) else {
             return false;
         };
@@ -113,9 +100,7 @@ impl<'a> Checker<'a> {
             (Some((_, branch)), None) => self.report(branch.errors),
             (Some(_), Some(_)) => self.push(path, format!("expected just {}, found several", one_of(&keys))),
             (None, _) => match mapping.as_object().filter(|entries| !entries.is_empty()) {
-                Some(entries) => entries
-                    .keys()
-                    .for_each(|key| self.unknown_key(path, key, &keys, mapping)),
+                Some(entries) => entries.keys().for_each(|key| self.unknown_key(path, key, &keys, mapping)),
                 None => self.missing_key(path, &keys.join(" or "), "a mapping with just one key"),
             },
         }
@@ -127,21 +112,13 @@ impl Branch<'_> {
     /// The fixed strings that `key` may have in this alternative.
     fn tags(&self, key: &str) -> Vec<String> {
         let fixed = properties(self.schema).and_then(|properties| options(properties.get(key)?));
-        fixed
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
+        fixed.unwrap_or_default().iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     /// Whether the value as a whole is of a type that this alternative does not have.
     fn refuses_type(&self, error: &ValidationError<'_>) -> bool {
         let whole = |inner: &&ValidationError<'_>| inner.instance_path() == error.instance_path();
-        self.errors
-            .iter()
-            .filter(whole)
-            .any(|inner| matches!(inner.kind(), Kind::Type { .. }))
+        self.errors.iter().filter(whole).any(|inner| matches!(inner.kind(), Kind::Type { .. }))
     }
 
     /// How far the value is from this alternative.

@@ -74,20 +74,12 @@ impl Machine {
     fn open(&mut self, byte: u8) -> Turn {
         let depth = self.frames.len();
         if depth >= self.limits.depth_max {
-            return Err(Fault::TooDeep {
-                offset: self.offset(self.at),
-                max: self.limits.depth_max,
-            });
+            return Err(Fault::TooDeep { offset: self.offset(self.at), max: self.limits.depth_max });
         }
         let mut verdict = std::mem::replace(&mut self.verdict, Verdict::NOTHING);
         let mut flow = Flow::Go;
         if let Some(rule) = verdict.rule() {
-            self.hold = Some(Hold {
-                rule,
-                start: self.at,
-                depth,
-                watched: false,
-            });
+            self.hold = Some(Hold { rule, start: self.at, depth, watched: false });
             self.clip = self.at.saturating_add(self.limits.value_bytes_max).saturating_add(1);
             verdict = Verdict::NOTHING;
             flow = Flow::Clipped;
@@ -96,24 +88,10 @@ impl Machine {
         let object = byte == b'{';
         let indexed = live && !object && self.tracker.is_indexed(depth);
         if live {
-            self.verdict = if object {
-                self.tracker.other(depth)
-            } else {
-                self.tracker.element(depth, 0)
-            };
+            self.verdict = if object { self.tracker.other(depth) } else { self.tracker.element(depth, 0) };
         }
-        self.frames.push(Frame {
-            object,
-            live,
-            indexed,
-            index: 0,
-            verdict: self.verdict,
-        });
-        self.step(if object {
-            State::FirstMember
-        } else {
-            State::FirstElement
-        });
+        self.frames.push(Frame { object, live, indexed, index: 0, verdict: self.verdict });
+        self.step(if object { State::FirstMember } else { State::FirstElement });
         Ok(flow)
     }
 
@@ -147,11 +125,7 @@ impl Machine {
     }
 
     pub(super) fn after_value(&mut self) {
-        self.state = if self.frames.is_empty() {
-            State::End
-        } else {
-            State::Comma
-        };
+        self.state = if self.frames.is_empty() { State::End } else { State::Comma };
     }
 
     fn literal(&mut self, view: &[u8], word: &[u8], kind: Kind) -> Turn {
@@ -175,11 +149,7 @@ impl Machine {
 
     fn number(&mut self, view: &[u8]) -> Turn {
         let rule = self.verdict.rule();
-        let view = if rule.is_some() {
-            self.window(view, self.limits.value_bytes_max)
-        } else {
-            view
-        };
+        let view = if rule.is_some() { self.window(view, self.limits.value_bytes_max) } else { view };
         self.at = scan::number(view, self.at, &mut self.digits);
         match view.get(self.at) {
             None if rule.is_some() && view.len() - self.token > self.limits.value_bytes_max => {
@@ -201,14 +171,7 @@ impl Machine {
             return Err(self.value_too_long(start));
         }
         let (range, escaped) = (start..self.at, self.escaped);
-        self.found = Some(Found {
-            rule,
-            place: Place::Value,
-            kind,
-            range,
-            escaped,
-            watched,
-        });
+        self.found = Some(Found { rule, place: Place::Value, kind, range, escaped, watched });
         Ok(Flow::Found)
     }
 

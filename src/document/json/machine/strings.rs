@@ -54,10 +54,7 @@ impl Machine {
         let closed = self.string(view)?;
         let seen = if closed { self.at } else { view.len() };
         if seen - self.token > max {
-            return Err(Fault::NameTooLong {
-                offset: self.offset(self.token),
-                max,
-            });
+            return Err(Fault::NameTooLong { offset: self.offset(self.token), max });
         }
         if !closed {
             return Ok(Flow::Starved);
@@ -69,9 +66,7 @@ impl Machine {
     fn whole_name(&mut self, raw: &[u8]) -> Flow {
         self.state = State::Colon;
         self.verdict = match self.frames.last() {
-            Some(&Frame {
-                live: true, verdict, ..
-            }) => {
+            Some(&Frame { live: true, verdict, .. }) => {
                 self.decode(inside(raw));
                 let name = if self.escaped { &self.decoded } else { inside(raw) };
                 self.tracker.member(self.frames.len() - 1, name, verdict)
@@ -86,14 +81,7 @@ impl Machine {
             return Flow::Go;
         }
         let (range, escaped) = (self.token..self.at, self.escaped);
-        self.found = Some(Found {
-            rule: None,
-            place: Place::Name,
-            kind: Kind::Text,
-            range,
-            escaped,
-            watched: false,
-        });
+        self.found = Some(Found { rule: None, place: Place::Name, kind: Kind::Text, range, escaped, watched: false });
         Flow::Found
     }
 
@@ -154,11 +142,7 @@ impl Machine {
 
     /// How much of a string is kept. A selected object or array that holds it has set a bound already.
     fn text_bytes_max(&self) -> usize {
-        if self.hold.is_some() {
-            usize::MAX
-        } else {
-            self.limits.value_bytes_max
-        }
+        if self.hold.is_some() { usize::MAX } else { self.limits.value_bytes_max }
     }
 
     /// At the quote at `start`: the end of the string, if it is all there, plain, and of at most `max` bytes. Else goes
@@ -169,11 +153,7 @@ impl Machine {
         self.escaped = false;
         let end = scan::skip_plain(view, start + 1);
         let plain = end - start < max && view.get(end) == Some(&b'"');
-        self.at = if plain {
-            end + 1
-        } else {
-            end.min(start.saturating_add(max).saturating_add(1))
-        };
+        self.at = if plain { end + 1 } else { end.min(start.saturating_add(max).saturating_add(1)) };
         plain.then_some(end + 1)
     }
 
@@ -188,22 +168,15 @@ impl Machine {
                 self.at = at;
                 Ok(false)
             }
-            Err(Flaw::Control(at)) => Err(Fault::ControlCharacter {
-                offset: self.offset(at),
-            }),
-            Err(Flaw::Escape(at)) => Err(Fault::BadEscape {
-                offset: self.offset(at),
-            }),
-            Err(Flaw::Utf8(at)) => Err(Fault::NotUtf8 {
-                offset: self.offset(at),
-            }),
+            Err(Flaw::Control(at)) => Err(Fault::ControlCharacter { offset: self.offset(at) }),
+            Err(Flaw::Escape(at)) => Err(Fault::BadEscape { offset: self.offset(at) }),
+            Err(Flaw::Utf8(at)) => Err(Fault::NotUtf8 { offset: self.offset(at) }),
         }
     }
 
     /// What may be read for a token of at most `max` bytes: one byte more, which tells that it ends or is too long.
     pub(super) fn window<'a>(&self, view: &'a [u8], max: usize) -> &'a [u8] {
-        view.get(..self.token.saturating_add(max).saturating_add(1))
-            .unwrap_or(view)
+        view.get(..self.token.saturating_add(max).saturating_add(1)).unwrap_or(view)
     }
 
     #[inline]

@@ -21,9 +21,7 @@ fn literal(text: &str, style: u8) -> String {
     let mut out = String::from('"');
     for (i, c) in (0_u8..).zip(text.chars()) {
         if style.rotate_left(u32::from(i % 8)) & 3 == 0 {
-            c.encode_utf16(&mut [0; 2])
-                .iter()
-                .for_each(|unit| out.push_str(&format!("\\u{unit:04X}")));
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04X}")));
         } else if c < ' ' || c == '"' || c == '\\' {
             let mut quoted = Vec::new();
             quote(c.to_string().as_bytes(), &mut quoted);
@@ -137,12 +135,8 @@ enum Change {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let byte = || {
-        prop_oneof![
-            prop::sample::select(b"{}[]:,\"\\u0e.-+tfn \x00\x1f\x7f\x80\xc3\xed\xff".to_vec()),
-            any::<u8>()
-        ]
-    };
+    let byte =
+        || prop_oneof![prop::sample::select(b"{}[]:,\"\\u0e.-+tfn \x00\x1f\x7f\x80\xc3\xed\xff".to_vec()), any::<u8>()];
     prop_oneof![
         byte().prop_map(Change::Put),
         byte().prop_map(Change::Insert),

@@ -50,10 +50,7 @@ fn every_kind_is_yielded_as_written() {
     use Kind::*;
     assert_eq!(kinds, [Text, Number, Boolean, Boolean, Null, Object, Array]);
     let raws: Vec<&str> = seen.iter().map(|slot| slot.raw.as_str()).collect();
-    assert_eq!(
-        raws,
-        [r#""x\u0041""#, "-0.0e+1", "true", "false", "null", "{ }", "[ 1 , 2 ]"]
-    );
+    assert_eq!(raws, [r#""x\u0041""#, "-0.0e+1", "true", "false", "null", "{ }", "[ 1 , 2 ]"]);
     assert_eq!(seen[0].text.as_deref(), Some(&b"xA"[..]));
     assert!(seen[1..].iter().all(|slot| slot.text.is_none()));
     assert_eq!(seen[0].range, 6..15);
@@ -85,11 +82,7 @@ fn names_match_after_unescaping_and_duplicates_all_count() {
 
 #[test]
 fn the_first_rule_and_the_outer_value_win() {
-    selects(
-        &["$..b", "$.a.b", "$.a"],
-        r#"{"b":1,"a":{"b":2}}"#,
-        &["0:1", r#"2:{"b":2}"#],
-    );
+    selects(&["$..b", "$.a.b", "$.a"], r#"{"b":1,"a":{"b":2}}"#, &["0:1", r#"2:{"b":2}"#]);
     selects(&["$.a.*", "$.a.b"], r#"{"a":{"b":1,"c":2}}"#, &["0:1", "0:2"]);
     selects(&["$.a.b", "$.a.*"], r#"{"a":{"b":1,"c":2}}"#, &["0:1", "1:2"]);
     selects(&["$.a", "$.a"], r#"{"a":1}"#, &["0:1"]);
@@ -101,16 +94,7 @@ fn strays_are_shown_wherever_they_stand() {
     let case = Case::new(&["$.ssn", "$.box"]).watched();
     let document = r#"{"tok:n":"tok:1","ssn":"tok:2","o":["\u0074ok:3","x tok:"],"t\u006fk:m":{"a":"tok"}}"#;
     let shown = listed(&case, document);
-    assert_eq!(
-        shown,
-        [
-            r#"name:"tok:n""#,
-            r#"-:"tok:1""#,
-            r#"0:"tok:2""#,
-            r#"-:"\u0074ok:3""#,
-            r#"name:"t\u006fk:m""#
-        ]
-    );
+    assert_eq!(shown, [r#"name:"tok:n""#, r#"-:"tok:1""#, r#"0:"tok:2""#, r#"-:"\u0074ok:3""#, r#"name:"t\u006fk:m""#]);
     let (_, seen) = case.check(document.as_bytes());
     assert_eq!(seen[3].text.as_deref(), Some(&b"tok:3"[..]));
     assert_eq!(seen[4].text.as_deref(), Some(&b"tok:m"[..]));
@@ -127,46 +111,26 @@ fn strays_are_shown_wherever_they_stand() {
     }
     // What one value holds says nothing of the next.
     let (_, seen) = case.check(br#"{"box":["tok:"],"box":[]}"#);
-    assert_eq!(
-        seen.iter().map(|slot| slot.holds_watched).collect::<Vec<_>>(),
-        [true, false]
-    );
+    assert_eq!(seen.iter().map(|slot| slot.holds_watched).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
 fn replacements_take_the_place_and_nothing_else_moves() {
-    let case = Case::new(&["$..ssn", "$.list[1]"])
-        .watched()
-        .answered(|slot| match slot.place {
-            Place::Name => Some(br#""name""#.to_vec()),
-            Place::Value if slot.kind == Kind::Null => None,
-            Place::Value => Some(format!("<{}>", slot.range.start).into_bytes()),
-        });
+    let case = Case::new(&["$..ssn", "$.list[1]"]).watched().answered(|slot| match slot.place {
+        Place::Name => Some(br#""name""#.to_vec()),
+        Place::Value if slot.kind == Kind::Null => None,
+        Place::Value => Some(format!("<{}>", slot.range.start).into_bytes()),
+    });
     for (document, expect) in [
-        (
-            "{ \"ssn\" : \"1\" ,\r\n\t\"x\": 1.10}\n",
-            "{ \"ssn\" : <10> ,\r\n\t\"x\": 1.10}\n",
-        ),
-        (
-            r#"{"ssn":{"ssn":[1]},"ssn":null,"ssn":false}"#,
-            r#"{"ssn":<7>,"ssn":null,"ssn":<36>}"#,
-        ),
-        (
-            r#"{"list":[1,-2.5e3,[ ]],"tok:":"tok:"}"#,
-            r#"{"list":[1,<11>,[ ]],"name":<30>}"#,
-        ),
+        ("{ \"ssn\" : \"1\" ,\r\n\t\"x\": 1.10}\n", "{ \"ssn\" : <10> ,\r\n\t\"x\": 1.10}\n"),
+        (r#"{"ssn":{"ssn":[1]},"ssn":null,"ssn":false}"#, r#"{"ssn":<7>,"ssn":null,"ssn":<36>}"#),
+        (r#"{"list":[1,-2.5e3,[ ]],"tok:":"tok:"}"#, r#"{"list":[1,<11>,[ ]],"name":<30>}"#),
         ("\u{feff}{\"ssn\":0}", "\u{feff}{\"ssn\":<10>}"),
         (r#"{"list":[[],[[]],"\/\u002f"]}"#, r#"{"list":[[],<12>,"\/\u002f"]}"#),
-        (
-            r#"{"tok:ssn":1,"tok:a":{"ssn":2}}"#,
-            r#"{"name":1,"name":{"ssn":<28>}}"#,
-        ),
+        (r#"{"tok:ssn":1,"tok:a":{"ssn":2}}"#, r#"{"name":1,"name":{"ssn":<28>}}"#),
     ] {
         let (output, _) = case.check(document.as_bytes());
-        assert_eq!(
-            output.unwrap().escape_ascii().to_string(),
-            expect.as_bytes().escape_ascii().to_string()
-        );
+        assert_eq!(output.unwrap().escape_ascii().to_string(), expect.as_bytes().escape_ascii().to_string());
     }
 }
 
@@ -212,11 +176,7 @@ fn stopped(case: &Case, document: &str) -> &'static str {
 
 #[test]
 fn every_limit_has_its_fault_and_holds_to_the_byte() {
-    let tight = || Limits {
-        depth_max: 3,
-        value_bytes_max: 8,
-        name_bytes_max: 6,
-    };
+    let tight = || Limits { depth_max: 3, value_bytes_max: 8, name_bytes_max: 6 };
     let case = Case::new(&["$.v"]).limited(tight());
     for (document, expect) in [
         ("[[[]]]", ""),
@@ -253,12 +213,7 @@ fn every_limit_has_its_fault_and_holds_to_the_byte() {
     ] {
         assert_eq!(stopped(&case, document), expect, "{document}");
     }
-    let watched = Case::new(&["$.v"])
-        .limited(Limits {
-            name_bytes_max: 99,
-            ..tight()
-        })
-        .watched();
+    let watched = Case::new(&["$.v"]).limited(Limits { name_bytes_max: 99, ..tight() }).watched();
     for (document, expect) in [
         ("{\"w\":\"12345678901234567890\"}", ""),
         ("{\"w\":\"12345é\\u00e9é12345678901234567890\"}", ""),
@@ -310,16 +265,10 @@ fn rules_have_a_limit_of_their_own() {
     let path = |n: usize| FieldPath::parse(&format!("$.a[*].f{n}")).unwrap();
     let many: Vec<FieldPath> = (0..4094).map(path).collect();
     let compiled = Arc::new(Rules::compile(&many).unwrap());
-    let case = Case {
-        rules: compiled,
-        ..Case::new(&[])
-    };
+    let case = Case { rules: compiled, ..Case::new(&[]) };
     let (_, seen) = case.check(br#"{"a":[{"f0":1,"f4093":2,"f4094":3,"f64":4}]}"#);
     let rules: Vec<_> = seen.iter().map(|slot| slot.rule.unwrap()).collect();
     assert_eq!(rules, [0, 4093, 64]);
     let more: Vec<FieldPath> = (0..4095).map(path).collect();
-    assert_eq!(
-        Rules::compile(&more).err().unwrap().to_string(),
-        "field paths with more than 4096 different steps"
-    );
+    assert_eq!(Rules::compile(&more).err().unwrap().to_string(), "field paths with more than 4096 different steps");
 }
