@@ -56,7 +56,7 @@ pub enum CryptoProvider {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
-    /// Address and port, such as 0.0.0.0:8443 or [::]:8443.
+    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`.
     pub listen: String,
     /// Worker threads, each with its own listener; one for each core if absent.
     #[schemars(range(min = 1, max = 1024))]
@@ -299,7 +299,7 @@ pub enum View {
     Plain,
     /// Partly hidden, as its class says.
     Mask,
-    /// As the fixed text [REDACTED].
+    /// As the fixed text `[REDACTED]`.
     Redact,
     /// As the token.
     Sealed,

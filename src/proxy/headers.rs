@@ -20,9 +20,13 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Fields by which upstreams are told who the client is. From a client they are lies; names are compared with `_` read as
-/// `-`, as many upstreams do. Fields that start with `x-sealgate-` or `x-forwarded-` go too.
-const IDENTITY: [&str; 14] = [
+/// Fields by which upstreams are told who the client is, or that the request is another than it looks. From a client they
+/// are lies; names are compared with `_` read as `-`, as many upstreams do. So are fields that start as those in
+/// [`is_identity`].
+const IDENTITY: [&str; 17] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
     "forwarded",
     "x-real-ip",
     "x-client-ip",

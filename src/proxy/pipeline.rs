@@ -18,6 +18,7 @@ use crate::telemetry::names;
 use http::header::{ALLOW, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use std::sync::Arc;
 
@@ -111,15 +112,20 @@ async fn answer(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Code::ResponseNotUnderstood.into());
     }
+    head.version = Version::HTTP_11;
     let protected = match &route.protection {
         Protection::Rules(protected) if has_body(method, head.status) => protected,
         protection => {
-            let protected = matches!(protection, Protection::Rules(_));
-            headers::to_client(&mut head.headers, trail.request_id(), protected);
+            let unread = matches!(protection, Protection::None) && !body.is_end_stream();
+            headers::to_client(&mut head.headers, trail.request_id(), !matches!(protection, Protection::None));
             trail.answer(head.status).await?;
-            head.version = Version::HTTP_11;
-            let response = Response::from_parts(head, Body::whole(Vec::new()));
-            return Ok(Answer { response, rest: Some((body, lease)) });
+            let rest = if unread {
+                Some((body, lease))
+            } else {
+                lease.give_back();
+                None
+            };
+            return Ok(Answer { response: Response::from_parts(head, Body::whole(Vec::new())), rest });
         }
     };
     let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
@@ -129,7 +135,6 @@ async fn answer(
     let receipt = trail.answer(head.status).await?;
     let body = plan.carry_out(&receipt)?;
     headers::to_client(&mut head.headers, trail.request_id(), true);
-    head.version = Version::HTTP_11;
     Ok(Answer { response: Response::from_parts(head, Body::whole(body)), rest: None })
 }
 

@@ -117,7 +117,7 @@ pub(super) async fn send(
     let again = repeatable(&request);
     let mut request = request;
     while let Some(mut sender) = pool.take(index, target.idle_timeout) {
-        if sender.ready().await.is_err() {
+        if !matches!(tokio::time::timeout_at(deadline, sender.ready()).await, Ok(Ok(()))) {
             continue;
         }
         match tokio::time::timeout_at(deadline, sender.try_send_request(request)).await {

@@ -285,15 +285,9 @@ fn the_segment_before_must_end_where_the_last_one_begins() {
     assert!(matches!(refusal(directory.path()), OpenError::Gap { .. }));
 }
 
-/// Not a test by itself: appends until it is killed, and says what was acknowledged.
-#[tokio::test]
-#[ignore = "started by the test below"]
-#[expect(clippy::disallowed_methods, reason = "the only way to tell a test its directory")]
-async fn appends_until_killed() {
-    let Some(directory) = std::env::var_os("SEALGATE_TEST_JOURNAL") else {
-        return;
-    };
-    let (journal, _) = Journal::open(Settings { segment_bytes_max: 20_000, ..settings(directory.as_ref()) }).unwrap();
+/// Appends until it is killed, and says what was acknowledged.
+async fn append_until_killed(directory: &Path) {
+    let (journal, _) = Journal::open(Settings { segment_bytes_max: 20_000, ..settings(directory) }).unwrap();
     let local = tokio::task::LocalSet::new();
     for task in 0..16 {
         let journal = journal.clone();
@@ -308,14 +302,19 @@ async fn appends_until_killed() {
     local.await;
 }
 
-#[test]
-fn killed_at_any_instant_it_has_all_it_acknowledged() {
+/// Plays both parts: with a directory in its environment it is the process that gets killed.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the only way to tell a test its directory")]
+async fn killed_at_any_instant_it_has_all_it_acknowledged() {
+    if let Some(directory) = std::env::var_os("SEALGATE_TEST_JOURNAL") {
+        return append_until_killed(directory.as_ref()).await;
+    }
     let directory = tempfile::tempdir().unwrap();
     let (_, module) = module_path!().split_once("::").unwrap();
     let mut acknowledged = BTreeSet::new();
     for round in 0..10 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &format!("{module}::appends_until_killed"), "--ignored", "--nocapture"])
+            .args(["--exact", &format!("{module}::killed_at_any_instant_it_has_all_it_acknowledged"), "--nocapture"])
             .env("SEALGATE_TEST_JOURNAL", directory.path())
             .stdout(Stdio::piped())
             .spawn()
