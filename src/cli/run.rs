@@ -62,7 +62,7 @@ fn tell_supervisor(state: sd_notify::NotifyState<'_>) {
 }
 
 /// Waits for SIGTERM or SIGINT. SIGHUP is no reason to end.
-async fn terminated() -> io::Result<()> {
+pub(super) async fn terminated() -> io::Result<()> {
     let on = |kind| -> io::Result<Signal> { signal(kind) };
     let (mut term, mut int, mut hup) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);

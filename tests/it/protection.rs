@@ -17,11 +17,8 @@ async fn a_record_is_sealed_in_place_and_every_other_byte_stays() {
     let stored = received.text();
     assert_eq!(received.headers["content-length"], received.body.len().to_string());
     // Taking the tokens out of what arrived and the values out of what was sent leaves the same bytes.
-    let without = |text: &str, parts: &[&str]| {
-        parts
-            .iter()
-            .fold(text.to_owned(), |text, part| text.replacen(part, "?", 1))
-    };
+    let without =
+        |text: &str, parts: &[&str]| parts.iter().fold(text.to_owned(), |text, part| text.replacen(part, "?", 1));
     let document = received.json();
     let tokens: Vec<String> = ["/ssn", "/name/0/family", "/name/0/given/0", "/note"]
         .iter()
@@ -34,11 +31,7 @@ async fn a_record_is_sealed_in_place_and_every_other_byte_stays() {
 
     let read = clinician.get("/Patient/1").await;
     assert_eq!(read.status, 200);
-    assert_eq!(
-        read.text(),
-        PATIENT.replace("\\u00e2", "â"),
-        "the clinician reads what was sent"
-    );
+    assert_eq!(read.text(), PATIENT.replace("\\u00e2", "â"), "the clinician reads what was sent");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn play(folder: &Path, once: bool) -> Result<Exit, Failure> {
     let good = show::show(&stage).await?;
     if !once {
         say(&show::invitation(&stage));
-        tokio::signal::ctrl_c().await?;
+        super::run::terminated().await?;
     }
     gate.drain().await?;
     Ok(if good { Exit::Ok } else { Exit::Failure })
