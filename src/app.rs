@@ -114,6 +114,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
     let gate = Arc::new(Gate {
         exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
+        key_waits: Semaphore::new(limits.exchanges_max.div_ceil(2)),
         limits,
         routes,
         policy,

@@ -6,7 +6,8 @@ use super::{Keyring, KeyringError, KmsCall};
 use crate::seal::context::Purpose;
 use crate::seal::sealer::Budget;
 use crate::seal::{
-    CryptoProvider, EncryptedDataKey, EncryptionContext, Envelope, Scope, SealingKey, UnwrappedKey, length_prefix,
+    CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, Scope, SealingKey, UnwrappedKey,
+    length_prefix,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -51,7 +52,7 @@ pub struct Held<K> {
 pub struct Keys {
     inner: Arc<Inner>,
     sealing_flights: Flights<EncryptionContext, Result<Arc<Sealing>, KeyringError>>,
-    opening_flights: Flights<CacheKey, Result<Arc<Held<UnwrappedKey>>, KeyringError>>,
+    opening_flights: Flights<CacheKey, Opening>,
 }
 
 struct Inner {
@@ -59,8 +60,13 @@ struct Inner {
     provider: &'static dyn CryptoProvider,
     settings: CacheSettings,
     sealing: RwLock<HashMap<EncryptionContext, Arc<Sealing>>>,
-    opening: moka::sync::Cache<CacheKey, Arc<Held<UnwrappedKey>>>,
+    opening: moka::sync::Cache<CacheKey, Arc<Held<Arc<UnwrappedKey>>>>,
+    /// What failed a moment ago is not asked for again: a KEK in trouble is not helped by being asked more.
+    failed: moka::sync::Cache<CacheKey, KeyringError>,
 }
+
+/// What asking for an opening key gives.
+type Opening = Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError>;
 
 struct Sealing {
     held: Arc<Held<SealingKey>>,
@@ -70,6 +76,19 @@ struct Sealing {
 /// SHA-256 over scope, purpose, commitment and every encrypted data key: an entry is found only by a token that
 /// carries all of it, so that a forged token cannot spoil the entry of a good one.
 type CacheKey = [u8; 32];
+
+/// How long a failure is remembered.
+struct FailureLife;
+
+impl moka::Expiry<CacheKey, KeyringError> for FailureLife {
+    #[expect(clippy::disallowed_types, reason = "the cache counts in its own clock")]
+    fn expire_after_create(&self, _: &CacheKey, error: &KeyringError, _: std::time::Instant) -> Option<Duration> {
+        Some(match error {
+            KeyringError::Unavailable { .. } | KeyringError::UnknownKek => Duration::from_secs(1),
+            KeyringError::Denied { .. } | KeyringError::Rejected { .. } => Duration::from_secs(10),
+        })
+    }
+}
 
 impl Keyring for Box<dyn Keyring> {
     fn generate_data_key(
@@ -101,7 +120,10 @@ impl Keys {
             .max_capacity(settings.open_entries_max)
             .time_to_live(settings.open_age_max)
             .build();
-        let inner = Inner { keyring: Metered(keyring), provider, settings, sealing: RwLock::default(), opening };
+        let failed =
+            moka::sync::Cache::builder().max_capacity(settings.open_entries_max).expire_after(FailureLife).build();
+        let inner =
+            Inner { keyring: Metered(keyring), provider, settings, sealing: RwLock::default(), opening, failed };
         Self {
             inner: Arc::new(inner),
             sealing_flights: Flights::new(runtime.clone()),
@@ -109,33 +131,47 @@ impl Keys {
         }
     }
 
+    /// The key that seals for `scope`, if it is at hand.
+    #[must_use]
+    pub fn sealing_key_at_hand(&self, scope: Scope) -> Option<Arc<Held<SealingKey>>> {
+        let context = EncryptionContext { scope, purpose: Purpose::Field };
+        let known = self.inner.sealing.read().unwrap_or_else(PoisonError::into_inner).get(&context).cloned()?;
+        let (age, max, spent) = (known.made.elapsed(), self.inner.settings.seal_age_max, known.held.key.spent());
+        if age >= max || spent >= 1.0 {
+            return None;
+        }
+        if age >= max.mul_f64(0.8) || spent >= 0.8 {
+            // Its successor is there before it runs out; until then this one goes on.
+            drop(self.sealing_flights.start(context, || Arc::clone(&self.inner).make(context)));
+        }
+        Some(Arc::clone(&known.held))
+    }
+
     /// The key that seals for `scope` now.
     ///
     /// # Errors
-    /// [`KeyringError`] if there is none in the cache and the KEK gives none.
+    /// [`KeyringError`] if there is none at hand and the KEK gives none.
     pub async fn sealing_key(&self, scope: Scope) -> Result<Arc<Held<SealingKey>>, KeyringError> {
-        let context = EncryptionContext { scope, purpose: Purpose::Field };
-        let known = self.inner.sealing.read().unwrap_or_else(PoisonError::into_inner).get(&context).cloned();
-        if let Some(sealing) = known {
-            let (age, max) = (sealing.made.elapsed(), self.inner.settings.seal_age_max);
-            if age < max && sealing.held.key.spent() < 1.0 {
-                if age >= max.mul_f64(0.8) || sealing.held.key.spent() >= 0.8 {
-                    // Its successor is there before it runs out; until then this one goes on.
-                    drop(self.sealing_flights.start(context, || Arc::clone(&self.inner).make(context)));
-                }
-                return Ok(Arc::clone(&sealing.held));
-            }
+        if let Some(held) = self.sealing_key_at_hand(scope) {
+            return Ok(held);
         }
+        let context = EncryptionContext { scope, purpose: Purpose::Field };
         let made = self.sealing_flights.join(context, || Arc::clone(&self.inner).make(context)).await;
         made.unwrap_or_else(|| Err(ended())).map(|sealing| Arc::clone(&sealing.held))
+    }
+
+    /// The key that opens `envelope`, if it is at hand.
+    #[must_use]
+    pub fn opening_key_at_hand(&self, envelope: &Envelope) -> Option<Arc<Held<Arc<UnwrappedKey>>>> {
+        self.inner.opening.get(&self.inner.cache_key_of(envelope))
     }
 
     /// The key that opens `envelope`. It is the one that the envelope commits to.
     ///
     /// # Errors
-    /// [`KeyringError`] if it is not in the cache and no KEK unwraps it.
-    pub async fn opening_key(&self, envelope: &Envelope) -> Result<Arc<Held<UnwrappedKey>>, KeyringError> {
-        let cache_key = self.inner.cache_key(envelope.scope, envelope.commitment().as_bytes(), &envelope.edks);
+    /// [`KeyringError`] if it is not at hand and no KEK unwraps it.
+    pub async fn opening_key(&self, envelope: &Envelope) -> Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError> {
+        let cache_key = self.inner.cache_key_of(envelope);
         if let Some(held) = self.inner.opening.get(&cache_key) {
             return Ok(held);
         }
@@ -150,11 +186,18 @@ fn ended() -> KeyringError {
 
 impl Inner {
     async fn make(self: Arc<Self>, context: EncryptionContext) -> Result<Arc<Sealing>, KeyringError> {
+        let id = self.cache_key(context.scope, &[], &[]);
+        if let Some(error) = self.failed.get(&id) {
+            return Err(error);
+        }
         // Before the call, so that the key's age is never counted too short.
         let made = Instant::now();
-        let generated = self.keyring.generate_data_key(context).await?;
+        let generated = self.keyring.generate_data_key(context).await.inspect_err(|error| self.fail(id, error))?;
         let (edks, call) = (vec![generated.edk], generated.call);
-        let key = UnwrappedKey::new(self.provider, generated.key).map_err(|_| crypto_failed(&call))?;
+        let key = self.take_into_use(generated.key, &call)?;
+        let cache_key = self.cache_key(context.scope, key.commitment().as_bytes(), &edks);
+        // What this process seals it opens without asking the KEK for what it has just been given.
+        self.opening.insert(cache_key, Arc::new(Held { key: Arc::clone(&key), call: call.clone() }));
         let held = Held { key: SealingKey::new(key, edks, self.settings.budget), call };
         let sealing = Arc::new(Sealing { held: Arc::new(held), made });
         tracing::info!(key = %sealing.held.key.id(), scope = %context.scope, "data key made");
@@ -163,33 +206,47 @@ impl Inner {
         Ok(sealing)
     }
 
-    async fn unwrap_key(
-        self: Arc<Self>,
-        cache_key: CacheKey,
-        envelope: Envelope,
-    ) -> Result<Arc<Held<UnwrappedKey>>, KeyringError> {
+    fn take_into_use(&self, key: DataKey, call: &KmsCall) -> Result<Arc<UnwrappedKey>, KeyringError> {
+        let failed =
+            |_| KeyringError::Unavailable { kek: Arc::clone(&call.kek), why: "the crypto provider failed".into() };
+        UnwrappedKey::new(self.provider, key).map(Arc::new).map_err(failed)
+    }
+
+    fn fail(&self, id: CacheKey, error: &KeyringError) {
+        self.failed.insert(id, error.clone());
+    }
+
+    async fn unwrap_key(self: Arc<Self>, id: CacheKey, envelope: Envelope) -> Opening {
+        if let Some(error) = self.failed.get(&id) {
+            return Err(error);
+        }
         let context = EncryptionContext { scope: envelope.scope, purpose: Purpose::Field };
         let mut last = KeyringError::UnknownKek;
         for edk in &envelope.edks {
             let decrypted = match self.keyring.decrypt_data_key(edk.clone(), context).await {
                 Ok(decrypted) => decrypted,
-                // The next one may be of a KEK that answers; what it says only counts if it is more than "not mine".
+                // The next one may be of a KEK that answers; what this says only counts if it is more than "not mine".
                 Err(KeyringError::UnknownKek) => continue,
                 Err(error) => {
                     last = error;
                     continue;
                 }
             };
-            let key = UnwrappedKey::new(self.provider, decrypted.key).map_err(|_| crypto_failed(&decrypted.call))?;
+            let key = self.take_into_use(decrypted.key, &decrypted.call)?;
             if key.check(&envelope).is_err() {
                 last = KeyringError::Rejected { why: "it does not match the commitment".into() };
                 continue;
             }
             let held = Arc::new(Held { key, call: decrypted.call });
-            self.opening.insert(cache_key, Arc::clone(&held));
+            self.opening.insert(id, Arc::clone(&held));
             return Ok(held);
         }
+        self.fail(id, &last);
         Err(last)
+    }
+
+    fn cache_key_of(&self, envelope: &Envelope) -> CacheKey {
+        self.cache_key(envelope.scope, envelope.commitment().as_bytes(), &envelope.edks)
     }
 
     fn cache_key(&self, scope: Scope, commitment: &[u8], edks: &[EncryptedDataKey]) -> CacheKey {
@@ -203,8 +260,4 @@ impl Inner {
         }
         self.provider.sha256(&[&named])
     }
-}
-
-fn crypto_failed(call: &KmsCall) -> KeyringError {
-    KeyringError::Unavailable { kek: Arc::clone(&call.kek), why: "the crypto provider failed".into() }
 }

@@ -23,14 +23,19 @@ pub use identity::is_spiffe_id;
 
 use crate::audit::{Recorder, handshakes::Handshakes};
 use crate::document::json;
-use crate::keyring::Keys;
+use crate::keyring::{Held, KeyringError, Keys};
 use crate::policy::Policy;
+use crate::seal::{Envelope, Scope, SealingKey, UnwrappedKey};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use route::Routes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
+
+/// How many data keys of one body are asked for at once.
+const UNWRAPS_AT_ONCE: usize = 32;
 
 /// Sizes, counts and times of the edge.
 #[derive(Clone, Debug)]
@@ -77,8 +82,40 @@ pub struct Gate {
     pub handshakes: Handshakes,
     /// One permit for each exchange that may be under way.
     pub exchanges: Arc<Semaphore>,
+    /// One permit for each exchange that may wait for a data key: half of the above, so that a KEK that hangs leaves room
+    /// for exchanges that need none.
+    pub key_waits: Semaphore,
     /// Open client connections.
     pub connections: AtomicUsize,
     /// Cancelled when the gate drains: no new exchange on an old connection, no new connection.
     pub drain: CancellationToken,
+}
+
+impl Gate {
+    /// The key that seals for `scope` now.
+    async fn sealing_key(&self, scope: Scope) -> Result<Arc<Held<SealingKey>>, KeyringError> {
+        if let Some(held) = self.keys.sealing_key_at_hand(scope) {
+            return Ok(held);
+        }
+        let _place = self.place_to_wait()?;
+        self.keys.sealing_key(scope).await
+    }
+
+    /// The keys that open `envelopes`, in their order; those that are not at hand are asked for several at a time.
+    async fn opening_keys(&self, envelopes: &[&Envelope]) -> Result<Vec<Arc<Held<Arc<UnwrappedKey>>>>, KeyringError> {
+        let at_hand: Option<Vec<_>> =
+            envelopes.iter().map(|envelope| self.keys.opening_key_at_hand(envelope)).collect();
+        if let Some(held) = at_hand {
+            return Ok(held);
+        }
+        let _place = self.place_to_wait()?;
+        let asked = envelopes.iter().map(|envelope| self.keys.opening_key(envelope));
+        stream::iter(asked).buffered(UNWRAPS_AT_ONCE).try_collect().await
+    }
+
+    /// One place for one exchange, however many keys it waits for.
+    fn place_to_wait(&self) -> Result<SemaphorePermit<'_>, KeyringError> {
+        let full = |_| KeyringError::Unavailable { kek: "-".into(), why: "too many exchanges wait for it".into() };
+        self.key_waits.try_acquire().map_err(full)
+    }
 }

@@ -138,6 +138,12 @@ impl UnwrappedKey {
         self.commitment.key_id()
     }
 
+    /// What commits to the key.
+    #[must_use]
+    pub const fn commitment(&self) -> Commitment {
+        self.commitment
+    }
+
     /// Whether this is the key that the token commits to.
     ///
     /// # Errors
@@ -203,7 +209,7 @@ impl Default for Budget {
 /// A data key that may still seal, with its encrypted form as tokens carry it.
 #[derive(Debug)]
 pub struct SealingKey {
-    key: UnwrappedKey,
+    key: Arc<UnwrappedKey>,
     edks: Vec<EncryptedDataKey>,
     budget: Budget,
     seals: AtomicU64,
@@ -213,8 +219,8 @@ pub struct SealingKey {
 impl SealingKey {
     /// A key with nothing of its budget spent. It must have been made for this process alone.
     #[must_use]
-    pub const fn new(key: UnwrappedKey, edks: Vec<EncryptedDataKey>, budget: Budget) -> Self {
-        Self { key, edks, budget, seals: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+    pub fn new(key: impl Into<Arc<UnwrappedKey>>, edks: Vec<EncryptedDataKey>, budget: Budget) -> Self {
+        Self { key: key.into(), edks, budget, seals: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
     /// What names the key.
@@ -231,7 +237,7 @@ impl SealingKey {
 
     /// The key as one that opens.
     #[must_use]
-    pub const fn unwrapped(&self) -> &UnwrappedKey {
+    pub fn unwrapped(&self) -> &UnwrappedKey {
         &self.key
     }
 

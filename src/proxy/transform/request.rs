@@ -158,7 +158,7 @@ impl Sealing<'_> {
         let context = Context { class, scope: self.permit.scope(), bind: &[] };
         // A key whose budget runs out in the middle of a document is followed by another, once.
         for _ in 0..2 {
-            let held = self.gate.keys.sealing_key(context.scope).await?;
+            let held = self.gate.sealing_key(context.scope).await?;
             let token = match held.key.seal(&mut self.nonces, &context, kind, value) {
                 Ok(token) => token,
                 Err(SealError::Exhausted) => continue,
@@ -189,7 +189,8 @@ impl Sealing<'_> {
         if envelope.scope != self.permit.scope() {
             return Err(Code::TokenScopeMismatch.into());
         }
-        let held = self.gate.keys.opening_key(&envelope).await?;
+        let held = self.gate.opening_keys(&[&envelope]).await?;
+        let held = held.first().ok_or(Code::Internal)?;
         let context = Context { class: envelope.class, scope: envelope.scope, bind: &[] };
         held.key.authenticate(&envelope, &context)?;
         self.trail.field(envelope.class, FieldAction::Left);

@@ -16,16 +16,12 @@ use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Context, Envelope, KeyId, Kind, Token, UnwrappedKey};
 use crate::view::{MaskRule, REDACTED, mask};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use http::header::HeaderMap;
 use hyper::body::Incoming;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// How many data keys of one body are asked for at once.
-const UNWRAPS_AT_ONCE: usize = 32;
 
 /// A body that was understood, and what is to take the place of what.
 pub(in crate::proxy) struct Plan {
@@ -42,7 +38,7 @@ enum Shown {
     /// A fixed text.
     Redacted,
     /// What a token holds.
-    Opened { envelope: Box<Envelope>, mask: Option<MaskRule>, key: Option<Arc<Held<UnwrappedKey>>> },
+    Opened { envelope: Box<Envelope>, mask: Option<MaskRule>, key: Option<Arc<Held<Arc<UnwrappedKey>>>> },
     /// What the upstream has in the clear, masked: the value's text as it stands in the body.
     Masked { rule: MaskRule, kind: Kind, text: Vec<u8> },
 }
@@ -202,11 +198,9 @@ async fn unwrap_all(gate: &Gate, trail: &mut Trail, edits: &mut [Edit]) -> Resul
             wanted.entry(envelope.commitment().key_id()).or_insert(envelope);
         }
     }
-    let unwraps = wanted.into_iter().map(|(id, envelope)| async move {
-        gate.keys.opening_key(envelope).await.map(|held| (id, held)).map_err(unopenable)
-    });
-    let held: Vec<_> = stream::iter(unwraps).buffer_unordered(UNWRAPS_AT_ONCE).collect().await;
-    let held: HashMap<KeyId, Arc<Held<UnwrappedKey>>> = held.into_iter().collect::<Result<_, _>>()?;
+    let (ids, envelopes): (Vec<KeyId>, Vec<&Envelope>) = wanted.into_iter().unzip();
+    let held = gate.opening_keys(&envelopes).await.map_err(unopenable)?;
+    let held: HashMap<KeyId, Arc<Held<Arc<UnwrappedKey>>>> = ids.into_iter().zip(held).collect();
     for (id, held) in &held {
         trail.key(*id, &held.call);
     }
