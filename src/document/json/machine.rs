@@ -77,6 +77,8 @@ struct Hold {
     /// How many objects and arrays are open around it.
     depth: usize,
     watched: bool,
+    /// The rules that select something inside.
+    inner: Vec<usize>,
 }
 
 /// What waits to be answered.
@@ -88,6 +90,7 @@ struct Found {
     /// Whether the text stands in `decoded`; else it is what the quotes enclose.
     escaped: bool,
     watched: bool,
+    inner: Vec<usize>,
 }
 
 /// Why the machine stands still.
@@ -199,6 +202,7 @@ impl Machine {
             text,
             start,
             holds_watched: found.watched,
+            inner_rules: &found.inner,
         })
     }
 

@@ -15,6 +15,7 @@ pub struct Slot<'a> {
     pub(super) text: Option<&'a [u8]>,
     pub(super) start: u64,
     pub(super) holds_watched: bool,
+    pub(super) inner_rules: &'a [usize],
 }
 
 /// Where in the grammar a slot stands.
@@ -79,6 +80,12 @@ impl<'a> Slot<'a> {
     /// Whether an `Object` or `Array` holds, at any depth, a string or a member name for which `Watch` is true.
     pub fn holds_watched(&self) -> bool {
         self.holds_watched
+    }
+
+    /// The rules that select something inside an `Object` or `Array` that is selected itself, each once. What they select is
+    /// not yielded by itself: the outermost value is.
+    pub fn inner_rules(&self) -> &'a [usize] {
+        self.inner_rules
     }
 }
 

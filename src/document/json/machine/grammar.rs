@@ -76,15 +76,14 @@ impl Machine {
         if depth >= self.limits.depth_max {
             return Err(Fault::TooDeep { offset: self.offset(self.at), max: self.limits.depth_max });
         }
-        let mut verdict = std::mem::replace(&mut self.verdict, Verdict::NOTHING);
+        let selected = self.selected();
+        let live = std::mem::replace(&mut self.verdict, Verdict::NOTHING).live;
         let mut flow = Flow::Go;
-        if let Some(rule) = verdict.rule() {
-            self.hold = Some(Hold { rule, start: self.at, depth, watched: false });
+        if let Some(rule) = selected {
+            self.hold = Some(Hold { rule, start: self.at, depth, watched: false, inner: Vec::new() });
             self.clip = self.at.saturating_add(self.limits.value_bytes_max).saturating_add(1);
-            verdict = Verdict::NOTHING;
             flow = Flow::Clipped;
         }
-        let live = verdict.live;
         let object = byte == b'{';
         let indexed = live && !object && self.tracker.is_indexed(depth);
         if live {
@@ -121,7 +120,21 @@ impl Machine {
         };
         self.clip = usize::MAX;
         let kind = if byte == b'}' { Kind::Object } else { Kind::Array };
-        self.yield_value(kind, Some(hold.rule), hold.start, hold.watched)
+        self.yield_value(kind, Some(hold.rule), hold.start, hold.watched)?;
+        if let Some(found) = &mut self.found {
+            found.inner = hold.inner;
+        }
+        Ok(Flow::Found)
+    }
+
+    /// The rule that selects the value at hand. Inside a value that is selected itself none does; it is noted there.
+    pub(super) fn selected(&mut self) -> Option<usize> {
+        let rule = self.verdict.rule()?;
+        let Some(hold) = &mut self.hold else { return Some(rule) };
+        if !hold.inner.contains(&rule) {
+            hold.inner.push(rule);
+        }
+        None
     }
 
     pub(super) fn after_value(&mut self) {
@@ -141,14 +154,14 @@ impl Machine {
         let start = self.at;
         self.at += word.len();
         self.after_value();
-        match self.verdict.rule() {
+        match self.selected() {
             Some(rule) => self.yield_value(kind, Some(rule), start, false),
             None => Ok(Flow::Go),
         }
     }
 
     fn number(&mut self, view: &[u8]) -> Turn {
-        let rule = self.verdict.rule();
+        let rule = self.selected();
         let view = if rule.is_some() { self.window(view, self.limits.value_bytes_max) } else { view };
         self.at = scan::number(view, self.at, &mut self.digits);
         match view.get(self.at) {
@@ -171,7 +184,7 @@ impl Machine {
             return Err(self.value_too_long(start));
         }
         let (range, escaped) = (start..self.at, self.escaped);
-        self.found = Some(Found { rule, place: Place::Value, kind, range, escaped, watched });
+        self.found = Some(Found { rule, place: Place::Value, kind, range, escaped, watched, inner: Vec::new() });
         Ok(Flow::Found)
     }
 

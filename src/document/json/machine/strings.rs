@@ -81,14 +81,15 @@ impl Machine {
             return Flow::Go;
         }
         let (range, escaped) = (self.token..self.at, self.escaped);
-        self.found = Some(Found { rule: None, place: Place::Name, kind: Kind::Text, range, escaped, watched: false });
+        let (kind, place) = (Kind::Text, Place::Name);
+        self.found = Some(Found { rule: None, place, kind, range, escaped, watched: false, inner: Vec::new() });
         Flow::Found
     }
 
     /// At the quote of a string value.
     #[inline]
     pub(super) fn open_text(&mut self, view: &[u8]) -> Turn {
-        let kept = self.watch.is_some() || self.verdict.rule().is_some();
+        let kept = self.watch.is_some() || self.selected().is_some();
         match self.plain(view, self.at, if kept { self.text_bytes_max() } else { usize::MAX }) {
             Some(end) if kept => return self.whole_text(view.get(self.token..end).unwrap_or_default()),
             Some(_) => self.after_value(),
@@ -118,7 +119,7 @@ impl Machine {
         }
         // Too long to be yielded: it passes, if nobody wants it.
         let head = view.get(self.token + 1..self.at).unwrap_or_default();
-        if self.verdict.rule().is_some() || self.is_watched(head) {
+        if self.selected().is_some() || self.is_watched(head) {
             return Err(self.value_too_long(self.token));
         }
         self.state = State::Passing;
@@ -127,7 +128,7 @@ impl Machine {
 
     fn whole_text(&mut self, raw: &[u8]) -> Turn {
         self.after_value();
-        let rule = self.verdict.rule();
+        let rule = self.selected();
         if rule.is_some() {
             self.decode(inside(raw));
         } else if !self.is_watched(inside(raw)) {

@@ -272,3 +272,24 @@ fn rules_have_a_limit_of_their_own() {
     let more: Vec<FieldPath> = (0..4095).map(path).collect();
     assert_eq!(Rules::compile(&more).err().unwrap().to_string(), "field paths with more than 4096 different steps");
 }
+
+#[test]
+fn a_selected_container_tells_which_rules_select_within() {
+    let paths = ["$.a", "$..b", "$.a.c[*].d", "$.e"].map(|path| FieldPath::parse(path).unwrap());
+    let rules = Arc::new(Rules::compile(&paths).unwrap());
+    for (document, want) in [
+        (r#"{"a":{"b":1}}"#, &[1][..]),
+        (r#"{"a":{"x":{"b":{"b":2}},"c":[{"d":"s"},{"d":null}]}}"#, &[1, 2]),
+        (r#"{"a":[1,2]}"#, &[]),
+        (r#"{"a":"b"}"#, &[]),
+    ] {
+        let mut rewriter = Rewriter::new(Arc::clone(&rules), Limits::default(), None);
+        rewriter.feed(document.as_bytes());
+        rewriter.finish();
+        assert_eq!(rewriter.step(), Ok(Step::Slot), "{document}");
+        let slot = rewriter.slot().unwrap();
+        assert_eq!((slot.rule(), slot.inner_rules()), (Some(0), want), "{document}");
+        rewriter.keep();
+        assert_eq!(rewriter.step(), Ok(Step::Done), "what is within is not yielded by itself");
+    }
+}
