@@ -6,7 +6,7 @@ use crate::audit::journal::{self, Journal, Recovered};
 use crate::audit::recorder::{self, Recorder};
 use crate::config::Config;
 use crate::config::checked::{Drain, Keyring as KeyringConfig};
-use crate::keyring::{CacheSettings, Keyring, KeyringError, Keys, aws_kms::AwsKms};
+use crate::keyring::{CacheSettings, Keyring, KeyringError, Keys, aws_kms, aws_kms::AwsKms};
 use crate::proxy::admin::{self, Health};
 use crate::proxy::route::Routes;
 use crate::proxy::{Gate, listener};
@@ -53,6 +53,9 @@ pub enum StartError {
     /// No data key can be had.
     #[error("{0}; without a data key nothing can be sealed")]
     Keyring(#[from] KeyringError),
+    /// The client for the KEK's keeper.
+    #[error(transparent)]
+    Kms(#[from] aws_kms::NoClient),
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -134,6 +137,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     metrics::gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name())
         .set(1);
     let health = Arc::new(Health { gate, draining: AtomicBool::new(false), metrics });
+    metrics::gauge!(names::READY).set(1);
     let tasks = tasks(admin_socket, &health);
     let crypto_provider = provider.name();
     tracing::info!(%address, admin = %admin_address, workers = workers.len(), crypto_provider, "serving");
@@ -146,7 +150,7 @@ async fn keys(
     keyring: KeyringConfig,
     cache: CacheSettings,
     routes: &Routes,
-) -> Result<Keys, KeyringError> {
+) -> Result<Keys, StartError> {
     let keyring: Box<dyn Keyring> = match keyring {
         KeyringConfig::Local(local) => {
             tracing::warn!(kek = local.name(), "local keyring: whoever reads the key file opens everything");
@@ -155,7 +159,7 @@ async fn keys(
         KeyringConfig::AwsKms(settings) => {
             let endpoint = settings.endpoint_url.as_deref().unwrap_or("the region's own");
             tracing::info!(kek = settings.key_arn.as_str(), endpoint, "AWS KMS keyring");
-            Box::new(AwsKms::new(provider, &settings).await)
+            Box::new(AwsKms::new(provider, &settings).await?)
         }
     };
     let keys = Keys::new(keyring, provider, cache, Handle::current());

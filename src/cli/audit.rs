@@ -8,6 +8,10 @@ use std::path::Path;
 
 pub(super) fn verify(directory: &Path, expect: &[Head]) -> Exit {
     match verify::verify(directory, sha256, expect) {
+        Ok(report) if report.records == 0 => {
+            complain(&format!("audit journal {:?}: there are no records\n", directory));
+            Exit::Failure
+        }
         Ok(report) => say(&format!(
             "{} records in {} files, from {} to {}: the chain is whole\n",
             report.records, report.segments, report.first, report.head

@@ -2,6 +2,7 @@
 
 use super::{Exit, complain, load};
 use crate::app::{self, StartError};
+use crate::config::Config;
 use crate::telemetry;
 use std::io;
 use std::path::Path;
@@ -20,33 +21,45 @@ pub(super) fn run(file: &Path) -> Exit {
             return Exit::Failure;
         }
     };
-    runtime.block_on(async {
-        let running = match app::start(config).await {
-            Ok(running) => running,
-            Err(error) => {
-                tracing::error!(%error, "not started");
-                return exit_of(&error);
-            }
-        };
-        tell_supervisor(sd_notify::NotifyState::Ready);
-        if let Err(error) = terminated().await {
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Exit {
+    // Before anything is started: from here on no signal ends the gate unasked.
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => {
             tracing::error!(%error, "signals");
+            return Exit::Failure;
         }
-        tell_supervisor(sd_notify::NotifyState::Stopping);
-        tokio::select! {
-            drained = running.drain() => match drained {
-                Ok(()) => Exit::Ok,
-                Err(error) => {
-                    tracing::error!(%error, "drained");
-                    Exit::Failure
-                }
-            },
-            _ = terminated() => {
-                tracing::warn!("second signal: stopped at once");
+    };
+    let started = tokio::select! {
+        started = app::start(config) => started,
+        () = signals.terminated() => return Exit::Ok,
+    };
+    let running = match started {
+        Ok(running) => running,
+        Err(error) => {
+            tracing::error!(%error, "not started");
+            return exit_of(&error);
+        }
+    };
+    tell_supervisor(sd_notify::NotifyState::Ready);
+    signals.terminated().await;
+    tell_supervisor(sd_notify::NotifyState::Stopping);
+    tokio::select! {
+        drained = running.drain() => match drained {
+            Ok(()) => Exit::Ok,
+            Err(error) => {
+                tracing::error!(%error, "drained");
                 Exit::Failure
             }
+        },
+        () = signals.terminated() => {
+            tracing::warn!("second signal: stopped at once");
+            Exit::Failure
         }
-    })
+    }
 }
 
 fn exit_of(error: &StartError) -> Exit {
@@ -61,16 +74,32 @@ fn tell_supervisor(state: sd_notify::NotifyState<'_>) {
     drop(sd_notify::notify(&[state]));
 }
 
-/// Waits for SIGTERM or SIGINT. SIGHUP is no reason to end.
-pub(super) async fn terminated() -> io::Result<()> {
-    let on = |kind| -> io::Result<Signal> { signal(kind) };
-    let (mut term, mut int, mut hup) =
-        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
-    loop {
-        tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = int.recv() => return Ok(()),
-            _ = hup.recv() => tracing::warn!("SIGHUP: the config is read at the start only; restart to change it"),
+/// The signals that the program knows, caught from when this is made.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT. SIGHUP is no reason to end.
+    pub(super) async fn terminated(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP: the config is read at the start only; restart to change it");
+                }
+            }
         }
     }
 }

@@ -67,16 +67,26 @@ impl Files<'_> {
         match read() {
             Ok((meta, _)) if is_exposed(&meta) => {
                 let mode = meta.mode() & 0o777;
-                self.wrong(path, name, &format!("readable by group or others (mode {mode:o}); run: chmod 600 {name}"))
+                let name_told = self.quoted(path, name).trim_matches('"').to_owned();
+                self.wrong(
+                    path,
+                    name,
+                    &format!("readable by group or others (mode {mode:o}); run: chmod 600 {name_told}"),
+                )
             }
             Ok((_, bytes)) => Some(bytes),
             Err(error) => self.wrong(path, name, &error.to_string()),
         }
     }
 
+    /// A text of the config as a problem may tell it.
+    pub(super) fn quoted(&self, path: &str, text: &str) -> String {
+        self.places.quoted(path, text)
+    }
+
     fn wrong<T>(&mut self, path: &str, name: &str, why: &str) -> Option<T> {
         let file = self.path(name);
-        self.problem(path, format!("file {}: {why}", file.display()));
+        self.problem(path, format!("file {}: {why}", self.quoted(path, &file.display().to_string())));
         None
     }
 }

@@ -43,17 +43,16 @@ pub(super) fn policy(
         let path = item("principals", index);
         for (at, role) in principal.roles.iter().enumerate() {
             if !checked.contains_key(role.as_str()) {
-                files.problem(
-                    &item(&key(&path, "roles"), at),
-                    format!("unknown role {role:?}; roles are named under `roles`"),
-                );
+                let at = item(&key(&path, "roles"), at);
+                let said = format!("unknown role {}; roles are named under `roles`", files.quoted(&at, role));
+                files.problem(&at, said);
             }
         }
         let Some(identity) = identity(files, &path, &principal) else {
             continue;
         };
         if !seen.insert(identity.clone()) {
-            files.problem(&path, format!("{identity} stands twice; give all its roles in one entry"));
+            files.problem(&path, "this identity stands twice; give all its roles in one entry");
         }
         known.push(Principal { identity, roles: principal.roles.into_iter().map(Into::into).collect() });
     }
@@ -66,13 +65,16 @@ fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) ->
     for (name, raw) in views {
         match classes.get(&name) {
             Some((class, _)) => drop(role.views.insert(*class, view(raw))),
-            None => files.problem(&key(&key(path, "views"), &name), unknown_class(&name)),
+            None => files.problem(&key(&key(path, "views"), &name), unknown_class(&format!("{name:?}"))),
         }
     }
     for (at, name) in writes.into_iter().enumerate() {
         match classes.get(&name) {
             Some((class, _)) => drop(role.writes.insert(*class)),
-            None => files.problem(&item(&key(path, "writes"), at), unknown_class(&name)),
+            None => {
+                let at = item(&key(path, "writes"), at);
+                files.problem(&at, unknown_class(&files.quoted(&at, &name)));
+            }
         }
     }
     if read_only && !role.writes.is_empty() {
@@ -81,8 +83,8 @@ fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) ->
     role
 }
 
-pub(super) fn unknown_class(name: &str) -> String {
-    format!("unknown class {name:?}; classes are named under `classes`")
+pub(super) fn unknown_class(quoted: &str) -> String {
+    format!("unknown class {quoted}; classes are named under `classes`")
 }
 
 const fn view(raw: raw::View) -> View {

@@ -28,7 +28,7 @@ pub(super) fn routes(files: &mut Files<'_>, known: &Known<'_>, raw: Vec<raw::Rou
     for (index, raw) in raw.into_iter().enumerate() {
         let path = item("routes", index);
         if !names.insert(raw.name.clone()) {
-            files.problem(&key(&path, "name"), format!("route name {:?} stands twice", raw.name));
+            files.problem(&key(&path, "name"), "this route name stands twice");
         }
         let Some(route) = route(files, known, &path, raw) else {
             continue;
@@ -69,7 +69,10 @@ fn route(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: raw::Route) 
     if index.is_none() {
         files.problem(
             &key(path, "upstream"),
-            format!("unknown upstream {upstream:?}; upstreams are named under `upstreams`"),
+            format!(
+                "unknown upstream {}; upstreams are named under `upstreams`",
+                files.quoted(&key(path, "upstream"), &upstream)
+            ),
         );
     }
     let scope = match scope {
@@ -79,9 +82,11 @@ fn route(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: raw::Route) 
     if let (Some(name), Ok(template)) = (&record, &template)
         && !template.has(name)
     {
-        files.problem(&key(path, "record"), format!("the path has no parameter {{{name}}}"));
+        let at = key(path, "record");
+        files.problem(&at, format!("the path has no parameter {}", files.quoted(&at, name)));
     }
-    let protection = protection(files, known, path, Bodies { query_allowed, protect, unsealed, rules })?;
+    let patches = methods.contains(&Method::PATCH);
+    let protection = protection(files, known, path, Bodies { patches, query_allowed, protect, unsealed, rules })?;
     Some(Route {
         name: name.into(),
         host: host.map(|host| host.to_ascii_lowercase()),
@@ -108,6 +113,7 @@ fn methods(files: &mut Files<'_>, path: &str, raw: &[String]) -> Vec<Method> {
 }
 
 struct Bodies {
+    patches: bool,
     query_allowed: Vec<String>,
     protect: Option<raw::Protect>,
     unsealed: Option<raw::Unsealed>,
@@ -115,7 +121,7 @@ struct Bodies {
 }
 
 fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies) -> Option<Protection> {
-    let Bodies { query_allowed, protect, unsealed, rules } = raw;
+    let Bodies { patches, query_allowed, protect, unsealed, rules } = raw;
     match (protect, rules.is_empty()) {
         (Some(raw::Protect::None), true) => {
             if !query_allowed.is_empty() {
@@ -135,6 +141,12 @@ fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies)
             return None;
         }
         (None, false) => {}
+    }
+    if patches {
+        files.problem(
+            &key(path, "methods"),
+            "PATCH on a route with rules: a patch names its places in values, which no rule reads",
+        );
     }
     let mut fields = Vec::new();
     for (index, rule) in rules.into_iter().enumerate() {
@@ -158,11 +170,12 @@ fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies)
 fn rule(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: &raw::Rule) -> Option<FieldRule> {
     let class = known.classes.get(&raw.class);
     if class.is_none() {
-        files.problem(&key(path, "class"), unknown_class(&raw.class));
+        let at = key(path, "class");
+        files.problem(&at, unknown_class(&files.quoted(&at, &raw.class)));
     }
     let field = FieldPath::parse(&raw.path).map_err(|error| {
         let offset = raw.path.chars().take(error.column().saturating_sub(1)).map(char::len_utf8).sum();
-        let message = format!("field path {:?}: {error}", raw.path);
+        let message = format!("field path {}: {error}", files.quoted(&key(path, "path"), &raw.path));
         files.problems.push(files.places.problem_in(&key(path, "path"), offset, message));
     });
     let (class, mask) = *class?;

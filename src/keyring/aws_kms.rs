@@ -11,7 +11,7 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::{HttpClientError, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -66,6 +66,11 @@ impl KeyArn {
     }
 }
 
+/// The TLS client for KMS cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("AWS KMS: TLS client: {0}")]
+pub struct NoClient(#[from] HttpClientError);
+
 /// AWS KMS, by `GenerateDataKey` and `Decrypt`, with the SDK's own retries (3 attempts, full jitter, a retry budget).
 pub struct AwsKms {
     client: aws_sdk_kms::Client,
@@ -76,11 +81,14 @@ pub struct AwsKms {
 impl AwsKms {
     /// A client for the key. Credentials are looked up as every AWS SDK does, at the first call and again when they
     /// expire; nothing is called yet.
-    pub async fn new(provider: &'static dyn CryptoProvider, settings: &Settings) -> Self {
+    ///
+    /// # Errors
+    /// If the TLS client cannot be made.
+    pub async fn new(provider: &'static dyn CryptoProvider, settings: &Settings) -> Result<Self, NoClient> {
         let region = Region::new(settings.key_arn.region.clone());
         // The services that give credentials are never behind the KMS endpoint's own CA.
         let lookup = ProviderConfig::without_region()
-            .with_http_client(http_client(provider, None))
+            .with_http_client(http_client(provider, None)?)
             .with_region(Some(region.clone()));
         let credentials = DefaultCredentialsChain::builder().configure(lookup).region(region.clone()).build().await;
         let timeouts = TimeoutConfig::builder()
@@ -92,14 +100,14 @@ impl AwsKms {
             .behavior_version(BehaviorVersion::latest())
             .region(region)
             .credentials_provider(credentials)
-            .http_client(http_client(provider, settings.ca_pem.as_deref()))
+            .http_client(http_client(provider, settings.ca_pem.as_deref())?)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(timeouts);
         if let Some(url) = &settings.endpoint_url {
             config = config.endpoint_url(url);
         }
         let arn = Arc::clone(&settings.key_arn.text);
-        Self { client: aws_sdk_kms::Client::from_conf(config.build()), tag: KekTag::of(provider, &arn), arn }
+        Ok(Self { client: aws_sdk_kms::Client::from_conf(config.build()), tag: KekTag::of(provider, &arn), arn })
     }
 
     fn call(&self, request_id: Option<&str>) -> KmsCall {
@@ -175,18 +183,17 @@ impl AwsKms {
     }
 }
 
-fn http_client(provider: &'static dyn CryptoProvider, ca_pem: Option<&[u8]>) -> SharedHttpClient {
+fn http_client(
+    provider: &'static dyn CryptoProvider,
+    ca_pem: Option<&[u8]>,
+) -> Result<SharedHttpClient, HttpClientError> {
     let trust = match ca_pem {
         Some(pem) => tls::TrustStore::empty().with_pem_certificate(pem),
         None => tls::TrustStore::default(),
     };
     let context = tls::TlsContext::builder().with_trust_store(trust).build();
     let builder = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(crypto_mode(provider)));
-    match context {
-        Ok(context) => builder.tls_context(context).build_https(),
-        // The builder has no failing part today; without a context no server is trusted beyond the system's roots.
-        Err(_) => builder.build_https(),
-    }
+    context.map(|context| builder.tls_context(context).build_https())
 }
 
 fn crypto_mode(provider: &'static dyn CryptoProvider) -> tls::rustls_provider::CryptoMode {

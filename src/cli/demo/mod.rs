@@ -5,6 +5,7 @@ mod pki;
 mod registry;
 mod show;
 
+use super::run::Signals;
 use super::{Exit, complain, say};
 use crate::app::{self, Running};
 use crate::config;
@@ -37,12 +38,13 @@ fn failed(error: &Failure) -> Exit {
 }
 
 async fn play(folder: &Path, once: bool) -> Result<Exit, Failure> {
+    let mut signals = Signals::catch()?;
     let registry = Registry::start().await?;
     let (gate, stage) = raise(folder, registry.address).await?;
     let good = show::show(&stage).await?;
     if !once {
         say(&show::invitation(&stage));
-        super::run::terminated().await?;
+        signals.terminated().await;
     }
     gate.drain().await?;
     Ok(if good { Exit::Ok } else { Exit::Failure })

@@ -1,6 +1,9 @@
 //! What is wrong and where: [`Problem`], and [`Places`] to make one from the path of a key.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::path;
 
@@ -48,7 +51,11 @@ pub(super) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
 
 /// Where the keys and values of a file stand in its text.
 #[derive(Debug, Clone, Default)]
-pub struct Places(BTreeMap<String, Spot>);
+pub struct Places {
+    spots: BTreeMap<String, Spot>,
+    /// Paths of values that a variable went into.
+    filled: BTreeSet<String>,
+}
 
 impl Places {
     /// A problem with the value at `path`, or at the nearest that encloses it.
@@ -66,17 +73,27 @@ impl Places {
     /// The place is that of the whole value where the text cannot be followed: block scalars, quoted or plain scalars
     /// of several lines, and strings that a variable went into.
     pub fn problem_in(&self, path: &str, offset: usize, message: impl Into<String>) -> Problem {
-        let place = self.0.get(path).map(|spot| spot.inside(offset)).or_else(|| self.nearest(path).map(|s| s.value));
+        let place =
+            self.spots.get(path).map(|spot| spot.inside(offset)).or_else(|| self.nearest(path).map(|s| s.value));
         Problem::new(place.unwrap_or(Place::START), path, message)
     }
 
     pub(super) fn insert(&mut self, path: &str, spot: Spot) {
-        self.0.insert(path.to_owned(), spot);
+        self.spots.insert(path.to_owned(), spot);
+    }
+
+    /// How a later check may name the text at `path`: in quotes, or, if a variable went into it, not at all.
+    pub fn quoted(&self, path: &str, text: &str) -> String {
+        if self.filled.contains(path) { "from a variable".to_owned() } else { format!("{text:?}") }
+    }
+
+    pub(super) fn fill(&mut self, path: &str) {
+        self.filled.insert(path.to_owned());
     }
 
     fn nearest(&self, mut path: &str) -> Option<&Spot> {
         loop {
-            match self.0.get(path) {
+            match self.spots.get(path) {
                 Some(spot) => return Some(spot),
                 None => path = path::parent(path)?,
             }

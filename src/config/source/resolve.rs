@@ -113,6 +113,7 @@ impl Resolver<'_> {
             Some(filled) => {
                 self.room = self.room.saturating_sub(filled.text.len());
                 if !filled.values.is_empty() {
+                    self.resolved.places.fill(path);
                     self.resolved.origins.paths.insert(path.to_owned());
                     self.resolved.origins.values.extend(filled.values.into_iter().filter(|value| !value.is_empty()));
                 }
