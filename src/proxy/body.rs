@@ -1,11 +1,15 @@
 //! Bodies as they leave the gate, to the upstream and to the client.
 
+use super::connection::UnderWay;
+use super::rescue::Code;
 use super::trail::Completion;
 use super::upstream::Lease;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
@@ -29,7 +33,14 @@ pub(super) struct Streamed {
     lease: Option<Lease>,
     /// Records how it ended.
     completion: Option<Completion>,
+    /// Where a body that comes from the client says how it failed.
+    fault: Option<Fault>,
+    /// Counts the exchange while the body lives.
+    under_way: Option<UnderWay>,
 }
+
+/// How the client's body failed, for whoever only sees that the upstream did not get it.
+pub(super) type Fault = Rc<Cell<Option<Code>>>;
 
 impl Body {
     pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
@@ -37,15 +48,24 @@ impl Body {
     }
 
     /// A request body on its way to the upstream.
-    pub(super) fn inbound(incoming: Incoming, within: Duration) -> Self {
-        let deadline = Some(Box::pin(tokio::time::sleep(within)));
-        Self::Streamed(Box::new(Streamed { incoming, deadline, lease: None, completion: None }))
+    pub(super) fn inbound(incoming: Incoming, within: Duration, fault: Fault) -> Self {
+        let (deadline, fault) = (Some(Box::pin(tokio::time::sleep(within))), Some(fault));
+        Self::Streamed(Box::new(Streamed { incoming, deadline, lease: None, completion: None, fault, under_way: None }))
     }
 
     /// A response body on its way to the client. Its length and pace are the upstream's and the client's own.
     pub(super) fn outbound(incoming: Incoming, lease: Lease, completion: Completion) -> Self {
         let (lease, completion) = (Some(lease), Some(completion));
-        Self::Streamed(Box::new(Streamed { incoming, deadline: None, lease, completion }))
+        Self::Streamed(Box::new(Streamed { incoming, deadline: None, lease, completion, fault: None, under_way: None }))
+    }
+}
+
+impl Body {
+    /// Counts the exchange as under way until the body ends, if it is one that streams.
+    pub(super) fn keep(&mut self, under_way: UnderWay) {
+        if let Self::Streamed(streamed) = self {
+            streamed.under_way = Some(under_way);
+        }
     }
 }
 
@@ -81,6 +101,7 @@ impl Streamed {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
+            self.fail(Code::BodyTimeout);
             return Poll::Ready(Some(Err("the body took too long".into())));
         }
         match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
@@ -90,12 +111,21 @@ impl Streamed {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            Some(Err(error)) => {
+                self.fail(Code::BodyAborted);
+                Poll::Ready(Some(Err(error.into())))
+            }
             // Trailers end the body too.
             Some(Ok(_)) | None => {
                 self.complete();
                 Poll::Ready(None)
             }
+        }
+    }
+
+    fn fail(&self, code: Code) {
+        if let Some(fault) = &self.fault {
+            fault.set(Some(code));
         }
     }
 

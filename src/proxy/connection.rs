@@ -4,24 +4,26 @@ use super::body::Body;
 use super::identity::Peer;
 use super::io::Gathered;
 use super::pipeline;
-use super::rescue::{Code, Refusal};
+use super::rescue::Code;
 use super::trail::Trail;
 use super::upstream::Pool;
-use super::{Gate, problem, tls};
+use super::{Gate, tls};
 use crate::audit::handshakes::Reason;
 use crate::telemetry::names;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -42,7 +44,11 @@ pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAdd
         gate.handshakes.refused(Reason::Overloaded, address.ip());
         return;
     };
-    let accepted = timeout(gate.limits.handshake_timeout, worker.acceptor.accept(tcp)).await;
+    let accepted = tokio::select! {
+        accepted = timeout(gate.limits.handshake_timeout, worker.acceptor.accept(tcp)) => accepted,
+        // Nobody was promised anything yet.
+        () = gate.drain.cancelled() => return,
+    };
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return gate.handshakes.refused(tls::reason(&error), address.ip()),
@@ -56,7 +62,7 @@ pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAdd
     };
     if malformed {
         // hyper has answered 400 or 431 by itself, or closed: it is an exchange all the same.
-        let mut trail = Trail::begin(&gate.recorder, &peer, &Method::default());
+        let mut trail = Trail::begin(&gate.recorder, &peer, None);
         // What cannot be recorded was refused all the same; the recorder has logged it.
         let _unrecorded = trail.refuse(Code::RequestMalformed).await;
         metrics::counter!(names::REFUSALS, "code" => Code::RequestMalformed.as_str()).increment(1);
@@ -114,7 +120,15 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
         .max_local_error_reset_streams(100)
         .keep_alive_interval(limits.header_timeout)
         .keep_alive_timeout(limits.handshake_timeout);
-    let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
+    let activity = Rc::<Activity>::default();
+    let service = service_fn(|request| {
+        let (worker, peer, under_way) = (Rc::clone(worker), Rc::clone(peer), UnderWay::new(&activity));
+        async move {
+            let mut response = exchange(worker, peer, request).await?;
+            response.body_mut().keep(under_way);
+            Ok::<_, Infallible>(response)
+        }
+    });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -122,8 +136,55 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = activity.idle_for(limits.header_timeout) => {
+            // Nothing was asked for in all that time, if so much as the preface came: it has as long again to say goodbye.
+            connection.as_mut().graceful_shutdown();
+            timeout(limits.body_timeout, connection).await.unwrap_or(Ok(()))
+        }
     };
     ended.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
+}
+
+/// How many exchanges a connection has under way, and since when there is none.
+struct Activity {
+    under_way: Cell<usize>,
+    since: Cell<Instant>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { under_way: Cell::new(0), since: Cell::new(Instant::now()) }
+    }
+}
+
+impl Activity {
+    /// Waits until there has been no exchange for so long.
+    async fn idle_for(&self, long: Duration) {
+        loop {
+            let idle_at = if self.under_way.get() == 0 { self.since.get() + long } else { Instant::now() + long };
+            if idle_at <= Instant::now() {
+                return;
+            }
+            sleep_until(idle_at).await;
+        }
+    }
+}
+
+/// One exchange, counted until its response has ended, or has been handed over whole.
+pub(super) struct UnderWay(Rc<Activity>);
+
+impl UnderWay {
+    fn new(activity: &Rc<Activity>) -> Self {
+        activity.under_way.set(activity.under_way.get() + 1);
+        Self(Rc::clone(activity))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.set(self.0.under_way.get().saturating_sub(1));
+        self.0.since.set(Instant::now());
+    }
 }
 
 /// Spawns HTTP/2 streams on this worker's own thread.
@@ -142,7 +203,7 @@ async fn exchange(
     peer: Rc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let method = request.method().clone();
+    let caller = pipeline::Caller::of(&request);
     let service = ServiceBuilder::new()
         // Outermost: what finds no permit below is refused at once instead of waiting in line.
         .layer(LoadShedLayer::new())
@@ -155,16 +216,6 @@ async fn exchange(
     match service.oneshot(request).await {
         Ok(response) => Ok(response),
         // The only failure that there is: no permit.
-        Err(_) => Ok(overloaded(&worker, &peer, &method).await),
+        Err(_) => Ok(pipeline::overloaded(&worker, &peer, &caller).await),
     }
-}
-
-async fn overloaded(worker: &Worker, peer: &Peer, method: &Method) -> Response<Body> {
-    let mut trail = Trail::begin(&worker.gate.recorder, peer, method);
-    let refusal = Refusal::from(Code::Overloaded);
-    let _unrecorded = trail.refuse(refusal.code).await;
-    metrics::counter!(names::REFUSALS, "code" => refusal.code.as_str()).increment(1);
-    let response = problem::response(&refusal, trail.exchange(), method, false);
-    trail.end("refused");
-    response
 }

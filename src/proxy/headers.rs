@@ -21,9 +21,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Fields by which upstreams are told who the client is, or that the request is another than it looks. From a client they
-/// are lies; names are compared with `_` read as `-`, as many upstreams do. So are fields that start as those in
-/// [`is_identity`].
-const IDENTITY: [&str; 17] = [
+/// are lies, as are those that start as [`is_identity`] says.
+const IDENTITY: [&str; 27] = [
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
@@ -41,12 +40,25 @@ const IDENTITY: [&str; 17] = [
     "remote-user",
     "ssl-client-cert",
     "client-cert",
+    "client-cert-chain",
+    "x-client-verify",
+    "x-tls-client-cert",
+    "x-arr-clientcert",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-webauth-user",
+    "x-original-uri",
+    "x-original-host",
+    "x-host",
 ];
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+const REFERRER: HeaderName = HeaderName::from_static("referrer");
 const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -54,6 +66,20 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const DIGEST: HeaderName = HeaderName::from_static("digest");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// Refuses more fields than there may be, and a transfer coding that nobody here undoes: without its field the body would
+/// go on as if it had none.
+pub(super) fn judge_framing(headers: &HeaderMap, headers_max: usize) -> Result<(), Refusal> {
+    if headers.len() > headers_max {
+        return Err(Code::HeadersTooMany.into());
+    }
+    let chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if headers.get_all(header::TRANSFER_ENCODING).iter().all(chunked) {
+        Ok(())
+    } else {
+        Err(Refusal::with_detail(Code::RequestMalformed, "transfer coding other than chunked"))
+    }
+}
 
 /// The host that the request is for: in lower case, without port and final dot.
 ///
@@ -109,7 +135,11 @@ pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> R
 
     let headers = &mut head.headers;
     end_to_end(headers);
-    let names: Vec<HeaderName> = headers.keys().filter(|name| is_identity(name)).cloned().collect();
+    join_cookies(headers);
+    // Many servers take `_` for `-`: a name with it could pass there for one that is judged or set here.
+    let is_ambiguous = |name: &HeaderName| name.as_str().contains('_');
+    let names: Vec<HeaderName> =
+        headers.keys().filter(|name| is_identity(name) || is_ambiguous(name)).cloned().collect();
     for name in names.iter().chain(&[header::CONTENT_LENGTH, header::EXPECT, header::HOST]) {
         headers.remove(name);
     }
@@ -126,6 +156,7 @@ pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> R
             REPR_DIGEST,
             // The address of another page, with its query.
             header::REFERER,
+            REFERRER,
         ] {
             headers.remove(name);
         }
@@ -147,7 +178,17 @@ pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> R
 pub(super) fn to_client(headers: &mut HeaderMap, request_id: &str, protected: bool) {
     end_to_end(headers);
     if protected {
-        for name in [header::CONTENT_LENGTH, CONTENT_MD5, DIGEST, CONTENT_DIGEST, REPR_DIGEST, header::ACCEPT_RANGES] {
+        for name in [
+            header::CONTENT_LENGTH,
+            CONTENT_MD5,
+            DIGEST,
+            CONTENT_DIGEST,
+            REPR_DIGEST,
+            header::ACCEPT_RANGES,
+            header::EXPIRES,
+            CDN_CACHE_CONTROL,
+            SURROGATE_CONTROL,
+        ] {
             headers.remove(name);
         }
         // What one caller may see another may not: nobody keeps it for the next one.
@@ -164,10 +205,10 @@ pub(super) fn judge(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key(IF_NONE_EXIST) {
         return Err(Refusal::with_detail(Code::HeaderNotAllowed, "header if-none-exist"));
     }
-    let holds = |(name, value): (&HeaderName, &HeaderValue)| {
-        holds_token(value.as_bytes()).then(|| Refusal::with_detail(Code::TokenNotAccepted, format!("header {name}")))
-    };
-    headers.iter().find_map(holds).map_or(Ok(()), Err)
+    if headers.values().any(|value| holds_token(value.as_bytes())) {
+        return Err(Refusal::with_detail(Code::TokenNotAccepted, "header"));
+    }
+    Ok(())
 }
 
 fn end_to_end(headers: &mut HeaderMap) {
@@ -183,13 +224,23 @@ fn end_to_end(headers: &mut HeaderMap) {
     }
 }
 
+/// RFC 9113 8.2.3: over HTTP/2 a client may split them.
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
 fn is_identity(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
+    let name = name.as_str();
     name.starts_with("x-sealgate-")
         || name.starts_with("x-forwarded-")
         || name.starts_with("x-ssl-")
         || name.starts_with("ssl-client-")
-        || IDENTITY.contains(&name.as_str())
+        || IDENTITY.contains(&name)
 }
 
 /// W3C Trace Context, level 1: a valid `traceparent` goes on as it is; one that is not, or stands twice, goes with its

@@ -35,23 +35,27 @@ pub struct Settings {
 /// # Errors
 /// If the address is taken or not of this machine.
 pub fn bind(settings: Settings) -> io::Result<Vec<TcpListener>> {
-    let first = socket(settings.listen)?;
+    // Two gates may not share a port by accident: without the option, a port that somebody has is taken.
+    drop(socket(settings.listen, false)?);
+    let first = socket(settings.listen, true)?;
     let address = first.local_addr()?;
     let mut listeners = vec![first];
     for _ in 1..settings.workers {
-        listeners.push(socket(address)?);
+        listeners.push(socket(address, true)?);
     }
     Ok(listeners)
 }
 
-fn socket(address: SocketAddr) -> io::Result<TcpListener> {
+fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // The kernel spreads connections over the workers' sockets.
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1024)?;
+    if shared {
+        socket.listen(1024)?;
+    }
     Ok(socket.into())
 }
 

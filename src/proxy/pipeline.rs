@@ -15,21 +15,47 @@ use super::transform;
 use super::upstream::{self, Lease};
 use crate::policy::{Action, Permit, Query};
 use crate::telemetry::names;
-use http::header::{ALLOW, HeaderValue};
+use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use std::sync::Arc;
 
+/// What a refusal has to know of a request that is gone by then.
+pub(super) struct Caller {
+    method: Method,
+    request_id: Option<String>,
+}
+
+impl Caller {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        let request_id = headers::request_id(request.headers()).map(str::to_owned);
+        Self { method: request.method().clone(), request_id }
+    }
+
+    fn trail(&self, worker: &Worker, peer: &Peer) -> Trail {
+        let mut trail = Trail::begin(&worker.gate.recorder, peer, Some(&self.method));
+        if let Some(id) = &self.request_id {
+            trail.call_it(id);
+        }
+        trail
+    }
+}
+
 /// Serves one exchange. There is always a response.
 pub(super) async fn serve(worker: &Worker, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
-    let method = request.method().clone();
-    let mut trail = Trail::begin(&worker.gate.recorder, peer, &method);
+    let caller = Caller::of(&request);
+    let mut trail = caller.trail(worker, peer);
     match exchange(worker, peer, &mut trail, request).await {
         Ok(answer) => finish(trail, answer),
-        Err(refusal) => refuse(trail, &method, refusal).await,
+        Err(refusal) => refuse(trail, &caller.method, refusal).await,
     }
+}
+
+/// Refuses an exchange for which there is no room.
+pub(super) async fn overloaded(worker: &Worker, peer: &Peer, caller: &Caller) -> Response<Body> {
+    refuse(caller.trail(worker, peer), &caller.method, Code::Overloaded.into()).await
 }
 
 /// A response whose record is durable.
@@ -47,14 +73,13 @@ async fn exchange(
 ) -> Result<Answer, Refusal> {
     let gate = &*worker.gate;
     let (mut head, body) = request.into_parts();
-    if let Some(id) = headers::request_id(&head.headers) {
-        trail.call_it(id);
-    }
+    headers::judge_framing(&head.headers, gate.limits.headers_max)?;
     let host = headers::host(&head)?;
     let route = gate.routes.find(&host, &head.method, head.uri.path())?;
-    trail.route(route, head.uri.path());
+    trail.route(route);
     let action = if head.method.is_safe() { Action::Read } else { Action::Write };
     let permit = gate.policy.authorize(query(peer, route, action))?;
+    trail.record(route, head.uri.path());
 
     let body = transform::request(gate, route, &permit, trail, &head, body).await?;
     let protected = matches!(route.protection, Protection::Rules(_));
@@ -93,7 +118,8 @@ async fn send(
         if !error.reached() {
             trail.not_sent();
         }
-        Refusal::from(error.code())
+        // If the client's body did not come, that is why.
+        Refusal::from(trail.body_fault().get().unwrap_or_else(|| error.code()))
     })?;
     trail.upstream_answered(response.status());
     Ok((response, lease))
@@ -130,8 +156,9 @@ async fn answer(
     };
     let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
     let incoming = (&head.headers, body);
-    let plan = transform::plan(&worker.gate, protected, permit, trail, target, incoming).await?;
+    let plan = transform::plan(&worker.gate, protected, permit, target, incoming).await?;
     lease.give_back();
+    plan.tell(trail);
     let receipt = trail.answer(head.status).await?;
     let body = plan.carry_out(&receipt)?;
     headers::to_client(&mut head.headers, trail.request_id(), true);
@@ -169,6 +196,10 @@ async fn refuse(mut trail: Trail, method: &Method, refusal: Refusal) -> Response
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
     }
     headers::to_client(response.headers_mut(), trail.request_id(), true);
+    if matches!(code, Code::RequestMalformed | Code::HostMismatch) {
+        // Where this request ends nobody can be sure: what follows on the connection is not taken for another one.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     trail.end(if code.status().is_server_error() { "failed" } else { "refused" });
     response
 }

@@ -53,6 +53,7 @@ codes! {
     ReadOnly = "read_only", FORBIDDEN, "the caller may not write";
     ClassDenied = "class_denied", FORBIDDEN, "the caller may not see a class of data that this route serves";
     QueryNotAllowed = "query_parameter_not_allowed", BAD_REQUEST, "the route does not let this query parameter pass";
+    HeadersTooMany = "headers_too_many", REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too many header fields";
     HeaderNotAllowed = "header_not_allowed", BAD_REQUEST, "the route does not let this header field pass";
     ContentTypeUnsupported = "content_type_unsupported", UNSUPPORTED_MEDIA_TYPE, "the route takes JSON in UTF-8 only";
     ContentEncodingUnsupported = "content_encoding_unsupported", UNSUPPORTED_MEDIA_TYPE,
@@ -62,6 +63,7 @@ codes! {
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "the body did not come in time";
     BodyAborted = "body_aborted", BAD_REQUEST, "the body broke off";
     FieldNotWritable = "field_not_writable", UNPROCESSABLE_ENTITY, "the caller may not write this field";
+    FieldOverlap = "field_overlap", UNPROCESSABLE_ENTITY, "a field holds a protected field of another class";
     FieldHidden = "field_hidden", UNPROCESSABLE_ENTITY, "the field holds a masked or redacted value";
     TokenNotAccepted = "token_not_accepted", UNPROCESSABLE_ENTITY, "a token stands where the caller may not put one";
     TokenNotCanonical = "token_not_canonical", UNPROCESSABLE_ENTITY, "a token is not written as tokens are";

@@ -212,7 +212,8 @@ impl Routes {
     /// Takes the routes in any order.
     #[must_use]
     pub fn new(mut routes: Vec<Route>) -> Self {
-        routes.sort_by_key(|route| (route.host.is_none(), route.template.rank()));
+        // A path that is more specific wins over a host: the client chooses the host freely.
+        routes.sort_by_key(|route| (route.template.rank(), route.host.is_none()));
         Self(routes.into_iter().map(Arc::new).collect())
     }
 
@@ -265,11 +266,14 @@ mod tests {
             ("put", None, "/Patient/{other}", &[Method::PUT]),
             ("me", None, "/Patient/me", &[Method::GET]),
             ("host", Some("a.example"), "/Patient/{id}", &[Method::GET]),
+            ("wide", Some("a.example"), "/{all*}", &[Method::GET]),
         ]);
         let find = |host, method, path| routes.find(host, &method, path).map(|route| route.name.to_string());
         let named = |name: &str| Ok(name.to_owned());
         assert_eq!(find("b.example", Method::GET, "/Patient/1"), named("patient"));
         assert_eq!(find("a.example", Method::GET, "/Patient/1"), named("host"));
+        assert_eq!(find("a.example", Method::GET, "/Patient/me"), named("me"), "a path before a host");
+        assert_eq!(find("a.example", Method::GET, "/x"), named("wide"));
         assert_eq!(find("", Method::PUT, "/Patient/1"), named("put"));
         assert_eq!(find("", Method::GET, "/Patient/me"), named("me"));
         assert_eq!(find("", Method::GET, "/Patient/1/history"), named("rest"));

@@ -10,7 +10,7 @@ pub struct NotCanonical(&'static str);
 ///
 /// Refused are empty segments but for the last, dot segments, and characters or escapes by which servers disagree on
 /// where a segment ends or what it says: `\`, `;`, `%2F`, `%5C`, `%3B`, `%25`, escaped control characters, and escapes of
-/// characters that need none (RFC 3986 2.3).
+/// characters that need none.
 ///
 /// # Errors
 /// [`NotCanonical`], with the reason.
@@ -40,19 +40,24 @@ fn check(segment: &str) -> Result<(), NotCanonical> {
                 match high << 4 | low {
                     b'/' | b'\\' | b';' | b'%' => return Err(NotCanonical("it escapes a delimiter")),
                     0..=0x1f | 0x7f => return Err(NotCanonical("it escapes a control character")),
-                    b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                    byte if is_plain(byte) => {
                         return Err(NotCanonical("it escapes a character that needs no escape"));
                     }
                     _ => {}
                 }
             }
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {}
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':'
-            | b'@' => {}
+            byte if is_plain(byte) => {}
             _ => return Err(NotCanonical("it has a character that does not belong there")),
         }
     }
     Ok(())
+}
+
+/// `pchar` of RFC 3986 3.3 but for `;`: what stands in a segment as it is.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*')
+        || matches!(byte, b'+' | b',' | b'=' | b':' | b'@')
 }
 
 const fn hex(digit: u8) -> Option<u8> {
@@ -108,6 +113,9 @@ mod tests {
             ("/./Patient", false),
             ("/x/%2e%2e/Patient", false),
             ("/%50atient/1", false),
+            ("/Patient/%24everything", false),
+            ("/patients%3Acreate", false),
+            ("/a%7Cb", true),
             ("/Patient%2f1", false),
             ("/Patient%5C1", false),
             ("/Patient\\1", false),

@@ -3,10 +3,15 @@
 use crate::audit::handshakes::Reason;
 use crate::net;
 use crate::seal::CryptoProvider;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{CertificateError, RootCertStore, ServerConfig};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use std::sync::Arc;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Certificates and key of the listener.
 pub struct Material {
@@ -49,7 +54,7 @@ pub fn server_config(provider: &dyn CryptoProvider, material: Material) -> Resul
     let mut config = ServerConfig::builder_with_provider(tls)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Server)?
-        .with_client_cert_verifier(clients)
+        .with_client_cert_verifier(Arc::new(ForSignatures(clients)))
         .with_single_cert(certificates, key)
         .map_err(TlsError::Server)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -57,6 +62,54 @@ pub fn server_config(provider: &dyn CryptoProvider, material: Material) -> Resul
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// Takes what the web PKI takes, if its key may be used for signatures: the handshake is one (RFC 5280 4.2.1.3), and
+/// webpki does not look at key usage.
+#[derive(Debug)]
+struct ForSignatures(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for ForSignatures {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
+        let (_, certificate) =
+            X509Certificate::from_der(end_entity).map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
+        match certificate.key_usage() {
+            Ok(usage) if usage.as_ref().is_none_or(|usage| usage.value.digital_signature()) => Ok(verified),
+            _ => Err(CertificateError::InvalidPurpose.into()),
+        }
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// What a failed handshake is counted as.

@@ -1,6 +1,7 @@
 //! What the audit journal is told of one exchange. A trail is made before anything is done for the exchange and outlives
 //! it: whichever way the exchange ends, also when its client goes away, a record says so.
 
+use super::body::Fault;
 use super::identity::Peer;
 use super::rescue::Code;
 use super::route::Route;
@@ -10,20 +11,27 @@ use crate::keyring::KmsCall;
 use crate::seal::{Class, KeyId};
 use crate::telemetry::names;
 use http::{Method, StatusCode};
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+/// The longest record id that an event shows.
+const RECORD_CHARACTERS_MAX: usize = 128;
 
 /// The record of one exchange as it goes on.
 pub(super) struct Trail {
     recorder: Recorder,
     state: Exchange,
     start: Instant,
+    /// Whether the record of how it ended is made, or on its way.
     ended: bool,
+    body_fault: Fault,
 }
 
 impl Trail {
-    pub(super) fn begin(recorder: &Recorder, peer: &Peer, method: &Method) -> Self {
+    /// `method`: none for what could not be read.
+    pub(super) fn begin(recorder: &Recorder, peer: &Peer, method: Option<&Method>) -> Self {
         let exchange = Uuid::now_v7();
         let principal = peer.principal.as_ref();
         let state = Exchange {
@@ -33,7 +41,7 @@ impl Trail {
             roles: principal.map(|principal| principal.roles.to_vec()).unwrap_or_default(),
             certificate: Arc::clone(&peer.certificate),
             from: peer.address,
-            method: name(method),
+            method: method.map_or("-", name),
             route: None,
             scope: None,
             record: None,
@@ -45,7 +53,7 @@ impl Trail {
             code: None,
             sent_upstream: false,
         };
-        Self { recorder: recorder.clone(), state, start: Instant::now(), ended: false }
+        Self { recorder: recorder.clone(), state, start: Instant::now(), ended: false, body_fault: Fault::default() }
     }
 
     pub(super) const fn exchange(&self) -> Uuid {
@@ -61,11 +69,15 @@ impl Trail {
         self.state.request_id = request_id.into();
     }
 
-    pub(super) fn route(&mut self, route: &Route, path: &str) {
+    pub(super) fn route(&mut self, route: &Route) {
         self.state.route = Some(Arc::clone(&route.name));
         self.state.scope = Some(route.scope.to_string());
+    }
+
+    /// Names the record, once it is known that the caller may ask for it. What is too long to be an id is cut.
+    pub(super) fn record(&mut self, route: &Route, path: &str) {
         let parameter = route.record.as_deref().and_then(|name| route.template.parameter(name, path));
-        self.state.record = parameter.map(str::to_owned);
+        self.state.record = parameter.map(|id| id.chars().take(RECORD_CHARACTERS_MAX).collect());
     }
 
     /// Counts one more value of a class.
@@ -90,6 +102,11 @@ impl Trail {
         } else {
             self.state.keys_omitted += 1;
         }
+    }
+
+    /// Where the request's body says how it failed.
+    pub(super) fn body_fault(&self) -> Fault {
+        Rc::clone(&self.body_fault)
     }
 
     pub(super) const fn sent_upstream(&self) -> bool {
@@ -125,6 +142,8 @@ impl Trail {
     pub(super) async fn refuse(&mut self, code: Code) -> Result<(), Unrecorded> {
         self.state.status = Some(code.status().as_u16());
         self.state.code = Some(code.as_str());
+        // From its first poll on the event is on its way, also if the client goes away meanwhile.
+        self.ended = true;
         self.recorder.record(&AuditEvent::ExchangeRefused(self.state.clone())).await.map(drop)
     }
 

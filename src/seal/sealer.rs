@@ -73,8 +73,8 @@ pub enum OpenError {
     Unauthentic,
 }
 
-/// Random nonces, drawn for many values in one call and dropped with the document that they are for: a process that is
-/// cloned between two documents repeats none.
+/// Random nonces, drawn for many values in one call and dropped with the document that they are for, so that a process
+/// that is cloned between two documents has none in store.
 pub struct Nonces {
     drawn: [u8; NONCE_BYTES * Self::BATCH],
     used: usize,

@@ -18,14 +18,16 @@ pub struct MaskRule {
     pub keep_last: usize,
 }
 
-/// Writes a value masked, as a JSON string: every letter and digit becomes `*`, save those that the rule keeps; all
-/// else, such as separators, stays. A value of which the rule would show half or more is masked whole. An object or array
-/// is redacted, for its names and shape tell too much.
+/// Writes a value masked, as a JSON string: every character becomes `*`, save blanks and `- . / ( ) , : @ _ '`, which
+/// separate, and those letters and digits that the rule keeps. A value of which the rule would show half or more is masked
+/// whole. Of literals only numbers are masked; booleans, objects and arrays are redacted, for their length or shape tells
+/// what they are.
 pub fn mask(rule: MaskRule, kind: Kind, text_wtf8: &[u8], out: &mut Vec<u8>) {
-    if kind == Kind::Literal && matches!(text_wtf8.first(), Some(b'{' | b'[')) {
+    if kind == Kind::Literal && !matches!(text_wtf8.first(), Some(b'-' | b'0'..=b'9')) {
         return out.extend_from_slice(REDACTED);
     }
     let text = String::from_utf8_lossy(text_wtf8);
+    let separates = |c: char| kind == Kind::Text && (c == ' ' || "-./(),:@_'".contains(c));
     let count = text.chars().filter(|c| c.is_alphanumeric()).count();
     let kept = rule.keep_first.saturating_add(rule.keep_last);
     let (first, last) = if kept.saturating_mul(2) < count { (rule.keep_first, rule.keep_last) } else { (0, 0) };
@@ -33,8 +35,11 @@ pub fn mask(rule: MaskRule, kind: Kind, text_wtf8: &[u8], out: &mut Vec<u8>) {
     let masked: String = text
         .chars()
         .map(|c| {
-            if !c.is_alphanumeric() {
+            if separates(c) {
                 return c;
+            }
+            if !c.is_alphanumeric() {
+                return MASK;
             }
             seen += 1;
             if seen <= first || seen > count - last { c } else { MASK }
@@ -66,6 +71,8 @@ mod tests {
             (first1, "Øy", "**"),
             (first1, "Ødegård", "Ø******"),
             (MaskRule::default(), "(03) 5555 6473", "(**) **** ****"),
+            (MaskRule::default(), "+1 A+", "** **"),
+            (MaskRule::default(), "\u{2640}!", "**"),
             (MaskRule { keep_first: usize::MAX, keep_last: 1 }, "abc", "***"),
         ] {
             let mut out = Vec::new();
@@ -78,7 +85,8 @@ mod tests {
     fn literals_are_masked_as_text_or_redacted() {
         for (value, want) in [
             ("12345", "\"*****\""),
-            ("-1.5e3", "\"-*.***\""),
+            ("-1.5e3", "\"******\""),
+            ("true", "\"[REDACTED]\""),
             ("{\"a\":1}", "\"[REDACTED]\""),
             ("[1]", "\"[REDACTED]\""),
         ] {

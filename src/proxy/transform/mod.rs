@@ -8,6 +8,8 @@ pub(super) use request::request;
 pub(super) use response::plan;
 
 use super::rescue::{Code, Refusal};
+use super::route::{FieldRule, Protected};
+use crate::document::json::Slot;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -39,8 +41,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Ok(value) = value.to_str() else { return false };
     let (media_type, parameters) = value.split_once(';').map_or((value, ""), |(kind, rest)| (kind, rest));
     let media_type = media_type.trim().to_ascii_lowercase();
-    let json = media_type == "application/json"
-        || (media_type.starts_with("application/") && media_type.ends_with("+json") && !media_type.contains("patch"));
+    let subtype = media_type.strip_prefix("application/").unwrap_or_default();
+    // RFC 6838 4.2: nothing that could pass for a list of types.
+    let is_name =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'!' | b'#' | b'$' | b'&' | b'-' | b'^' | b'_' | b'.' | b'+');
+    let json = subtype.bytes().all(is_name)
+        && (subtype == "json" || (subtype.ends_with("+json") && !subtype.contains("patch")));
     json && parameters.split(';').all(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
@@ -50,6 +56,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// Whether the body is as it is: no content coding (RFC 9110 8.4).
 fn is_identity(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether a value that one rule selects whole holds one of another class: shown in the view of the outer one, the inner one
+/// would be seen by those who may not.
+fn overlaps(protected: &Protected, rule: &FieldRule, slot: &Slot<'_>) -> bool {
+    let classes = slot.inner_rules().iter().filter_map(|index| protected.fields.get(*index));
+    classes.into_iter().any(|inner| inner.class != rule.class)
 }
 
 /// What the rewriter promises never happens on a whole document.
@@ -73,6 +86,8 @@ mod tests {
             ("application/json-patch+json", false),
             ("application/merge-patch+json", false),
             ("application/json-seq", false),
+            ("application/xml,application/a+json", false),
+            ("application/a b+json", false),
             ("text/json", false),
             ("text/plain", false),
             ("application/x-ndjson", false),

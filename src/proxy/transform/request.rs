@@ -8,9 +8,9 @@ use super::super::route::{Protected, Protection, Route};
 use super::super::target;
 use super::super::trail::Trail;
 use super::super::{Gate, Limits};
-use super::{ReadFailure, is_identity, is_json, read, unfinished};
+use super::{ReadFailure, is_identity, is_json, overlaps, read, unfinished};
 use crate::audit::event::FieldAction;
-use crate::document::json::{Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
+use crate::document::json::{self, Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
 use crate::policy::{Permit, View};
 use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Class, Context, Kind, Nonces, SealError, Token};
@@ -35,7 +35,7 @@ pub(in crate::proxy) async fn request(
 ) -> Result<Body, Refusal> {
     let protected = match &route.protection {
         Protection::None if body.is_end_stream() => return Ok(Body::whole(Bytes::new())),
-        Protection::None => return Ok(Body::inbound(body, gate.limits.body_timeout)),
+        Protection::None => return Ok(Body::inbound(body, gate.limits.body_timeout, trail.body_fault())),
         Protection::Rules(protected) => protected,
     };
     headers::judge(&head.headers)?;
@@ -64,6 +64,10 @@ fn judge_target(protected: &Protected, head: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::with_detail(Code::TokenNotAccepted, "path"));
     }
     let Some(query) = head.uri.query() else { return Ok(()) };
+    // Some servers take it for a separator.
+    if query.contains(';') {
+        return Err(Code::QueryNotAllowed.into());
+    }
     if holds_token(&target::decode(query, true)) {
         return Err(Refusal::with_detail(Code::TokenNotAccepted, "query"));
     }
@@ -89,6 +93,14 @@ async fn read_body(body: Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
     })
 }
 
+/// How many values are sealed before others on this worker get their turn.
+const SLOTS_AT_ONCE: usize = 128;
+
+/// What is larger could be stored and never be read again.
+fn too_large_sealed() -> Refusal {
+    Refusal::with_detail(Code::BodyTooLarge, "sealed, it exceeds response_bytes_max")
+}
+
 /// One document under way.
 struct Sealing<'a> {
     gate: &'a Gate,
@@ -100,20 +112,36 @@ struct Sealing<'a> {
 
 impl Sealing<'_> {
     async fn document(mut self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let (automaton, limits) = (self.protected.automaton.clone(), self.gate.limits.json.clone());
-        let mut rewriter = Rewriter::new(automaton, limits, Some(holds_token));
+        let limits = &self.gate.limits;
+        // No part of a string may go unseen, however long it is: a token could stand there.
+        let whole = json::Limits { value_bytes_max: limits.body_bytes_max, ..limits.json.clone() };
+        let mut rewriter = Rewriter::new(self.protected.automaton.clone(), whole, Some(holds_token));
         rewriter.feed(bytes);
         rewriter.finish();
+        let (mut grown, mut slots) = (0_usize, 0_usize);
         loop {
             match rewriter.step()? {
                 Step::Slot => {
                     let slot = rewriter.slot().ok_or_else(unfinished)?;
                     match self.judge(&slot).await? {
-                        Some(replacement) => rewriter.replace(&replacement),
+                        Some(replacement) => {
+                            grown = grown.saturating_add(replacement.len());
+                            rewriter.replace(&replacement);
+                        }
                         None => rewriter.keep(),
                     }
+                    if grown > limits.response_bytes_max {
+                        return Err(too_large_sealed());
+                    }
+                    slots += 1;
+                    if slots % SLOTS_AT_ONCE == 0 {
+                        tokio::task::yield_now().await;
+                    }
                 }
-                Step::Done => return Ok(rewriter.take_output()),
+                Step::Done => {
+                    let sealed = rewriter.take_output();
+                    return if sealed.len() > limits.response_bytes_max { Err(too_large_sealed()) } else { Ok(sealed) };
+                }
                 Step::NeedInput => return Err(unfinished()),
             }
         }
@@ -134,22 +162,30 @@ impl Sealing<'_> {
         if slot.holds_watched() {
             return Err(about(Code::TokenNotAccepted.into()));
         }
+        if overlaps(self.protected, rule, slot) {
+            return Err(about(Code::FieldOverlap.into()));
+        }
+        if slot.raw().len() > self.gate.limits.json.value_bytes_max {
+            return Err(about(Code::BodyTooLarge.into()));
+        }
+        let (writes, view) = (self.permit.writes(rule.class), self.permit.view(rule.class));
         match (slot.kind(), slot.text()) {
-            // Whether there is a value is not hidden.
-            (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok(None),
+            // Whether there is a value is not hidden; but who may not write one may not erase one either. Those who see
+            // tokens put back what they read.
+            (JsonKind::Null, _) | (JsonKind::Text, Some([])) if writes || view == View::Sealed => Ok(None),
             (JsonKind::Text, Some(text)) if holds_token(text) => {
                 self.accept_token(text, Some(rule.class)).await.map(|()| None).map_err(about)
             }
             (JsonKind::Text, Some(text)) => {
-                if !self.permit.writes(rule.class) {
+                if !writes {
                     return Err(about(Code::FieldNotWritable.into()));
                 }
-                if self.permit.view(rule.class) != View::Plain && looks_hidden(text) {
+                if view != View::Plain && looks_hidden(text) {
                     return Err(about(Code::FieldHidden.into()));
                 }
                 self.seal(rule.class, Kind::Text, text).await.map(Some)
             }
-            _ if !self.permit.writes(rule.class) => Err(about(Code::FieldNotWritable.into())),
+            _ if !writes => Err(about(Code::FieldNotWritable.into())),
             _ => self.seal(rule.class, Kind::Literal, slot.raw()).await.map(Some),
         }
     }

@@ -26,7 +26,7 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
     /// The name that logs and `sealgate version` show.
     fn name(&self) -> &'static str;
 
-    /// Fills `out` from the operating system's generator.
+    /// Fills `out` from the provider's generator, which the operating system seeds.
     ///
     /// # Errors
     /// [`CryptoFailed`] if there is no entropy; nothing may then be sealed.
