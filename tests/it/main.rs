@@ -1,8 +1,19 @@
 //! The gate as its users meet it: a real process, over TLS and HTTP.
 
+#![cfg(test)]
+
+mod canary;
 mod docs;
 mod durability;
+mod edge;
 mod fhir;
 mod fixture;
 mod kms;
+mod lifecycle;
 mod protection;
+mod refusals;
+mod responses;
+mod spellings;
+mod tidy;
+mod tokens;
+mod unread;

@@ -54,3 +54,37 @@ async fn each_role_gets_its_own_view() {
     let outsider = gate.as_client("outsider").get("/Patient/1").await;
     outsider.expect_problem(403, "class_denied");
 }
+
+#[tokio::test]
+async fn a_container_hides_no_field_of_another_class() {
+    let upstream = Upstream::start();
+    let gate = Setup::before(upstream.addr()).start();
+    let hidden = r#"{"note":{"deep":[{"ssn":"999-12-3456"}]}}"#;
+    let refused = gate.as_client("clinician").post("/Patient", hidden).await;
+    refused.expect_problem(422, "field_overlap");
+    upstream.expect_nothing();
+    // Nor is one shown that the upstream has in the clear.
+    let gate =
+        Setup::before(upstream.addr()).replace("    record: id\n", "    record: id\n    unsealed: show\n").start();
+    upstream.keep("/Patient/1", hidden);
+    for who in ["clinician", "billing", "support", "dba"] {
+        gate.as_client(who).get("/Patient/1").await.expect_problem(502, "response_unsealed");
+    }
+}
+
+#[tokio::test]
+async fn an_escape_leads_past_no_rule() {
+    let upstream = Upstream::start();
+    let wide = "routes:\n  - {name: wide, path: '/{rest*}', methods: [GET, POST], upstream: app, protect: none}\n";
+    let gate =
+        Setup::before(upstream.addr()).replace("routes:\n", wide).replace("/Patient\n", "/Patient:create\n").start();
+    let body = r#"{"ssn":"999-12-3456"}"#;
+    for path in ["/Patient%3Acreate", "/%50atient:create", "/Patient:create%2f", "/patient:create", "/Patient:create/"]
+    {
+        let refused = gate.as_client("clinician").post(path, body).await;
+        assert!(refused.status.is_client_error(), "{path}: {}", refused.text());
+        upstream.expect_nothing();
+    }
+    assert_eq!(gate.as_client("clinician").post("/Patient:create", body).await.status, 201);
+    assert!(upstream.take_only().text().starts_with(r#"{"ssn":"sgv1."#));
+}
