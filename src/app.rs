@@ -2,7 +2,7 @@
 
 use crate::audit::event::AuditEvent;
 use crate::audit::handshakes::Handshakes;
-use crate::audit::journal::{self, Journal, Recovered};
+use crate::audit::journal::{self, Journal, Recovered, Shortfall};
 use crate::audit::recorder::{self, Recorder};
 use crate::config::Config;
 use crate::config::checked::{Drain, Keyring as KeyringConfig};
@@ -12,13 +12,12 @@ use crate::proxy::route::Routes;
 use crate::proxy::{Gate, listener};
 use crate::seal::CryptoProvider;
 use crate::seal::crypto::sha256;
-use crate::telemetry::{self, names};
+use crate::telemetry::{self, DroppedLines, names};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -73,7 +72,6 @@ pub struct Running {
     health: Arc<Health>,
     journal: Journal,
     drain: Drain,
-    workers: Vec<JoinHandle<()>>,
     /// Cancelled when the drain has taken too long.
     cut: CancellationToken,
     tasks: JoinSet<()>,
@@ -84,7 +82,7 @@ pub struct Running {
 ///
 /// # Errors
 /// [`StartError`]; nothing is left running then.
-pub async fn start(config: Config) -> Result<Running, StartError> {
+pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Running, StartError> {
     let metrics = telemetry::start_metrics()?;
     let Config {
         dev_mode,
@@ -108,13 +106,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let keys = keys(provider, keyring, cache, &routes).await?;
     let (journal, recovered) = open_journal(&audit)?;
     let recorder = Recorder::new(journal.clone(), audit.record_timeout);
-    record_start(&recorder, &recovered).await?;
 
     let sockets = listener::bind(listener).map_err(|source| cannot_listen("server.listen", listener.listen, source))?;
     let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.listen);
     let admin_socket =
         tokio::net::TcpListener::bind(admin).await.map_err(|source| cannot_listen("admin.listen", admin, source))?;
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
+    record_start(&recorder, &recovered).await?;
     let gate = Arc::new(Gate {
         exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
         key_waits: Semaphore::new(limits.exchanges_max.div_ceil(2)),
@@ -136,12 +134,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     metrics::gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name())
         .set(1);
-    let health = Arc::new(Health { gate, draining: AtomicBool::new(false), metrics });
+    let health = Arc::new(Health { gate, workers: Mutex::new(workers), draining: AtomicBool::new(false), metrics });
     metrics::gauge!(names::READY).set(1);
-    let tasks = tasks(admin_socket, &health);
+    let tasks = tasks(admin_socket, &health, dropped_lines);
     let crypto_provider = provider.name();
-    tracing::info!(%address, admin = %admin_address, workers = workers.len(), crypto_provider, "serving");
-    Ok(Running { address, admin_address, health, journal, drain, workers, cut, tasks })
+    tracing::info!(%address, admin = %admin_address, workers = listener.workers, crypto_provider, "serving");
+    Ok(Running { address, admin_address, health, journal, drain, cut, tasks })
 }
 
 /// The keyring, with a key for each scope before the first request: what is wrong with the KEK shows now.
@@ -169,11 +167,11 @@ async fn keys(
     Ok(keys)
 }
 
-fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>) -> JoinSet<()> {
+fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>, dropped_lines: DroppedLines) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(admin::serve(admin_socket, Arc::clone(health)));
     tasks.spawn(flush_handshakes(Arc::clone(health)));
-    tasks.spawn(keep_up(Arc::clone(health)));
+    tasks.spawn(keep_up(Arc::clone(health), dropped_lines));
     tasks
 }
 
@@ -213,11 +211,15 @@ async fn flush_handshakes(health: Arc<Health>) {
     }
 }
 
-async fn keep_up(health: Arc<Health>) {
+async fn keep_up(health: Arc<Health>, dropped_lines: DroppedLines) {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;
         health.metrics.run_upkeep();
+        metrics::counter!(names::LOG_LINES_DROPPED).absolute(dropped_lines.count());
+        if let Some(why) = health.not_alive() {
+            tracing::error!(why, "the gate cannot go on and waits to be restarted");
+        }
         metrics::gauge!(names::READY).set(if health.not_ready().is_none() { 1 } else { 0 });
     }
 }
@@ -233,7 +235,7 @@ impl Running {
         metrics::gauge!(names::READY).set(0);
         tokio::time::sleep(self.drain.delay).await;
         self.health.gate.drain.cancel();
-        let workers = std::mem::take(&mut self.workers);
+        let workers = self.health.take_workers();
         let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));
         let mut joined = std::pin::pin!(joined);
         if tokio::time::timeout(self.drain.timeout, joined.as_mut()).await.is_err() {
@@ -249,7 +251,7 @@ impl Running {
         let closed = tokio::task::spawn_blocking(move || journal.close()).await;
         tracing::info!(head = %self.journal.head(), "audit journal closed");
         match (stopped, closed) {
-            (Ok(_), Ok(_)) => Ok(()),
+            (Ok(_), Ok(closed)) if closed.unrecorded == Shortfall::default() => Ok(()),
             _ => Err(Undrained),
         }
     }

@@ -99,6 +99,12 @@ pub struct Exchange {
     /// The error code, where something was refused or broke off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
+    /// What more there is to know of it: public parts of a token, what the key service said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The request id of the KMS call that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_request_id: Option<Arc<str>>,
     /// Whether the upstream was sent the request.
     pub sent_upstream: bool,
 }

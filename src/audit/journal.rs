@@ -168,6 +168,11 @@ impl Journal {
         self.queue().is_writable()
     }
 
+    /// Whether the thread has stopped, however it ended.
+    pub fn has_ended(&self) -> bool {
+        self.queue().has_stopped()
+    }
+
     /// What waits, for metrics.
     pub fn backlog(&self) -> Backlog {
         self.queue().backlog()

@@ -72,6 +72,12 @@ impl Recorder {
         }
     }
 
+    /// Whether the journal has stopped for good.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.journal.has_ended()
+    }
+
     /// Whether the journal took the last record.
     #[must_use]
     pub fn is_writable(&self) -> bool {

@@ -3,7 +3,7 @@
 use super::{Exit, complain, load};
 use crate::app::{self, StartError};
 use crate::config::Config;
-use crate::telemetry;
+use crate::telemetry::{self, Logging};
 use std::io;
 use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,7 +13,7 @@ pub(super) fn run(file: &Path) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    telemetry::start_logging(config.log);
+    let logging = telemetry::start_logging(config.log);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -21,10 +21,10 @@ pub(super) fn run(file: &Path) -> Exit {
             return Exit::Failure;
         }
     };
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, &logging))
 }
 
-async fn serve(config: Config) -> Exit {
+async fn serve(config: Config, logging: &Logging) -> Exit {
     // Before anything is started: from here on no signal ends the gate unasked.
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
@@ -34,7 +34,7 @@ async fn serve(config: Config) -> Exit {
         }
     };
     let started = tokio::select! {
-        started = app::start(config) => started,
+        started = app::start(config, logging.dropped_lines()) => started,
         () = signals.terminated() => return Exit::Ok,
     };
     let running = match started {

@@ -13,6 +13,7 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use aws_smithy_http_client::{HttpClientError, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,11 +155,11 @@ impl AwsKms {
     }
 
     fn wrong(&self, why: &str) -> KeyringError {
-        KeyringError::Unavailable { kek: Arc::clone(&self.arn), why: why.into() }
+        KeyringError::Unavailable { kek: Arc::clone(&self.arn), why: why.into(), request_id: None }
     }
 
-    fn failed<E: ProvideErrorMetadata, R>(&self, error: &SdkError<E, R>) -> KeyringError {
-        let kek = Arc::clone(&self.arn);
+    fn failed<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> KeyringError {
+        let (kek, request_id) = (Arc::clone(&self.arn), error.request_id().map(Into::into));
         let SdkError::ServiceError(service) = error else {
             let why = match error {
                 SdkError::TimeoutError(_) => "timeout",
@@ -166,19 +167,21 @@ impl AwsKms {
                 SdkError::ResponseError(_) => "unreadable response",
                 _ => "request could not be made",
             };
-            return KeyringError::Unavailable { kek, why: why.into() };
+            return KeyringError::Unavailable { kek, why: why.into(), request_id };
         };
         let code = service.err().code().unwrap_or("no code");
         match code {
-            "InvalidCiphertextException" | "IncorrectKeyException" => KeyringError::Rejected { why: code.into() },
+            "InvalidCiphertextException" | "IncorrectKeyException" => {
+                KeyringError::Rejected { why: code.into(), request_id }
+            }
             "AccessDeniedException"
             | "DisabledException"
             | "KMSInvalidStateException"
             | "NotFoundException"
             | "InvalidKeyUsageException"
             | "UnrecognizedClientException"
-            | "InvalidSignatureException" => KeyringError::Denied { kek, why: code.into() },
-            _ => KeyringError::Unavailable { kek, why: code.into() },
+            | "InvalidSignatureException" => KeyringError::Denied { kek, why: code.into(), request_id },
+            _ => KeyringError::Unavailable { kek, why: code.into(), request_id },
         }
     }
 }

@@ -181,7 +181,7 @@ impl Keys {
 }
 
 fn ended() -> KeyringError {
-    KeyringError::Unavailable { kek: "-".into(), why: "the call ended without an answer".into() }
+    KeyringError::Unavailable { kek: "-".into(), why: "the call ended without an answer".into(), request_id: None }
 }
 
 impl Inner {
@@ -207,8 +207,11 @@ impl Inner {
     }
 
     fn take_into_use(&self, key: DataKey, call: &KmsCall) -> Result<Arc<UnwrappedKey>, KeyringError> {
-        let failed =
-            |_| KeyringError::Unavailable { kek: Arc::clone(&call.kek), why: "the crypto provider failed".into() };
+        let failed = |_| KeyringError::Unavailable {
+            kek: Arc::clone(&call.kek),
+            why: "the crypto provider failed".into(),
+            request_id: None,
+        };
         UnwrappedKey::new(self.provider, key).map(Arc::new).map_err(failed)
     }
 
@@ -234,7 +237,8 @@ impl Inner {
             };
             let key = self.take_into_use(decrypted.key, &decrypted.call)?;
             if key.check(&envelope).is_err() {
-                last = KeyringError::Rejected { why: "it does not match the commitment".into() };
+                let request_id = decrypted.call.request_id;
+                last = KeyringError::Rejected { why: "it does not match the commitment".into(), request_id };
                 continue;
             }
             let held = Arc::new(Held { key, call: decrypted.call });

@@ -61,7 +61,7 @@ impl Local {
         if edk.kek != self.tag {
             return Err(KeyringError::UnknownKek);
         }
-        let rejected = || KeyringError::Rejected { why: "it does not authenticate".into() };
+        let rejected = || KeyringError::Rejected { why: "it does not authenticate".into(), request_id: None };
         let (nonce, text) = edk.blob.split_first_chunk::<NONCE_BYTES>().ok_or_else(rejected)?;
         let mut text = Zeroizing::new(text.to_vec());
         let length = self.aead.open(*nonce, &aad(context), &mut text).map_err(|_| rejected())?;
@@ -82,7 +82,11 @@ fn aad(context: &EncryptionContext) -> Vec<u8> {
 
 impl Keyring for Local {
     fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
-        let failed = |_| KeyringError::Unavailable { kek: Arc::clone(&self.name), why: "no randomness".into() };
+        let failed = |_| KeyringError::Unavailable {
+            kek: Arc::clone(&self.name),
+            why: "no randomness".into(),
+            request_id: None,
+        };
         Box::pin(ready(self.wrap(&context).map_err(failed)))
     }
 

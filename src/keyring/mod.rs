@@ -66,6 +66,8 @@ pub enum KeyringError {
         kek: Arc<str>,
         /// The service's code or the kind of failure.
         why: Arc<str>,
+        /// Of the call, if the service answered it.
+        request_id: Option<Arc<str>>,
     },
     /// The KEK may not be used: permission, disabled, pending deletion, unknown.
     #[error("keyring: use of KEK {kek} is denied: {why}")]
@@ -74,14 +76,31 @@ pub enum KeyringError {
         kek: Arc<str>,
         /// The service's code.
         why: Arc<str>,
+        /// Of the call.
+        request_id: Option<Arc<str>>,
     },
     /// The encrypted data key is not one of this KEK and context, or the key in it is not what the token commits to.
     #[error("keyring: encrypted data key is rejected: {why}")]
     Rejected {
         /// The service's code or our own check.
         why: Arc<str>,
+        /// Of the call.
+        request_id: Option<Arc<str>>,
     },
     /// None of the encrypted data keys is of a KEK that the config names.
     #[error("keyring: no encrypted data key is of a configured KEK")]
     UnknownKek,
+}
+
+impl KeyringError {
+    /// The request id of the call that failed, if a service answered it.
+    #[must_use]
+    pub fn request_id(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Unavailable { request_id, .. }
+            | Self::Denied { request_id, .. }
+            | Self::Rejected { request_id, .. } => request_id.clone(),
+            Self::UnknownKek => None,
+        }
+    }
 }

@@ -31,6 +31,13 @@ pub fn tls_provider(provider: &dyn CryptoProvider) -> TlsProvider {
     tls
 }
 
+/// The CAs that the system trusts: those of them that can be read, for one odd file must not take the others along.
+#[must_use]
+pub fn system_cas() -> Vec<CertificateDer<'static>> {
+    let found = rustls_native_certs::load_native_certs().certs;
+    found.into_iter().filter(|ca| RootCertStore::empty().add(ca.clone()).is_ok()).collect()
+}
+
 /// A client certificate with its key.
 pub struct ClientIdentity {
     /// The certificate, then its intermediates.

@@ -18,29 +18,6 @@ pub enum View {
     Deny,
 }
 
-impl View {
-    /// The view's name in config, audit events and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Mask => "mask",
-            Self::Redact => "redact",
-            Self::Sealed => "sealed",
-            Self::Deny => "deny",
-        }
-    }
-
-    /// Whether showing it takes the key.
-    #[must_use]
-    pub const fn opens(self) -> bool {
-        match self {
-            Self::Plain | Self::Mask => true,
-            Self::Redact | Self::Sealed | Self::Deny => false,
-        }
-    }
-}
-
 /// What one role grants.
 #[derive(Clone, Debug, Default)]
 pub struct Role {

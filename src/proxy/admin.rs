@@ -11,8 +11,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -25,6 +26,8 @@ const CONNECTIONS_MAX: usize = 64;
 pub struct Health {
     /// The gate.
     pub gate: Arc<Gate>,
+    /// Its threads.
+    pub workers: Mutex<Vec<JoinHandle<()>>>,
     /// Set when draining begins, before the listeners close.
     pub draining: AtomicBool,
     /// Where metrics come from.
@@ -32,6 +35,25 @@ pub struct Health {
 }
 
 impl Health {
+    /// Why only a restart helps; `None` while all its threads go on.
+    #[must_use]
+    pub fn not_alive(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            None
+        } else if self.gate.recorder.has_ended() {
+            Some("audit journal's thread has ended")
+        } else if self.workers.lock().unwrap_or_else(PoisonError::into_inner).iter().any(JoinHandle::is_finished) {
+            Some("a worker has ended")
+        } else {
+            None
+        }
+    }
+
+    /// Gives the threads to whoever waits for their end.
+    pub fn take_workers(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Why the gate is not ready; `None` if it is.
     #[must_use]
     pub fn not_ready(&self) -> Option<&'static str> {
@@ -83,7 +105,10 @@ fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>>
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned(), PLAIN);
     }
     match request.uri().path() {
-        "/livez" => text(StatusCode::OK, "ok\n".to_owned(), PLAIN),
+        "/livez" => match health.not_alive() {
+            None => text(StatusCode::OK, "ok\n".to_owned(), PLAIN),
+            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),
+        },
         "/readyz" => match health.not_ready() {
             None => text(StatusCode::OK, "ok\n".to_owned(), PLAIN),
             Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),

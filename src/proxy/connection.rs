@@ -64,7 +64,7 @@ pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAdd
         // hyper has answered 400 or 431 by itself, or closed: it is an exchange all the same.
         let mut trail = Trail::begin(&gate.recorder, &peer, None);
         // What cannot be recorded was refused all the same; the recorder has logged it.
-        let _unrecorded = trail.refuse(Code::RequestMalformed).await;
+        let _unrecorded = trail.refuse(&Code::RequestMalformed.into()).await;
         metrics::counter!(names::REFUSALS, "code" => Code::RequestMalformed.as_str()).increment(1);
         trail.end("refused");
     }

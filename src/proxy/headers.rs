@@ -22,7 +22,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Fields by which upstreams are told who the client is, or that the request is another than it looks. From a client they
 /// are lies, as are those that start as [`is_identity`] says.
-const IDENTITY: [&str; 27] = [
+const IDENTITY: [&str; 28] = [
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
@@ -50,6 +50,22 @@ const IDENTITY: [&str; 27] = [
     "x-original-uri",
     "x-original-host",
     "x-host",
+    "x-user",
+];
+
+const IDENTITY_PREFIXES: [&str; 12] = [
+    "cf-",
+    "fastly-",
+    "x-amzn-mtls-",
+    "x-amzn-oidc-",
+    "x-auth-",
+    "x-authenticated-",
+    "x-azure-",
+    "x-envoy-",
+    "x-goog-",
+    "x-ms-client-principal",
+    "x-original-",
+    "x-remote-",
 ];
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -240,6 +256,7 @@ fn is_identity(name: &HeaderName) -> bool {
         || name.starts_with("x-forwarded-")
         || name.starts_with("x-ssl-")
         || name.starts_with("ssl-client-")
+        || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || IDENTITY.contains(&name)
 }
 
@@ -259,10 +276,11 @@ fn is_traceparent(text: &[u8]) -> bool {
     let hex = |part: &[u8]| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let zero = |part: &[u8]| part.iter().all(|b| *b == b'0');
     match parts.as_slice() {
-        [version, trace, parent, flags] => {
-            *version == b"00"
-                && (trace.len(), parent.len(), flags.len()) == (32, 16, 2)
-                && parts.iter().all(|part| hex(part))
+        [version, trace, parent, flags, rest @ ..] => {
+            // A later version may have more behind what this one knows.
+            (*version == b"00" && rest.is_empty() || !matches!(*version, b"00" | b"ff"))
+                && (version.len(), trace.len(), parent.len(), flags.len()) == (2, 32, 16, 2)
+                && [version, trace, parent, flags].iter().all(|part| hex(part))
                 && !zero(trace)
                 && !zero(parent)
         }

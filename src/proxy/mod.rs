@@ -115,7 +115,11 @@ impl Gate {
 
     /// One place for one exchange, however many keys it waits for.
     fn place_to_wait(&self) -> Result<SemaphorePermit<'_>, KeyringError> {
-        let full = |_| KeyringError::Unavailable { kek: "-".into(), why: "too many exchanges wait for it".into() };
+        let full = |_| KeyringError::Unavailable {
+            kek: "-".into(),
+            why: "too many exchanges wait for it".into(),
+            request_id: None,
+        };
         self.key_waits.try_acquire().map_err(full)
     }
 }

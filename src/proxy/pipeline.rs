@@ -183,12 +183,19 @@ fn finish(trail: Trail, answer: Answer) -> Response<Body> {
 async fn refuse(mut trail: Trail, method: &Method, refusal: Refusal) -> Response<Body> {
     let done = trail.sent_upstream() && !method.is_safe();
     let mut refusal = if done { refusal.after_write() } else { refusal };
-    if trail.refuse(refusal.code).await.is_err() {
+    if trail.refuse(&refusal).await.is_err() {
         refusal = Refusal::from(Code::AuditUnavailable);
         refusal = if done { refusal.after_write() } else { refusal };
     }
     let code = refusal.code;
-    tracing::info!(exchange = %trail.exchange(), code = code.as_str(), "exchange refused");
+    tracing::info!(
+        exchange = %trail.exchange(),
+        route = trail.route_name(),
+        code = code.as_str(),
+        detail = refusal.detail,
+        cause = refusal.cause,
+        "exchange refused"
+    );
     metrics::counter!(names::REFUSALS, "code" => code.as_str()).increment(1);
     let mut response = problem::response(&refusal, trail.exchange(), method, done);
     if code == Code::MethodNotAllowed {

@@ -8,6 +8,8 @@ use crate::policy::Denied;
 use crate::proxy::route::NoRoute;
 use crate::seal::{OpenError, ReadError};
 use http::StatusCode;
+use std::fmt;
+use std::sync::Arc;
 
 macro_rules! codes {
     ($($variant:ident = $name:literal, $status:ident, $title:literal;)*) => {
@@ -100,12 +102,22 @@ pub struct Refusal {
     pub code: Code,
     /// What more may be told: parts of the config and places in the body, never anything that came with the request.
     pub detail: Option<String>,
+    /// What the log and the audit event read besides: public parts of a token, and what the key service said.
+    pub cause: Option<String>,
+    /// The request id of the KMS call that failed.
+    pub kms_request_id: Option<Arc<str>>,
 }
 
 impl Refusal {
+    /// The same refusal with what the log is to know of it.
+    #[must_use]
+    pub fn because(self, cause: impl fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
+    }
+
     /// A refusal with something more to tell.
     pub fn with_detail(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: Some(detail.into()) }
+        Self { detail: Some(detail.into()), ..Self::from(code) }
     }
 
     /// When the client may try again; not where the upstream may have acted already.
@@ -120,17 +132,18 @@ impl Refusal {
     /// The same refusal once the upstream has carried out a write: nothing may then invite the client to try again.
     #[must_use]
     pub fn after_write(self) -> Self {
-        match self.code {
-            Code::AuditUnavailable => Code::DoneButUnrecorded.into(),
-            Code::KeyUnavailable | Code::KeyDenied => Code::DoneButUnopened.into(),
-            _ => self,
-        }
+        let code = match self.code {
+            Code::AuditUnavailable => Code::DoneButUnrecorded,
+            Code::KeyUnavailable | Code::KeyDenied => Code::DoneButUnopened,
+            code => code,
+        };
+        Self { code, ..self }
     }
 }
 
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self { code, detail: None }
+        Self { code, detail: None, cause: None, kms_request_id: None }
     }
 }
 
@@ -184,11 +197,12 @@ impl From<OpenError> for Refusal {
 
 impl From<KeyringError> for Refusal {
     fn from(error: KeyringError) -> Self {
-        match error {
-            KeyringError::Unavailable { .. } => Code::KeyUnavailable.into(),
-            KeyringError::Denied { .. } => Code::KeyDenied.into(),
-            KeyringError::Rejected { .. } | KeyringError::UnknownKek => Code::TokenKeyRejected.into(),
-        }
+        let code = match &error {
+            KeyringError::Unavailable { .. } => Code::KeyUnavailable,
+            KeyringError::Denied { .. } => Code::KeyDenied,
+            KeyringError::Rejected { .. } | KeyringError::UnknownKek => Code::TokenKeyRejected,
+        };
+        Self { kms_request_id: error.request_id(), ..Self::from(code).because(error) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::body::Fault;
 use super::identity::Peer;
-use super::rescue::Code;
+use super::rescue::Refusal;
 use super::route::Route;
 use crate::audit::event::{Exchange, FieldAction, FieldCount, KEYS_MAX, KeyUse};
 use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
@@ -51,6 +51,8 @@ impl Trail {
             upstream_status: None,
             status: None,
             code: None,
+            cause: None,
+            kms_request_id: None,
             sent_upstream: false,
         };
         Self { recorder: recorder.clone(), state, start: Instant::now(), ended: false, body_fault: Fault::default() }
@@ -62,6 +64,10 @@ impl Trail {
 
     pub(super) fn request_id(&self) -> &str {
         &self.state.request_id
+    }
+
+    pub(super) fn route_name(&self) -> Option<&str> {
+        self.state.route.as_deref()
     }
 
     /// Takes the client's request id.
@@ -94,7 +100,7 @@ impl Trail {
 
     /// Notes that a data key was used.
     pub(super) fn key(&mut self, id: KeyId, call: &KmsCall) {
-        if self.state.keys.iter().any(|known| known.id == id) {
+        if self.state.keys.iter().any(|known| known.id == id && known.kms_request_id == call.request_id) {
             return;
         }
         if self.state.keys.len() < KEYS_MAX {
@@ -139,9 +145,11 @@ impl Trail {
     }
 
     /// Records a refusal.
-    pub(super) async fn refuse(&mut self, code: Code) -> Result<(), Unrecorded> {
-        self.state.status = Some(code.status().as_u16());
-        self.state.code = Some(code.as_str());
+    pub(super) async fn refuse(&mut self, refusal: &Refusal) -> Result<(), Unrecorded> {
+        self.state.status = Some(refusal.code.status().as_u16());
+        self.state.code = Some(refusal.code.as_str());
+        self.state.cause.clone_from(&refusal.cause);
+        self.state.kms_request_id.clone_from(&refusal.kms_request_id);
         // From its first poll on the event is on its way, also if the client goes away meanwhile.
         self.ended = true;
         self.recorder.record(&AuditEvent::ExchangeRefused(self.state.clone())).await.map(drop)

@@ -3,6 +3,7 @@
 pub mod names;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// How log lines are written.
@@ -23,16 +24,52 @@ pub struct LogSettings {
     pub level: tracing::Level,
 }
 
-/// Starts logging on standard error. Does nothing if a subscriber is there already.
-pub fn start_logging(settings: LogSettings) {
+/// Lines that wait to be written; what comes when there is no room is dropped and counted.
+const LINES_MAX: usize = 8192;
+
+/// Keeps the log going; what waits is written when it is dropped.
+pub struct Logging {
+    dropped: DroppedLines,
+    _writer: WorkerGuard,
+}
+
+impl Logging {
+    /// How many lines were dropped so far.
+    #[must_use]
+    pub fn dropped_lines(&self) -> DroppedLines {
+        self.dropped.clone()
+    }
+}
+
+/// Counts log lines that could not be kept until they were written.
+#[derive(Clone, Debug)]
+pub struct DroppedLines(ErrorCounter);
+
+impl DroppedLines {
+    /// So many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.0.dropped_lines()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Starts logging on standard error, by a thread of its own: a reader that stalls or goes away neither holds up nor ends
+/// the gate. Does nothing if a subscriber is there already.
+#[must_use]
+pub fn start_logging(settings: LogSettings) -> Logging {
     // Libraries below stay at `warn`: what they log at `debug` may quote headers.
     let filter = EnvFilter::new(format!("warn,sealgate={}", settings.level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).finish(std::io::stderr());
+    let dropped = DroppedLines(writer.error_counter());
+    // What cannot be logged is not told on standard error either: that is where it could not be written.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     let outcome = match settings.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Text => builder.with_ansi(false).try_init(),
     };
     drop(outcome);
+    Logging { dropped, _writer: guard }
 }
 
 /// Installs the metrics recorder of this process and names every metric.

@@ -56,6 +56,8 @@ metrics! {
         "Audit records made durable.";
     AUDIT_FAILURES = "sealgate_audit_failures_total", Counter, [],
         "Audit records that could not be made durable.";
+    LOG_LINES_DROPPED = "sealgate_log_lines_dropped_total", Counter, [],
+        "Log lines that were dropped because nobody read them fast enough.";
     READY = "sealgate_ready", Gauge, [],
         "1 while the gate is ready for traffic, else 0.";
     BUILD_INFO = "sealgate_build_info", Gauge, ["version", "crypto_provider"],

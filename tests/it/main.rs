@@ -10,6 +10,7 @@ mod fhir;
 mod fixture;
 mod kms;
 mod lifecycle;
+mod logging;
 mod protection;
 mod refusals;
 mod responses;

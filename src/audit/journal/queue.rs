@@ -113,6 +113,8 @@ impl Queue {
             return Err(AppendError::Closed);
         }
         if !state.awaited.has_room(&event, self.limits.awaited_max, self.limits.bytes_max) {
+            state.shortfall.refused += 1;
+            self.wake(&state);
             return Err(AppendError::Full);
         }
         state.awaited.add(&event);
@@ -256,6 +258,10 @@ impl Queue {
             state = self.stopped.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         Closed { head: state.head, unrecorded: state.shortfall }
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.lock().stopped
     }
 
     /// For the thread, as its last act, however it ends.

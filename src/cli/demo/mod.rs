@@ -9,7 +9,7 @@ use super::run::Signals;
 use super::{Exit, complain, say};
 use crate::app::{self, Running};
 use crate::config;
-use crate::telemetry;
+use crate::telemetry::{self, Logging};
 use data_encoding::BASE64;
 use registry::Registry;
 use std::error::Error;
@@ -52,6 +52,7 @@ async fn play(folder: &Path, once: bool) -> Result<Exit, Failure> {
 
 /// What the show is played on.
 struct Stage {
+    _logging: Logging,
     folder: PathBuf,
     gate: SocketAddr,
     admin: SocketAddr,
@@ -69,9 +70,10 @@ async fn raise(folder: &Path, registry: SocketAddr) -> Result<(Running, Stage), 
     let env = |name: &str| (name == "REGISTRY").then(|| format!("http://{registry}"));
     let config = config::parse(text, folder, &env)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    telemetry::start_logging(config.log);
-    let gate = app::start(config).await?;
-    let stage = Stage { folder: folder.to_owned(), gate: gate.address, admin: gate.admin_address, registry };
+    let logging = telemetry::start_logging(config.log);
+    let gate = app::start(config, logging.dropped_lines()).await?;
+    let stage =
+        Stage { _logging: logging, folder: folder.to_owned(), gate: gate.address, admin: gate.admin_address, registry };
     Ok((gate, stage))
 }
 

@@ -77,7 +77,7 @@ pub(super) async fn show(stage: &Stage) -> Result<bool, Failure> {
 
 /// What to try next.
 pub(super) fn invitation(stage: &Stage) -> String {
-    let Stage { folder, gate, admin, registry } = stage;
+    let Stage { folder, gate, admin, registry, .. } = stage;
     let (folder, port) = (folder.display(), gate.port());
     let mut text = "Still serving. Try, in another terminal:\n\n".to_owned();
     for who in super::pki::CLIENTS {

@@ -96,6 +96,9 @@ async fn read_body(body: Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
 /// How many values are sealed before others on this worker get their turn.
 const SLOTS_AT_ONCE: usize = 128;
 
+/// How many data keys one value may see run out.
+const KEYS_AT_MOST: usize = 16;
+
 /// What is larger could be stored and never be read again.
 fn too_large_sealed() -> Refusal {
     Refusal::with_detail(Code::BodyTooLarge, "sealed, it exceeds response_bytes_max")
@@ -192,8 +195,8 @@ impl Sealing<'_> {
 
     async fn seal(&mut self, class: Class, kind: Kind, value: &[u8]) -> Result<Vec<u8>, Refusal> {
         let context = Context { class, scope: self.permit.scope(), bind: &[] };
-        // A key whose budget runs out in the middle of a document is followed by another, once.
-        for _ in 0..2 {
+        // A key whose budget runs out in the middle of a document is followed by another; others draw on that too.
+        for _ in 0..KEYS_AT_MOST {
             let held = self.gate.sealing_key(context.scope).await?;
             let token = match held.key.seal(&mut self.nonces, &context, kind, value) {
                 Ok(token) => token,
@@ -206,7 +209,7 @@ impl Sealing<'_> {
             quote(token.as_str().as_bytes(), &mut json);
             return Ok(json);
         }
-        Err(Code::BodyTooLarge.into())
+        Err(Refusal::from(Code::KeyUnavailable).because("the budget of every key was spent at once"))
     }
 
     /// Lets a token through as it is: only from one who sees tokens of its class, only if it authenticates for where it

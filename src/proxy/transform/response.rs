@@ -149,7 +149,8 @@ impl Plan {
             if let Shown::Opened { envelope, key, .. } = &mut edit.shown {
                 let held = held.get(&envelope.commitment().key_id()).ok_or(Code::Internal)?;
                 // Before the record says that it is shown.
-                held.key.authenticate(envelope, &context(envelope)).map_err(|_| Code::ResponseUnopenable)?;
+                let unopenable = |error| Refusal::from(Code::ResponseUnopenable).because(error);
+                held.key.authenticate(envelope, &context(envelope)).map_err(unopenable)?;
                 *key = Some(Arc::clone(held));
             }
         }
@@ -196,9 +197,14 @@ fn judge(
     match (slot.kind(), slot.text()) {
         (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok(None),
         (JsonKind::Text, Some(text)) if starts_as_token(text) => {
-            let envelope = Token::read(text).map_err(|_| Code::ResponseUnopenable)?;
-            if envelope.class != rule.class || envelope.scope != permit.scope() {
-                return Err(Code::ResponseUnopenable.into());
+            let envelope = Token::read(text).map_err(|error| Refusal::from(Code::ResponseUnopenable).because(error))?;
+            if envelope.class != rule.class {
+                let cause = format!("token: class {}, wanted {}", envelope.class, rule.class);
+                return Err(Refusal::from(Code::ResponseUnopenable).because(cause));
+            }
+            if envelope.scope != permit.scope() {
+                let cause = format!("token: scope {}, wanted {}", envelope.scope, permit.scope());
+                return Err(Refusal::from(Code::ResponseUnopenable).because(cause));
             }
             let opened = |mask| Shown::Opened { envelope: Box::new(envelope), mask, key: None };
             let shown = match view {
@@ -210,7 +216,9 @@ fn judge(
             Ok(Some((FieldAction::of_view(view), shown)))
         }
         // Not one token, but tokens in it, which nobody may take for a value in the clear.
-        (JsonKind::Text, Some(text)) if holds_token(text) => Err(Code::ResponseUnopenable.into()),
+        (JsonKind::Text, Some(text)) if holds_token(text) => {
+            Err(Refusal::from(Code::ResponseUnopenable).because("token: in a longer text"))
+        }
         _ if !protected.shows_unsealed || overlaps(protected, rule, slot) => Err(Code::ResponseUnsealed.into()),
         (_, text) => {
             let (kind, text) = text.map_or_else(|| (Kind::Literal, slot.raw()), |text| (Kind::Text, text));
@@ -230,7 +238,9 @@ fn judge(
 /// A token whose key is refused is the response's fault, not the caller's.
 fn unopenable(error: KeyringError) -> Refusal {
     match error {
-        KeyringError::Rejected { .. } | KeyringError::UnknownKek => Code::ResponseUnopenable.into(),
+        KeyringError::Rejected { .. } | KeyringError::UnknownKek => {
+            Refusal { code: Code::ResponseUnopenable, ..error.into() }
+        }
         error => error.into(),
     }
 }
