@@ -5,8 +5,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sealgate::document::json::{Limits, Rewriter, Rules, Step, Watch};
+use sealgate::document::json::{Limits, Rewriter, Rules, Step, Watch, quote};
 use sealgate::document::path::FieldPath;
+use sealgate::seal::crypto::default_provider;
+use sealgate::seal::sealer::Budget;
+use sealgate::seal::token::holds_token;
+use sealgate::seal::{
+    Class, Context, DataKey, EncryptedDataKey, KekTag, Kind, Nonces, Scope, SealingKey, UnwrappedKey,
+};
 
 /// A bundle of about `bytes` bytes in which `$.entry[*].resource.secret` selects `matches` values.
 fn bundle(bytes: usize, matches: usize) -> String {
@@ -124,5 +130,53 @@ fn document(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, document);
+/// A real Patient of 3.3 KB, its sixteen identifying values sealed: what a write costs inside the gate.
+fn patient(criterion: &mut Criterion) {
+    const PATIENT: &str = include_str!("../src/cli/demo/patient.json");
+    let paths = [
+        "$.text.div",
+        "$.name[*].family",
+        "$.name[*].given[*]",
+        "$.name[*].prefix[*]",
+        "$.extension[*].valueString",
+        "$.extension[*].valueAddress",
+        "$.telecom[*].value",
+        "$.identifier[*].value",
+        "$.address[*].line[*]",
+        "$.address[*].city",
+        "$.address[*].postalCode",
+        "$.address[*].extension",
+    ];
+    let paths: Vec<FieldPath> = paths.iter().filter_map(|path| FieldPath::parse(path).ok()).collect();
+    let rules = Arc::new(Rules::compile(&paths).expect("twelve paths"));
+    let provider = default_provider();
+    let edks = vec![EncryptedDataKey { kek: KekTag::of(provider, "bench"), blob: vec![7; 184] }];
+    let key = UnwrappedKey::new(provider, DataKey::generate(provider).expect("randomness")).expect("a key");
+    let key = SealingKey::new(key, edks, Budget { seals_max: u64::MAX, bytes_max: u64::MAX });
+    let context = Context {
+        class: Class::parse("phi").expect("a class"),
+        scope: Scope::parse("bench").expect("a scope"),
+        bind: &[],
+    };
+    let write = |body: &[u8]| {
+        let mut rewriter = Rewriter::new(Arc::clone(&rules), Limits::default(), Some(holds_token));
+        let (mut nonces, mut sealed) = (Nonces::new(), 0);
+        rewriter.feed(body);
+        rewriter.finish();
+        while rewriter.step().expect("a valid document") == Step::Slot {
+            let slot = rewriter.slot().expect("a slot");
+            let (kind, value) = slot.text().map_or((Kind::Literal, slot.raw()), |text| (Kind::Text, text));
+            let token = key.seal(&mut nonces, &context, kind, value).expect("sealed");
+            let mut json = Vec::with_capacity(512);
+            quote(token.as_str().as_bytes(), &mut json);
+            rewriter.replace(&json);
+            sealed += 1;
+        }
+        (sealed, rewriter.take_output())
+    };
+    assert_eq!(write(PATIENT.as_bytes()).0, 16, "the patient holds what it says");
+    criterion.bench_function("seal a patient", |bench| bench.iter(|| write(black_box(PATIENT.as_bytes()))));
+}
+
+criterion_group!(benches, document, patient);
 criterion_main!(benches);

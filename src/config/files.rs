@@ -22,7 +22,38 @@ impl Files<'_> {
     }
 
     pub(super) fn problem(&mut self, path: &str, message: impl Into<String>) {
-        self.problems.push(self.places.problem(path, message));
+        if !self.is_mended(path) {
+            self.problems.push(self.places.problem(path, message));
+        }
+    }
+
+    /// A problem with the text at `path`, for which `error` may quote it.
+    pub(super) fn problem_quoting(&mut self, path: &str, error: &impl ToString) {
+        let message = if self.places.is_filled(path) {
+            "what came from a variable is not accepted here".to_owned()
+        } else {
+            error.to_string()
+        };
+        self.problem(path, message);
+    }
+
+    /// A problem `offset` bytes into the text at `path`.
+    pub(super) fn problem_in(&mut self, path: &str, offset: usize, message: impl Into<String>) {
+        if !self.is_mended(path) {
+            self.problems.push(self.places.problem_in(path, offset, message));
+        }
+    }
+
+    /// A problem that is one only if each of `causes` is, or is absent, as the file has it.
+    pub(super) fn problem_of(&mut self, path: &str, causes: &[&str], message: impl Into<String>) {
+        if causes.iter().all(|cause| self.places.is_whole(cause)) {
+            self.problem(path, message);
+        }
+    }
+
+    /// Whether the value at `path` stands in for one that a problem was made of already.
+    pub(super) fn is_mended(&self, path: &str) -> bool {
+        self.places.is_mended(path)
     }
 
     /// The certificates of a PEM file, at least one.

@@ -11,19 +11,36 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The classes by name, with their masks.
-pub(super) type Classes = HashMap<String, (Class, MaskRule)>;
+pub(super) struct Classes(HashMap<String, Option<(Class, MaskRule)>>);
+
+impl Classes {
+    /// The class that the text at `path` names; `quoted` is how a problem may say the name.
+    pub(super) fn find(
+        &self,
+        files: &mut Files<'_>,
+        path: &str,
+        name: &str,
+        quoted: &str,
+    ) -> Option<(Class, MaskRule)> {
+        if let Some(class) = self.0.get(name) {
+            return *class;
+        }
+        let message = format!("unknown class {quoted}; classes are named under `classes`");
+        files.problem_of(path, &["classes"], message);
+        None
+    }
+}
 
 pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>) -> Classes {
-    let mut classes = Classes::new();
+    let mut classes = HashMap::new();
     for (name, raw::Class { mask }) in raw {
         let rule = mask
             .map_or_else(MaskRule::default, |raw::Mask { keep_first, keep_last }| MaskRule { keep_first, keep_last });
-        match Class::parse(&name) {
-            Ok(class) => drop(classes.insert(name, (class, rule))),
-            Err(error) => files.problem(&key("classes", &name), format!("class: {error}")),
-        }
+        let class =
+            Class::parse(&name).map_err(|error| files.problem(&key("classes", &name), format!("class: {error}"))).ok();
+        classes.insert(name, class.map(|class| (class, rule)));
     }
-    classes
+    Classes(classes)
 }
 
 pub(super) fn policy(
@@ -37,6 +54,9 @@ pub(super) fn policy(
         let role = self::role(files, classes, &key("roles", &name), role);
         checked.insert(Arc::from(name), role);
     }
+    if principals.is_empty() {
+        files.problem("principals", "wanted at least one principal; nobody else gets in");
+    }
     let mut seen = HashSet::new();
     let mut known = Vec::new();
     for (index, principal) in principals.into_iter().enumerate() {
@@ -45,13 +65,14 @@ pub(super) fn policy(
             if !checked.contains_key(role.as_str()) {
                 let at = item(&key(&path, "roles"), at);
                 let said = format!("unknown role {}; roles are named under `roles`", files.quoted(&at, role));
-                files.problem(&at, said);
+                files.problem_of(&at, &["roles"], said);
             }
         }
         let Some(identity) = identity(files, &path, &principal) else {
             continue;
         };
-        if !seen.insert(identity.clone()) {
+        let is_sure = identities(&path).iter().all(|path| !files.is_mended(path));
+        if is_sure && !seen.insert(identity.clone()) {
             files.problem(&path, "this identity stands twice; give all its roles in one entry");
         }
         known.push(Principal { identity, roles: principal.roles.into_iter().map(Into::into).collect() });
@@ -63,28 +84,22 @@ fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) ->
     let raw::Role { default_view, views, writes, read_only } = raw;
     let mut role = Role { default_view: default_view.map(view), read_only, ..Role::default() };
     for (name, raw) in views {
-        match classes.get(&name) {
-            Some((class, _)) => drop(role.views.insert(*class, view(raw))),
-            None => files.problem(&key(&key(path, "views"), &name), unknown_class(&format!("{name:?}"))),
+        let at = key(&key(path, "views"), &name);
+        if let Some((class, _)) = classes.find(files, &at, &name, &format!("{name:?}")) {
+            role.views.insert(class, view(raw));
         }
+    }
+    if read_only && !writes.is_empty() {
+        files.problem_of(&key(path, "writes"), &[&key(path, "read_only")], "a read-only role writes nothing");
     }
     for (at, name) in writes.into_iter().enumerate() {
-        match classes.get(&name) {
-            Some((class, _)) => drop(role.writes.insert(*class)),
-            None => {
-                let at = item(&key(path, "writes"), at);
-                files.problem(&at, unknown_class(&files.quoted(&at, &name)));
-            }
+        let at = item(&key(path, "writes"), at);
+        let quoted = files.quoted(&at, &name);
+        if let Some((class, _)) = classes.find(files, &at, &name, &quoted) {
+            role.writes.insert(class);
         }
     }
-    if read_only && !role.writes.is_empty() {
-        files.problem(&key(path, "writes"), "a read-only role writes nothing");
-    }
     role
-}
-
-pub(super) fn unknown_class(quoted: &str) -> String {
-    format!("unknown class {quoted}; classes are named under `classes`")
 }
 
 const fn view(raw: raw::View) -> View {
@@ -98,17 +113,27 @@ const fn view(raw: raw::View) -> View {
 }
 
 fn identity(files: &mut Files<'_>, path: &str, raw: &raw::Principal) -> Option<Identity> {
-    match (&raw.spiffe, &raw.dns, &raw.subject) {
+    let raw::Principal { spiffe, dns, subject, roles: _ } = raw;
+    let [spiffe_path, dns_path, subject_path] = &identities(path);
+    if let Some(id) = spiffe
+        && !is_spiffe_id(id)
+    {
+        files.problem(spiffe_path, "wanted a SPIFFE id such as spiffe://example.org/billing");
+    }
+    match (spiffe, dns, subject) {
         (Some(id), None, None) if is_spiffe_id(id) => Some(Identity::Spiffe(id.as_str().into())),
-        (Some(_), None, None) => {
-            files.problem(&key(path, "spiffe"), "wanted a SPIFFE id such as spiffe://example.org/billing");
-            None
-        }
         (None, Some(name), None) => Some(Identity::Dns(name.to_ascii_lowercase().into())),
         (None, None, Some(name)) => Some(Identity::Subject(name.as_str().into())),
+        (Some(_), None, None) => None,
         _ => {
-            files.problem(path, "wanted exactly one of spiffe, dns and subject");
+            let causes = [spiffe_path.as_str(), dns_path, subject_path];
+            files.problem_of(path, &causes, "wanted exactly one of spiffe, dns and subject");
             None
         }
     }
+}
+
+/// The keys of which a principal has one.
+fn identities(path: &str) -> [String; 3] {
+    ["spiffe", "dns", "subject"].map(|name| key(path, name))
 }

@@ -186,7 +186,7 @@ pub struct Cache {
     /// How many values one data key seals. Default 16777216.
     #[schemars(range(min = 1, max = 4_294_967_296_u64))]
     pub seal_uses_max: Option<u64>,
-    /// How many bytes one data key seals. Default 1073741824.
+    /// How many bytes one data key seals; at least server.limits.value_bytes_max. Default 1073741824.
     #[schemars(range(min = 1))]
     pub seal_bytes_max: Option<u64>,
     /// How long an unwrapped data key opens, from when it was unwrapped. A key disabled in KMS opens nothing after it.
@@ -346,7 +346,7 @@ pub struct Principal {
 pub struct Route {
     /// Its name in audit events, metrics and logs.
     pub name: String,
-    /// The host that it is for; every host if absent.
+    /// The host that it is for: a name or an IP address, without port and final dot; every host if absent.
     pub host: Option<String>,
     /// Path template: `/fhir/Patient/{id}`. `{name}` stands for one segment, `{name*}` at the end for one or more.
     pub path: String,

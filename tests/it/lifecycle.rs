@@ -498,7 +498,7 @@ fn every_mistake_of_a_file_is_told_with_its_place() {
 }
 
 #[test]
-fn mistakes_of_form_are_all_told_before_those_of_sense() {
+fn mistakes_of_form_are_all_told() {
     let case = Case::new(&[
         ("scope: test", "scop: test"),
         ("workers: 2", "workers: many"),
@@ -524,6 +524,29 @@ fn mistakes_of_form_are_all_told_before_those_of_sense() {
         let place = case.place(text);
         assert!(said.lines().any(|told| told.starts_with(&place) && told.contains(what)), "{place}{what}:\n{said}");
     }
+}
+
+#[test]
+fn mistakes_of_form_do_not_hide_those_of_sense() {
+    let case = Case::new(&[
+        ("workers: 2", "workers: many"),
+        ("key_file: server.key", "key_file: nothing.key"),
+        ("ssn: {mask: {keep_last: 4}}", "ssn: {mask: {keep_end: 4}}"),
+        ("roles: [dba]", "roles: [dab]"),
+        ("protect: none", "protect: none\n    host: localhost:8443"),
+    ]);
+    let said = case.refused(78);
+    for (text, what) in [
+        ("many", "server.workers: expected an integer"),
+        ("nothing.key", "server.tls.key_file: file "),
+        ("keep_end", "classes.ssn.mask.keep_end: unknown key"),
+        ("dab]", "unknown role \"dab\""),
+        ("localhost:8443", "routes[2].host: wanted a host name or an IP address"),
+    ] {
+        let place = case.place(text);
+        assert!(said.lines().any(|told| told.starts_with(&place) && told.contains(what)), "{place}{what}:\n{said}");
+    }
+    assert!(said.ends_with("5 problems\n"), "and nothing that follows from them: {said}");
 }
 
 #[test]

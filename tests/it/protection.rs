@@ -88,3 +88,18 @@ async fn an_escape_leads_past_no_rule() {
     assert_eq!(gate.as_client("clinician").post("/Patient:create", body).await.status, 201);
     assert!(upstream.take_only().text().starts_with(r#"{"ssn":"sgv1."#));
 }
+
+#[tokio::test]
+async fn what_one_crypto_provider_seals_the_other_opens() {
+    let upstream = Upstream::start();
+    let sealer =
+        Setup::before(upstream.addr()).replace("scope: test\n", "scope: test\ncrypto_provider: ring\n").start();
+    assert_eq!(sealer.as_client("clinician").post("/Patient", PATIENT).await.status, 201);
+    let opener =
+        Setup::before(upstream.addr()).replace("scope: test\n", "scope: test\ncrypto_provider: aws-lc-rs\n").start();
+    for gate in [&sealer, &opener] {
+        let read = gate.as_client("clinician").get("/Patient/1").await;
+        assert_eq!(read.json()["ssn"], "999-12-3456", "{}", read.text());
+        assert_eq!(gate.as_client("clinician").over_http2().get("/Patient/1").await.status, 200);
+    }
+}

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) place: Place,
     pub(super) node: Node,
+    /// Whether the key stands again further down; this is its first value.
+    pub(super) twice: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -10,9 +10,9 @@ use super::path;
 /// One thing wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The line, from 1.
+    /// The line, from 1; 0 for a problem without a place, such as that of a file that cannot be read.
     pub line: usize,
-    /// The column in characters, from 1.
+    /// The column in characters, from 1; 0 where the line is.
     pub column: usize,
     /// The path of the key, as `routes[2].rules[0].path`; empty for the file as a whole.
     pub path: String,
@@ -29,7 +29,9 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, path, message } = self;
-        write!(f, "line {line}, column {column}: ")?;
+        if *line > 0 {
+            write!(f, "line {line}, column {column}: ")?;
+        }
         if !path.is_empty() {
             write!(f, "{path}: ")?;
         }
@@ -40,7 +42,7 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// The problems by place, each once.
-pub(super) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+pub(in crate::config) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| {
         let by = |p: &Problem| (p.line, p.column);
         by(a).cmp(&by(b)).then_with(|| a.path.cmp(&b.path)).then_with(|| a.message.cmp(&b.message))
@@ -55,6 +57,16 @@ pub struct Places {
     spots: BTreeMap<String, Spot>,
     /// Paths of values that a variable went into.
     filled: BTreeSet<String>,
+    gaps: Gaps,
+}
+
+/// What of a file with problems was taken out or put in, so that the rest of it can be checked further.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gaps {
+    /// Paths of values that are not what the file meant.
+    pub(super) mended: BTreeSet<String>,
+    /// Paths of mappings that may have more keys than were understood.
+    pub(super) partial: BTreeSet<String>,
 }
 
 impl Places {
@@ -84,7 +96,34 @@ impl Places {
 
     /// How a later check may name the text at `path`: in quotes, or, if a variable went into it, not at all.
     pub fn quoted(&self, path: &str, text: &str) -> String {
-        if self.filled.contains(path) { "from a variable".to_owned() } else { format!("{text:?}") }
+        if self.is_filled(path) { "from a variable".to_owned() } else { format!("{text:?}") }
+    }
+
+    /// Whether a variable went into the text at `path`.
+    pub fn is_filled(&self, path: &str) -> bool {
+        self.filled.contains(path)
+    }
+
+    /// Whether the value at `path`, or one that encloses it, is not what the file meant: a problem was made of that, and
+    /// nothing follows from what stands there instead.
+    pub fn is_mended(&self, path: &str) -> bool {
+        let mut next = Some(path);
+        while let Some(path) = next {
+            if self.gaps.mended.contains(path) {
+                return true;
+            }
+            next = path::parent(path);
+        }
+        false
+    }
+
+    /// Whether the value at `path` is what the file meant, so that something may follow from what is not in it.
+    pub fn is_whole(&self, path: &str) -> bool {
+        !self.is_mended(path) && !self.gaps.partial.contains(path)
+    }
+
+    pub(super) fn mend(&mut self, gaps: Gaps) {
+        self.gaps = gaps;
     }
 
     pub(super) fn fill(&mut self, path: &str) {

@@ -21,6 +21,8 @@ pub(super) struct Resolved {
     pub(super) broken: BTreeSet<String>,
     /// Paths of mappings with keys that could not be understood.
     pub(super) partial: BTreeSet<String>,
+    /// Paths of keys that stand twice; the first value is here.
+    pub(super) twice: BTreeSet<String>,
     pub(super) origins: Origins,
 }
 
@@ -50,6 +52,7 @@ pub(super) fn resolve(root: &Node, env: &dyn Fn(&str) -> Option<String>, problem
         places: Places::default(),
         broken: BTreeSet::new(),
         partial: BTreeSet::new(),
+        twice: BTreeSet::new(),
         origins: Origins::default(),
     };
     let mut resolver = Resolver { resolved, room: TEXT_LIMIT, env, problems };
@@ -87,8 +90,13 @@ impl Resolver<'_> {
                 if !whole {
                     self.resolved.partial.insert(path.to_owned());
                 }
-                let entry = |Entry { key, place, node }: &Entry| {
-                    (key.clone(), self.node(node, Some(*place), &path::key(path, key)))
+                let entry = |Entry { key, place, node, twice }: &Entry| {
+                    let at = path::key(path, key);
+                    let value = self.node(node, Some(*place), &at);
+                    if *twice {
+                        self.resolved.twice.insert(at);
+                    }
+                    (key.clone(), value)
                 };
                 return Value::Object(entries.iter().map(entry).collect::<Map<_, _>>());
             }

@@ -1,6 +1,6 @@
 //! The JSON against the schema of its type: the validator finds, this module says it so that it can be mended.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jsonschema::{
     Draft, ValidationError,
@@ -18,23 +18,27 @@ use super::{
 
 mod choice;
 
-/// Adds to `problems` all that `schema` has against the value.
-pub(super) fn check(schema: &Value, resolved: &Resolved, problems: &mut Vec<Problem>) {
+/// Adds to `problems` all that `schema` has against the value. Gives the paths of the values that it does not accept
+/// themselves: keys that are missing or unknown say nothing of the mapping's other keys.
+pub(super) fn check(schema: &Value, resolved: &Resolved, problems: &mut Vec<Problem>) -> BTreeSet<String> {
     let validator = match jsonschema::options().with_draft(Draft::Draft202012).build(schema) {
         Ok(validator) => validator,
         Err(error) => {
             problems.push(Problem::new(Place::START, "", format!("the schema of the program is broken: {error}")));
-            return;
+            return BTreeSet::from([String::new()]);
         }
     };
     let errors: Vec<_> = validator.iter_errors(&resolved.value).collect();
-    Checker { schema, resolved, problems }.report(&errors);
+    let mut checker = Checker { schema, resolved, problems, wrong: BTreeSet::new() };
+    checker.report(&errors);
+    checker.wrong
 }
 
 struct Checker<'a> {
     schema: &'a Value,
     resolved: &'a Resolved,
     problems: &'a mut Vec<Problem>,
+    wrong: BTreeSet<String>,
 }
 
 impl<'a> Checker<'a> {
@@ -144,11 +148,14 @@ impl<'a> Checker<'a> {
 
     fn missing_key(&mut self, path: &str, key: &str, expected: &str) {
         if !self.resolved.partial.contains(path) {
-            self.push(path, format!("missing key {key}; expected {expected}"));
+            let message = format!("missing key {key}; expected {expected}");
+            self.problems.push(self.resolved.places.problem(path, message));
         }
     }
 
+    /// A problem with the value itself.
     fn push(&mut self, path: &str, message: String) {
+        self.wrong.insert(path.to_owned());
         self.problems.push(self.resolved.places.problem(path, message));
     }
 

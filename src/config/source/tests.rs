@@ -157,7 +157,7 @@ fn check(kind: &str, yaml: &str, expect: &[&str]) {
         "whole" => yaml.to_owned(),
         _ => panic!("a case is `after` or `whole`, not {kind}"),
     };
-    let problems = load::<Gate>(&text, &env).err().unwrap_or_default();
+    let problems = load::<Gate>(&text, &env).err().map(|refused| refused.problems).unwrap_or_default();
     let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert!(!told.iter().any(|line| line.contains("s3c")), "a variable is told: {told:#?}");
     assert_eq!(told, expect, "\n{yaml}\n>>>\n{}", told.join("\n"));
@@ -239,7 +239,7 @@ fn lines_may_end_as_on_windows() {
 #[test]
 fn size_depth_and_aliases_are_bounded() {
     let one = |yaml: &str| {
-        let problems = load::<Gate>(yaml, &env).unwrap_err();
+        let problems = load::<Gate>(yaml, &env).unwrap_err().problems;
         problems.first().map(|problem| problem.message.clone()).unwrap_or_default()
     };
     assert_eq!(one(&" ".repeat(TEXT_LIMIT + 1)), "the file has 1048577 bytes; at most 1048576 are read");
@@ -260,14 +260,14 @@ fn size_depth_and_aliases_are_bounded() {
     assert_eq!(one(&chain), deep);
     assert_eq!(one(&format!("a: &a {}\nb: [{}]", "x".repeat(200_000), "*a, ".repeat(6))), many);
     let huge = |_: &str| Some("x".repeat(400_000));
-    let problems = load::<Gate>(&format!("port: 1\nlisten: {}", "${HUGE}".repeat(3)), &huge).unwrap_err();
+    let problems = load::<Gate>(&format!("port: 1\nlisten: {}", "${HUGE}".repeat(3)), &huge).unwrap_err().problems;
     assert_eq!(problems[0].message, "too much text after the variables are put in");
 }
 
 #[test]
 fn mutated_files_never_panic() {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut read = 0;
+    let (mut read, mut rests) = (0, 0);
     for _ in 0..4000 {
         let text = mutated(&mut state);
         match load::<Gate>(&text, &env) {
@@ -277,7 +277,8 @@ fn mutated_files_never_panic() {
                     loaded.places.problem_in("listen", offset, "");
                 }
             }
-            Err(problems) => {
+            Err(Refused { problems, rest }) => {
+                rests += usize::from(rest.is_some());
                 assert!(!problems.is_empty());
                 for problem in problems {
                     assert!(problem.line > 0 && problem.column > 0, "{text}\n{problem}");
@@ -286,7 +287,7 @@ fn mutated_files_never_panic() {
             }
         }
     }
-    assert!(read > 100, "{read}");
+    assert!(read > 100 && rests > 100, "{read} {rests}");
 }
 
 /// A file with up to four parts taken out or put in.

@@ -14,12 +14,12 @@ use serde_json::{Error, Number, Value, map};
 
 use super::{expected, path, problem::Problem, resolve::Resolved};
 
-/// The problem for `error`, which reading the value as a `T` gave.
-pub(super) fn problem<T: DeserializeOwned>(resolved: &Resolved, error: &Error) -> Problem {
+/// The problem for `error`, which reading `value`, all or most of what was resolved, as a `T` gave.
+pub(super) fn problem<T: DeserializeOwned>(value: &Value, resolved: &Resolved, error: &Error) -> Problem {
     let refused = RefCell::new(None);
-    let root = Tracked { value: &resolved.value, path: String::new(), refused: &refused };
+    let root = Tracked { value, path: String::new(), refused: &refused };
     let _: Result<T, Error> = root.read(PhantomData);
-    let (path, value) = refused.take().unwrap_or((String::new(), &resolved.value));
+    let (path, value) = refused.take().unwrap_or((String::new(), value));
     let mut message = error.to_string();
     let is_scalar = !value.is_array() && !value.is_object();
     let is_secret = (is_scalar && resolved.origins.is_filled(&path)) || resolved.origins.is_told_by(&message);

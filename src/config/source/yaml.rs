@@ -155,9 +155,10 @@ impl<'t> Reader<'t> {
             if let Some(Place { line, column }) = seen.get(&key) {
                 let message = format!("duplicate key; it stands at line {line}, column {column} already");
                 self.problems.push(Problem::new(place, at, message));
+                entries.iter_mut().filter(|entry| entry.key == key).for_each(|entry| entry.twice = true);
             } else {
                 seen.insert(key.clone(), place);
-                entries.push(Entry { key, place, node });
+                entries.push(Entry { key, place, node, twice: false });
             }
         }
     }
