@@ -126,3 +126,29 @@ fn the_example_configs_are_good() {
         assert!(problems.is_empty(), "{name}: {problems:#?}");
     }
 }
+
+/// The config inside the Kubernetes manifest is a good one too.
+#[test]
+fn the_manifest_has_a_good_config() {
+    let setup = Setup::before(([127, 0, 0, 1], 1).into());
+    let folder = setup.folder();
+    for (there, here) in [
+        ("tls/tls.crt", "server.pem"),
+        ("tls/tls.key", "server.key"),
+        ("client-ca/ca.crt", "ca.pem"),
+        ("upstream/ca.crt", "ca.pem"),
+        ("upstream/tls.crt", "server.pem"),
+        ("upstream/tls.key", "server.key"),
+    ] {
+        let place = folder.join("etc").join(there);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::copy(folder.join(here), place).unwrap();
+    }
+    let manifest = repository_file("deploy/kubernetes/sealgate.yaml");
+    let config = manifest.split("sealgate.yaml: |\n").nth(1).unwrap();
+    let inside = |line: &&str| line.is_empty() || line.starts_with("    ");
+    let config: Vec<&str> = config.lines().take_while(inside).map(|line| line.get(4..).unwrap_or_default()).collect();
+    let text = config.join("\n").replace("/etc/sealgate", folder.join("etc").to_str().unwrap());
+    let problems = config::parse(&text, folder, &|_| None).err().unwrap_or_default();
+    assert!(problems.is_empty(), "{problems:#?}");
+}
