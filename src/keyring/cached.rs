@@ -56,7 +56,7 @@ pub struct Keys {
 }
 
 struct Inner {
-    keyring: Metered<Box<dyn Keyring>>,
+    keyring: Metered,
     provider: &'static dyn CryptoProvider,
     settings: CacheSettings,
     sealing: RwLock<HashMap<EncryptionContext, Arc<Sealing>>>,
@@ -87,23 +87,6 @@ impl moka::Expiry<CacheKey, KeyringError> for FailureLife {
             KeyringError::Unavailable { .. } | KeyringError::UnknownKek => Duration::from_secs(1),
             KeyringError::Denied { .. } | KeyringError::Rejected { .. } => Duration::from_secs(10),
         })
-    }
-}
-
-impl Keyring for Box<dyn Keyring> {
-    fn generate_data_key(
-        &self,
-        context: EncryptionContext,
-    ) -> futures_util::future::BoxFuture<'_, Result<super::Generated, KeyringError>> {
-        (**self).generate_data_key(context)
-    }
-
-    fn decrypt_data_key(
-        &self,
-        edk: EncryptedDataKey,
-        context: EncryptionContext,
-    ) -> futures_util::future::BoxFuture<'_, Result<super::Decrypted, KeyringError>> {
-        (**self).decrypt_data_key(edk, context)
     }
 }
 

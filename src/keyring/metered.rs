@@ -6,9 +6,9 @@ use crate::telemetry::names;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-pub(super) struct Metered<K>(pub(super) K);
+pub(super) struct Metered(pub(super) Box<dyn Keyring>);
 
-impl<K: Keyring> Keyring for Metered<K> {
+impl Keyring for Metered {
     fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
         Box::pin(meter("generate_data_key", self.0.generate_data_key(context)))
     }

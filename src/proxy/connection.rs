@@ -106,7 +106,7 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
             connection.await
         }
     };
-    ended.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
+    is_malformed(&ended)
 }
 
 async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream>) -> bool {
@@ -142,7 +142,12 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
             timeout(limits.body_timeout, connection).await.unwrap_or(Ok(()))
         }
     };
-    ended.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
+    is_malformed(&ended)
+}
+
+/// Whether a connection ended because what came on it was no HTTP.
+fn is_malformed(ended: &Result<(), hyper::Error>) -> bool {
+    ended.as_ref().is_err_and(|error| error.is_parse() || error.is_parse_too_large())
 }
 
 /// How many exchanges a connection has under way, and since when there is none.
