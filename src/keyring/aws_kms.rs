@@ -127,7 +127,7 @@ impl AwsKms {
         if blob.is_empty() || blob.len() > crate::seal::envelope::EDK_BYTES_MAX {
             return Err(self.wrong("an encrypted data key of an unusable length"));
         }
-        Ok(Generated { key, edk: EncryptedDataKey { kek: self.tag, blob }, call })
+        Ok(Generated { key, edks: vec![EncryptedDataKey { kek: self.tag, blob }], call })
     }
 
     async fn decrypt(&self, edk: EncryptedDataKey, context: EncryptionContext) -> Result<Decrypted, KeyringError> {

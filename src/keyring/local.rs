@@ -54,7 +54,7 @@ impl Local {
         let mut text = Zeroizing::new(*key.expose());
         let tag = self.aead.seal(nonce, &aad(context), text.as_mut())?;
         let blob = [&nonce, text.as_slice(), &tag].concat();
-        Ok(Generated { key, edk: EncryptedDataKey { kek: self.tag, blob }, call: self.call() })
+        Ok(Generated { key, edks: vec![EncryptedDataKey { kek: self.tag, blob }], call: self.call() })
     }
 
     fn unwrap(&self, edk: &EncryptedDataKey, context: &EncryptionContext) -> Result<Decrypted, KeyringError> {

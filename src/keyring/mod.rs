@@ -8,6 +8,7 @@ mod cached;
 mod flight;
 pub mod local;
 mod metered;
+pub mod store;
 
 pub use cached::{CacheSettings, Held, Keys};
 
@@ -15,7 +16,7 @@ use crate::seal::{DataKey, EncryptedDataKey, EncryptionContext};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
-/// Something that holds a KEK.
+/// Something that holds one KEK, or several.
 pub trait Keyring: Send + Sync {
     /// Makes a data key and wraps it, both bound to `context`.
     fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>>;
@@ -32,8 +33,8 @@ pub trait Keyring: Send + Sync {
 pub struct Generated {
     /// The key in the clear.
     pub key: DataKey,
-    /// The same key, wrapped.
-    pub edk: EncryptedDataKey,
+    /// The same key, wrapped; more than once where there are several KEKs.
+    pub edks: Vec<EncryptedDataKey>,
     /// For the audit record.
     pub call: KmsCall,
 }

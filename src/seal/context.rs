@@ -121,21 +121,39 @@ impl Context<'_> {
     }
 }
 
-/// What a data key is for. A key has one purpose.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// What a data key is for. A key has one purpose, and the suite of a token tells which.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Values in bodies, random suite.
+    /// Values, random suite.
     Field,
+    /// Values that are looked up by equality, deterministic suite.
+    Lookup,
+    /// Values that keep their format.
+    Format,
+    /// Attachments and whole bodies, stream suite.
+    Stream,
 }
 
 impl Purpose {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Field, Self::Lookup, Self::Format, Self::Stream];
+
     /// The purpose as KMS logs it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Field => "field",
+            Self::Lookup => "lookup",
+            Self::Format => "format",
+            Self::Stream => "stream",
         }
+    }
+
+    /// The purpose of that name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|purpose| purpose.as_str() == text)
     }
 }
 

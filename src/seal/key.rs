@@ -93,11 +93,15 @@ pub struct WrongKeyLength {
 pub struct Commitment([u8; 32]);
 
 impl Commitment {
-    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+    /// The commitment with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
@@ -115,6 +119,12 @@ impl Commitment {
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for Commitment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -166,11 +176,15 @@ impl KekTag {
         Self(tag)
     }
 
-    pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
+    /// The tag with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
-    pub(crate) const fn as_bytes(&self) -> &[u8; 8] {
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 8] {
         &self.0
     }
 }
