@@ -11,7 +11,8 @@ use sealgate::seal::crypto::default_provider;
 use sealgate::seal::sealer::Budget;
 use sealgate::seal::token::holds_token;
 use sealgate::seal::{
-    Class, Context, DataKey, EncryptedDataKey, KekTag, Kind, Nonces, Scope, SealingKey, UnwrappedKey,
+    Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
+    SealingKey, UnwrappedKey, Workspace,
 };
 
 /// A bundle of about `bytes` bytes in which `$.entry[*].resource.secret` selects `matches` values.
@@ -152,7 +153,8 @@ fn patient(criterion: &mut Criterion) {
     let provider = default_provider();
     let edks = vec![EncryptedDataKey { kek: KekTag::of(provider, "bench"), blob: vec![7; 184] }];
     let key = UnwrappedKey::new(provider, DataKey::generate(provider).expect("randomness")).expect("a key");
-    let key = SealingKey::new(key, edks, Budget { seals_max: u64::MAX, bytes_max: u64::MAX });
+    let made_for = EncryptionContext { scope: Scope::parse("bench").expect("a scope"), purpose: Purpose::Field };
+    let key = SealingKey::new(key, made_for, Origin::Inline(edks), Budget { seals_max: u64::MAX, bytes_max: u64::MAX });
     let context = Context {
         class: Class::parse("phi").expect("a class"),
         scope: Scope::parse("bench").expect("a scope"),
@@ -160,13 +162,13 @@ fn patient(criterion: &mut Criterion) {
     };
     let write = |body: &[u8]| {
         let mut rewriter = Rewriter::new(Arc::clone(&rules), Limits::default(), Some(holds_token));
-        let (mut nonces, mut sealed) = (Nonces::new(), 0);
+        let (mut room, mut sealed) = (Workspace::new(), 0);
         rewriter.feed(body);
         rewriter.finish();
         while rewriter.step().expect("a valid document") == Step::Slot {
             let slot = rewriter.slot().expect("a slot");
             let (kind, value) = slot.text().map_or((Kind::Literal, slot.raw()), |text| (Kind::Text, text));
-            let token = key.seal(&mut nonces, &context, kind, value).expect("sealed");
+            let token = key.seal(&mut room, &context, Manner::random(kind), value).expect("sealed");
             let mut json = Vec::with_capacity(512);
             quote(token.as_str().as_bytes(), &mut json);
             rewriter.replace(&json);

@@ -4,7 +4,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use sealgate::seal::crypto::providers;
 use sealgate::seal::sealer::Budget;
 use sealgate::seal::{
-    Class, Context, DataKey, EncryptedDataKey, KekTag, Kind, Nonces, Scope, SealingKey, Token, UnwrappedKey,
+    Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
+    SealingKey, Token, UnwrappedKey, Workspace,
 };
 use std::hint::black_box;
 
@@ -17,25 +18,28 @@ fn seal_and_open(criterion: &mut Criterion) {
         let edks = vec![EncryptedDataKey { kek, blob: vec![7; EDK_BYTES] }];
         let key = UnwrappedKey::new(*provider, DataKey::generate(*provider).expect("randomness")).expect("a key");
         let budget = Budget { seals_max: u64::MAX, bytes_max: u64::MAX };
-        let key = SealingKey::new(key, edks, budget);
         let context = Context {
             class: Class::parse("ssn").expect("a class"),
             scope: Scope::parse("bench").expect("a scope"),
             bind: &[],
         };
+        let made_for = EncryptionContext { scope: context.scope, purpose: Purpose::Field };
+        let key = SealingKey::new(key, made_for, Origin::Inline(edks), budget);
         let mut group = criterion.benchmark_group(provider.name());
         for size in [16, 64, 1024, 64 * 1024] {
             let value = vec![b'x'; size];
             group.throughput(Throughput::Bytes(size as u64));
             group.bench_with_input(BenchmarkId::new("seal", size), &value, |bencher, value| {
-                let mut nonces = Nonces::new();
-                bencher.iter(|| key.seal(&mut nonces, &context, Kind::Text, black_box(value)).expect("sealed"));
+                let mut room = Workspace::new();
+                bencher.iter(|| {
+                    key.seal(&mut room, &context, Manner::random(Kind::Text), black_box(value)).expect("sealed")
+                });
             });
-            let token = key.seal(&mut Nonces::new(), &context, Kind::Text, &value).expect("sealed");
+            let token = key.seal(&mut Workspace::new(), &context, Manner::random(Kind::Text), &value).expect("sealed");
             group.bench_with_input(BenchmarkId::new("open", size), &token, |bencher, token| {
                 bencher.iter(|| {
                     let envelope = Token::read(black_box(token.as_str().as_bytes())).expect("a token");
-                    key.unwrapped().open(&envelope, &context).expect("opened")
+                    key.unwrapped().open(envelope, &context).expect("opened")
                 });
             });
         }

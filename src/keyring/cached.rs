@@ -6,8 +6,8 @@ use super::{Keyring, KeyringError, KmsCall};
 use crate::seal::context::Purpose;
 use crate::seal::sealer::Budget;
 use crate::seal::{
-    CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, Scope, SealingKey, UnwrappedKey,
-    length_prefix,
+    CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, KeyRef, Origin, Scope, SealingKey,
+    UnwrappedKey, length_prefix,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -181,7 +181,7 @@ impl Inner {
         let cache_key = self.cache_key(context.scope, key.commitment().as_bytes(), &edks);
         // What this process seals it opens without asking the KEK for what it has just been given.
         self.opening.insert(cache_key, Arc::new(Held { key: Arc::clone(&key), call: call.clone() }));
-        let held = Held { key: SealingKey::new(key, edks, self.settings.budget), call };
+        let held = Held { key: SealingKey::new(key, context, Origin::Inline(edks), self.settings.budget), call };
         let sealing = Arc::new(Sealing { held: Arc::new(held), made });
         tracing::info!(key = %sealing.held.key.id(), scope = %context.scope, "data key made");
         let mut known = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
@@ -206,9 +206,12 @@ impl Inner {
         if let Some(error) = self.failed.get(&id) {
             return Err(error);
         }
-        let context = EncryptionContext { scope: envelope.scope, purpose: Purpose::Field };
+        let context = envelope.head().encryption_context();
         let mut last = KeyringError::UnknownKek;
-        for edk in &envelope.edks {
+        let KeyRef::Inline { edks, .. } = envelope.key() else {
+            return Err(KeyringError::UnknownKek);
+        };
+        for edk in &edks {
             let decrypted = match self.keyring.decrypt_data_key(edk.clone(), context).await {
                 Ok(decrypted) => decrypted,
                 // The next one may be of a KEK that answers; what this says only counts if it is more than "not mine".
@@ -219,7 +222,7 @@ impl Inner {
                 }
             };
             let key = self.take_into_use(decrypted.key, &decrypted.call)?;
-            if key.check(&envelope).is_err() {
+            if key.check(envelope.head()).is_err() {
                 let request_id = decrypted.call.request_id;
                 last = KeyringError::Rejected { why: "it does not match the commitment".into(), request_id };
                 continue;
@@ -233,7 +236,12 @@ impl Inner {
     }
 
     fn cache_key_of(&self, envelope: &Envelope) -> CacheKey {
-        self.cache_key(envelope.scope, envelope.commitment().as_bytes(), &envelope.edks)
+        {
+            let KeyRef::Inline { commitment, edks } = envelope.key() else {
+                return self.cache_key(envelope.head().scope, envelope.key_bytes(), &[]);
+            };
+            self.cache_key(envelope.head().scope, commitment.as_bytes(), &edks)
+        }
     }
 
     fn cache_key(&self, scope: Scope, commitment: &[u8], edks: &[EncryptedDataKey]) -> CacheKey {

@@ -190,7 +190,7 @@ impl From<OpenError> for Refusal {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Commitment => Code::TokenKeyRejected.into(),
-            OpenError::Unauthentic => Code::TokenUnauthentic.into(),
+            OpenError::Unauthentic | OpenError::Truncated => Code::TokenUnauthentic.into(),
         }
     }
 }

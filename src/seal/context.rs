@@ -96,7 +96,7 @@ pub struct Context<'a> {
     pub class: Class,
     /// Whose data it is.
     pub scope: Scope,
-    /// Names and values of the rule's `bind` list, in the rule's order.
+    /// Names and values of the rule's `bind` list, in the order of their names.
     pub bind: &'a [(&'a str, &'a [u8])],
 }
 
@@ -104,20 +104,25 @@ impl Context<'_> {
     /// The additional authenticated data (SP 800-38D 5.2.1.1): every part length-prefixed, in this order: the label
     /// `sealgate/v1/aad`, version and suite, key id, class, scope, then each bind name and value.
     ///
-    /// Encrypted data keys and placement are left out on purpose: a token can be re-wrapped under another KEK, or
-    /// its key moved into a store, without being opened. The commitment ties it to its data key all the same.
+    /// Encrypted data keys and placement are left out on purpose: a token can be re-wrapped under another KEK without
+    /// being opened. The commitment ties it to its data key all the same.
     pub(crate) fn aad(&self, suite: Suite, key_id: &KeyId) -> Vec<u8> {
-        let mut aad = Vec::with_capacity(96);
+        let mut aad = Vec::with_capacity(128);
         length_prefix(b"sealgate/v1/aad", &mut aad);
         length_prefix(&[VERSION, suite.id()], &mut aad);
         length_prefix(key_id.as_bytes(), &mut aad);
         length_prefix(self.class.as_str().as_bytes(), &mut aad);
         length_prefix(self.scope.as_str().as_bytes(), &mut aad);
-        for (name, value) in self.bind {
-            length_prefix(name.as_bytes(), &mut aad);
-            length_prefix(value, &mut aad);
-        }
+        self.bind_into(&mut aad);
         aad
+    }
+
+    /// Appends the bound values, the part of the AAD that is another one for each record.
+    pub(crate) fn bind_into(&self, aad: &mut Vec<u8>) {
+        for (name, value) in self.bind {
+            length_prefix(name.as_bytes(), aad);
+            length_prefix(value, aad);
+        }
     }
 }
 

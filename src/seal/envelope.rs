@@ -1,44 +1,83 @@
-//! The bytes that stand in for a sealed value. This is the whole format; it is not frozen before version 1.0 of the
-//! project, and from then on no published vector changes.
+//! The bytes that stand in for a sealed value: format version 1, whole. It is a candidate until version 1.0 of the project;
+//! from then on no published vector (`tests/vectors`) changes.
 //!
 //! All integers are big-endian. `lp(x)` is the length of x as u32, then x.
 //!
+//! # Layout
+//!
 //! | bytes | field |
 //! |---|---|
-//! | 1 | version: `1` |
-//! | 1 | suite: `1` = random, AES-256-GCM |
-//! | 1 | placement of the encrypted data key: `1` = inline |
-//! | 1 + c | class: its length (1 to 16), then as many of `[A-Za-z0-9_-]` |
-//! | 1 + s | scope, likewise |
-//! | 32 | commitment to the data key |
-//! | 1 | number of encrypted data keys, 1 to 4, all of the same data key |
-//! | each 8 + 2 + e | KEK tag; length of the blob as u16 (1 to 6144); the blob |
-//! | 12 | nonce, random |
-//! | 1 + v | ciphertext of the kind byte (`0` = text, `1` = JSON literal) and the value |
-//! | 16 | GCM tag |
+//! | 1 | version: `0x01` |
+//! | 1 | suite (high four bits): `1` random, `2` deterministic, `3` stream; placement (low four bits): `1` inline, `2` stored |
+//! | 1 | length of the class less one (high four bits), length of the scope less one (low four bits) |
+//! | c, s | class, then scope: 1 to 16 of `[A-Za-z0-9_-]` each |
+//! | k | the key: which data key sealed it, see below |
+//! | | what the suite makes of the value, see below |
 //!
-//! So an envelope with one encrypted data key takes `77 + c + s + e + v` bytes, and its token
-//! `5 + ceil(4/3 × that)` characters: with the 184 bytes that KMS returns, a class and a scope of 4 letters each and a
-//! value of 11 bytes, 379.
+//! | key, by placement and suite | bytes | field |
+//! |---|---|---|
+//! | inline; random and stream only | 32 | commitment to the data key |
+//! | | 1 | number of encrypted data keys, 1 to 4, all of the same data key |
+//! | | each 8 + 2 + e | KEK tag; length of the blob as u16 (1 to 6144); the blob |
+//! | stored; random and stream | 16 | key id: the first 16 bytes of the commitment, which stands whole in the key's row |
+//! | | 8 | salt of the process that sealed |
+//! | stored; deterministic | 16 | key id |
 //!
-//! - commitment = HKDF-SHA-256(IKM = data key, salt = none, info = lp(`sealgate/v1`) ‖ lp(`commitment`)), 32 bytes; its
-//!   first 16 are the key id.
-//! - field key = HKDF-SHA-256(IKM = data key, salt = none, info = lp(`sealgate/v1`) ‖ lp(`field`) ‖ lp(suite as one
-//!   byte) ‖ lp(class)), 32 bytes.
+//! | suite | bytes | field |
+//! |---|---|---|
+//! | random | 12 | nonce, random |
+//! | | p | AES-256-GCM ciphertext of the plaintext |
+//! | | 16 | its tag |
+//! | deterministic | 16 | synthetic IV (RFC 5297) |
+//! | | p | AES-256-SIV ciphertext of the plaintext |
+//! | stream | | see [`stream`](super::stream); it has no text form |
+//!
+//! The plaintext of the first two is one kind byte, the value, and the padding if there is any. Bit 0 of the kind byte says
+//! whether the value is text (`0`) or a JSON literal (`1`), bit 1 whether it is padded (ISO/IEC 7816-4: `0x80`, then as many
+//! `0x00` as it takes); the other bits are zero. Text is WTF-8: UTF-8, with a lone UTF-16 surrogate as its three bytes.
+//!
+//! The text form, a [`Token`](super::Token), is `sgv1.` and canonical base64url without padding.
+//!
+//! # Length
+//!
+//! An envelope takes `3 + c + s + k + t + 1 + v` bytes for a value of v bytes, where t is 28 (random) or 16 (deterministic)
+//! and k is 33 plus 10 + e for each encrypted data key (inline), 24 (stored, random) or 16 (stored, deterministic). Its token
+//! takes `5 + ceil(4/3 × that)` characters. Padding rounds `1 + v + 1` up to the next multiple of the class's `pad_bytes`.
+//! [`token_chars`] computes it. With 184 bytes from KMS, class and scope of 4 letters and a value of 11 bytes: inline 376,
+//! stored 105, deterministic 79 characters.
+//!
+//! # Derivations
+//!
+//! - commitment = HKDF-SHA-256(IKM = data key, salt = none, info = lp(`sealgate/v1`) ‖ lp(`commitment`)), 32 bytes.
+//! - field key = HKDF-SHA-256(IKM = data key, salt, info = lp(`sealgate/v1`) ‖ lp(purpose) ‖ lp(suite as one byte) ‖
+//!   lp(class)): 32 bytes for AES-256-GCM, 64 for AES-256-SIV. The purpose is `field` (random), `lookup` (deterministic) or
+//!   `stream`; the salt is the stored key's process salt, else none.
 //! - AAD = lp(`sealgate/v1/aad`) ‖ lp(version, suite) ‖ lp(key id) ‖ lp(class) ‖ lp(scope), then lp(name) ‖ lp(value) for
-//!   each value of the rule's `bind` list.
+//!   each bound value, in the order of their names. The deterministic suite takes it as the one associated string of S2V
+//!   and has no bound values.
 //! - KEK tag = first 8 bytes of SHA-256(lp(`sealgate/v1/kek`) ‖ lp(name of the KEK)).
-//! - text is WTF-8: UTF-8, with a lone UTF-16 surrogate as its three bytes.
+//! - KMS encryption context = `app` = `sealgate`, `scope`, `purpose`.
 //!
-//! A field key seals with random 96-bit nonces at most 2^32 times (SP 800-38D 8.3); a data key is given a far smaller
-//! budget, and an inline key seals in the process that made it and nowhere else.
+//! A reader takes the data key from KMS (from the token, or from the key's row), computes its commitment, compares it in
+//! constant time with that of the token or row, and only then derives anything else.
 //!
-//! Not provided: hiding a value's length, hiding class and scope, protection against an upstream that gives back an
-//! older token of the same record.
+//! # Limits
+//!
+//! Random nonces: a field key seals at most 2^32 values (SP 800-38D 8.3), and a data key far fewer by default. The limit
+//! holds across a fleet and across restarts: an inline key seals in the process that made it and nowhere else, and of a
+//! stored key each process derives field keys of its own by its random salt.
+//!
+//! # Not provided
+//!
+//! Class, scope and key id are public. A value's length shows unless the class is padded; then only its multiple does. The
+//! deterministic suite shows which values of a class and scope are equal. An upstream that gives back an older token of the
+//! same record is not noticed, nor, without bound values, one of another record of the same class and scope.
 
-use super::context::{Class, LABEL_BYTES_MAX, Scope};
+use super::context::{Class, Context, EncryptionContext, LABEL_BYTES_MAX, Purpose, Scope};
 use super::crypto::{NONCE_BYTES, TAG_BYTES};
-use super::key::{Commitment, EncryptedDataKey, KekTag};
+use super::key::{Commitment, EncryptedDataKey, KekTag, KeyId};
+use super::opener::OpenError;
+use std::ops::Range;
 
 /// The version that this build writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
@@ -46,8 +85,10 @@ pub const VERSION: u8 = 1;
 pub const EDK_BYTES_MAX: usize = 6144;
 /// How many KEKs may have wrapped one data key.
 pub const EDKS_MAX: usize = 4;
+/// Bytes of the salt by which each process has field keys of its own of a stored data key.
+pub const SALT_BYTES: usize = 8;
 
-const PLACEMENT_INLINE: u8 = 1;
+const KEY_ID_BYTES: usize = 16;
 
 /// Which algorithm sealed a value. Ids on the wire are forever.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -55,6 +96,10 @@ const PLACEMENT_INLINE: u8 = 1;
 pub enum Suite {
     /// AES-256-GCM with a random nonce: the same value gives another token each time.
     Random,
+    /// AES-256-SIV: the same value gives the same token, for looking it up by equality.
+    Deterministic,
+    /// AES-256-GCM by segments: attachments and whole bodies, in constant memory.
+    Stream,
 }
 
 impl Suite {
@@ -63,13 +108,64 @@ impl Suite {
     pub const fn id(self) -> u8 {
         match self {
             Self::Random => 1,
+            Self::Deterministic => 2,
+            Self::Stream => 3,
         }
     }
 
     const fn from_id(id: u8) -> Option<Self> {
         match id {
             1 => Some(Self::Random),
+            2 => Some(Self::Deterministic),
+            3 => Some(Self::Stream),
             _ => None,
+        }
+    }
+
+    /// What its data keys are for.
+    #[must_use]
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::Random => Purpose::Field,
+            Self::Deterministic => Purpose::Lookup,
+            Self::Stream => Purpose::Stream,
+        }
+    }
+
+    /// Its name in the config and in what people read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Deterministic => "deterministic",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// Where the encrypted data key is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Placement {
+    /// In the envelope.
+    Inline,
+    /// In a key store or keyset file; the envelope names it.
+    Stored,
+}
+
+impl Placement {
+    const fn id(self) -> u8 {
+        match self {
+            Self::Inline => 1,
+            Self::Stored => 2,
+        }
+    }
+
+    /// Its name in the config and in what people read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inline => "inline",
+            Self::Stored => "stored",
         }
     }
 }
@@ -98,79 +194,243 @@ pub enum ReadError {
     Malformed,
 }
 
-/// An envelope as read: what can be told without a key, and the sealed bytes.
+/// Which data key sealed something, as its envelope says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
+pub enum KeyRef {
+    /// The key is in the envelope, wrapped.
+    Inline {
+        /// Commits to it.
+        commitment: Commitment,
+        /// Its encrypted forms, any of which opens it.
+        edks: Vec<EncryptedDataKey>,
+    },
+    /// The key is in a store or keyset.
+    Stored {
+        /// Names it.
+        id: KeyId,
+    },
+}
+
+impl KeyRef {
+    /// What names the key.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        match self {
+            Self::Inline { commitment, .. } => commitment.key_id(),
+            Self::Stored { id } => *id,
+        }
+    }
+}
+
+/// What can be told of an envelope without a key. Fixed in size: nothing is allocated for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
     /// The suite.
     pub suite: Suite,
+    /// Where the encrypted data key is.
+    pub placement: Placement,
     /// The class that it was sealed as.
     pub class: Class,
     /// The scope that it was sealed for.
     pub scope: Scope,
-    pub(crate) commitment: [u8; 32],
-    /// The encrypted data keys, any of which opens it.
-    pub edks: Vec<EncryptedDataKey>,
-    pub(crate) nonce: [u8; NONCE_BYTES],
-    /// Ciphertext and tag.
-    pub(crate) sealed: Vec<u8>,
+    /// What names its data key.
+    pub key_id: KeyId,
+    pub(crate) commitment: Option<Commitment>,
+    /// The salt of the process that sealed, of a stored data key.
+    pub(crate) salt: Option<[u8; SALT_BYTES]>,
+    /// Where in the bytes the key stands.
+    key: Range<usize>,
 }
 
-impl Envelope {
-    /// The commitment to its data key.
+impl Head {
+    /// What KMS binds the data key to.
     #[must_use]
-    pub const fn commitment(&self) -> Commitment {
-        Commitment::from_bytes(self.commitment)
+    pub const fn encryption_context(&self) -> EncryptionContext {
+        EncryptionContext { scope: self.scope, purpose: self.suite.purpose() }
     }
 
-    /// Reads an envelope; every byte must be accounted for.
-    ///
-    /// # Errors
-    /// See [`ReadError`]. That it reads says nothing of whether it opens.
-    pub fn read(bytes: &[u8]) -> Result<Self, ReadError> {
-        let mut bytes = Bytes(bytes);
+    /// What the head says of class and scope is what the reader goes by, so that it must be true.
+    pub(super) fn check(&self, context: &Context<'_>) -> Result<(), OpenError> {
+        let same = (self.class, self.scope) == (context.class, context.scope);
+        if same { Ok(()) } else { Err(OpenError::Unauthentic) }
+    }
+
+    /// How many bytes of the envelope it takes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.key.end
+    }
+
+    pub(crate) fn read(whole: &[u8]) -> Result<Self, ReadError> {
+        let mut bytes = Bytes(whole);
         let version = bytes.byte()?;
         if version != VERSION {
             return Err(ReadError::UnknownVersion(version));
         }
-        let suite = bytes.byte()?;
-        let suite = Suite::from_id(suite).ok_or(ReadError::UnknownSuite(suite))?;
-        let placement = bytes.byte()?;
-        if placement != PLACEMENT_INLINE {
-            return Err(ReadError::UnknownPlacement(placement));
-        }
-        let class = Class::from_bytes(bytes.label()?).map_err(|_| ReadError::Malformed)?;
-        let scope = Scope::from_bytes(bytes.label()?).map_err(|_| ReadError::Malformed)?;
-        let commitment = bytes.array()?;
-        let edks = bytes.edks()?;
-        let nonce = bytes.array()?;
-        // At least the kind byte and the tag.
-        if bytes.0.len() < 1 + TAG_BYTES {
-            return Err(ReadError::Truncated);
-        }
-        Ok(Self { suite, class, scope, commitment, edks, nonce, sealed: bytes.0.to_vec() })
+        let kinds = bytes.byte()?;
+        let suite = Suite::from_id(kinds >> 4).ok_or(ReadError::UnknownSuite(kinds >> 4))?;
+        let placement = match (kinds & 0xf, suite) {
+            (1, Suite::Random | Suite::Stream) => Placement::Inline,
+            (2, _) => Placement::Stored,
+            (other, _) => return Err(ReadError::UnknownPlacement(other)),
+        };
+        let lengths = bytes.byte()?;
+        let label = |length: u8| usize::from(length) + 1;
+        let class = Class::from_bytes(bytes.take(label(lengths >> 4))?).map_err(|_| ReadError::Malformed)?;
+        let scope = Scope::from_bytes(bytes.take(label(lengths & 0xf))?).map_err(|_| ReadError::Malformed)?;
+        let start = whole.len() - bytes.0.len();
+        let mut salt = None;
+        let (key_id, commitment) = match placement {
+            Placement::Inline => {
+                let commitment = Commitment::from_bytes(bytes.array()?);
+                bytes.edks(|_, _| ())?;
+                (commitment.key_id(), Some(commitment))
+            }
+            Placement::Stored => {
+                let id = KeyId::from_bytes(bytes.array()?);
+                if suite != Suite::Deterministic {
+                    salt = Some(bytes.array()?);
+                }
+                (id, None)
+            }
+        };
+        let key = start..whole.len() - bytes.0.len();
+        Ok(Self { suite, placement, class, scope, key_id, commitment, salt, key })
     }
 
-    /// Appends everything that stands before the ciphertext.
-    pub(crate) fn write_head(
+    /// Appends what stands before the value: of a deterministic or random envelope everything up to IV or nonce.
+    pub(crate) fn write(
         suite: Suite,
         (class, scope): (Class, Scope),
-        commitment: &Commitment,
-        edks: &[EncryptedDataKey],
+        key: &KeyRef,
+        salt: Option<[u8; SALT_BYTES]>,
         out: &mut Vec<u8>,
     ) {
-        out.extend_from_slice(&[VERSION, suite.id(), PLACEMENT_INLINE]);
-        for label in [class.as_str(), scope.as_str()] {
-            out.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
-            out.extend_from_slice(label.as_bytes());
-        }
-        out.extend_from_slice(commitment.as_bytes());
-        out.push(u8::try_from(edks.len()).unwrap_or(u8::MAX));
-        for edk in edks {
-            out.extend_from_slice(edk.kek.as_bytes());
-            out.extend_from_slice(&u16::try_from(edk.blob.len()).unwrap_or(u16::MAX).to_be_bytes());
-            out.extend_from_slice(&edk.blob);
+        let placement = match key {
+            KeyRef::Inline { .. } => Placement::Inline,
+            KeyRef::Stored { .. } => Placement::Stored,
+        };
+        out.extend_from_slice(&[VERSION, suite.id() << 4 | placement.id()]);
+        let length = |label: &str| u8::try_from(label.len().saturating_sub(1)).unwrap_or_default() & 0xf;
+        out.push(length(class.as_str()) << 4 | length(scope.as_str()));
+        out.extend_from_slice(class.as_str().as_bytes());
+        out.extend_from_slice(scope.as_str().as_bytes());
+        match key {
+            KeyRef::Inline { commitment, edks } => {
+                out.extend_from_slice(commitment.as_bytes());
+                out.push(u8::try_from(edks.len()).unwrap_or(u8::MAX));
+                for edk in edks {
+                    out.extend_from_slice(edk.kek.as_bytes());
+                    out.extend_from_slice(&u16::try_from(edk.blob.len()).unwrap_or(u16::MAX).to_be_bytes());
+                    out.extend_from_slice(&edk.blob);
+                }
+            }
+            KeyRef::Stored { id } => {
+                out.extend_from_slice(id.as_bytes());
+                out.extend_from_slice(salt.as_ref().map_or(&[], |salt| salt.as_slice()));
+            }
         }
     }
+}
+
+/// An envelope as read: what can be told without a key, and the sealed bytes. Public bytes only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    head: Head,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Envelope {
+    /// Reads an envelope of the random or deterministic suite; every byte must be accounted for.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. That it reads says nothing of whether it opens.
+    pub fn read(bytes: Vec<u8>) -> Result<Self, ReadError> {
+        let head = Head::read(&bytes)?;
+        let least = match head.suite {
+            Suite::Random => NONCE_BYTES + 1 + TAG_BYTES,
+            Suite::Deterministic => TAG_BYTES + 1,
+            // It is never a text, and has a reader of its own.
+            Suite::Stream => return Err(ReadError::UnknownSuite(Suite::Stream.id())),
+        };
+        if bytes.len() - head.length() < least {
+            return Err(ReadError::Truncated);
+        }
+        Ok(Self { head, bytes })
+    }
+
+    /// What can be told without a key.
+    #[must_use]
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The part that says which data key it is, as written: equal for all that one process sealed under one inline key.
+    #[must_use]
+    pub fn key_bytes(&self) -> &[u8] {
+        self.bytes.get(self.head.key.clone()).unwrap_or_default()
+    }
+
+    /// Which data key sealed it.
+    #[must_use]
+    pub fn key(&self) -> KeyRef {
+        read_key(&self.head, &self.bytes)
+    }
+
+    /// How many bytes it takes without its head: nonce or IV, ciphertext, tag.
+    #[must_use]
+    pub fn sealed_bytes(&self) -> usize {
+        self.bytes.len() - self.head.length()
+    }
+
+    pub(super) fn sealed(&self) -> &[u8] {
+        self.bytes.get(self.head.length()..).unwrap_or_default()
+    }
+}
+
+/// The key of a head that was read from `bytes`.
+pub(super) fn read_key(head: &Head, bytes: &[u8]) -> KeyRef {
+    let Some(commitment) = head.commitment else {
+        return KeyRef::Stored { id: head.key_id };
+    };
+    let mut edks = Vec::new();
+    let mut bytes = Bytes(bytes.get(head.key.start + 32..head.key.end).unwrap_or_default());
+    // It was read before, so that nothing can be wrong with it now.
+    let _read = bytes.edks(|kek, blob| edks.push(EncryptedDataKey { kek, blob: blob.to_vec() }));
+    KeyRef::Inline { commitment, edks }
+}
+
+/// How the length of a token comes about.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenSize<'a> {
+    /// Random or deterministic.
+    pub suite: Suite,
+    /// Bytes of each encrypted data key; empty where the key is stored.
+    pub edk_bytes: &'a [usize],
+    /// Bytes of the class.
+    pub class_bytes: usize,
+    /// Bytes of the scope.
+    pub scope_bytes: usize,
+    /// Bytes of the value.
+    pub value_bytes: usize,
+    /// The multiple that the class is padded to; 0 or 1: not at all.
+    pub pad_bytes: usize,
+}
+
+/// How many characters a token takes; the formula of the module's documentation.
+#[must_use]
+pub fn token_chars(size: &TokenSize<'_>) -> usize {
+    let key = match size.edk_bytes {
+        [] if size.suite == Suite::Deterministic => KEY_ID_BYTES,
+        [] => KEY_ID_BYTES + SALT_BYTES,
+        edks => 33 + edks.iter().map(|bytes| 10 + bytes).sum::<usize>(),
+    };
+    let around = if size.suite == Suite::Deterministic { TAG_BYTES } else { NONCE_BYTES + TAG_BYTES };
+    let plain = match size.pad_bytes {
+        0 | 1 => 1 + size.value_bytes,
+        multiple => (2 + size.value_bytes).next_multiple_of(multiple),
+    };
+    5 + ((3 + size.class_bytes + size.scope_bytes + key + around + plain) * 4).div_ceil(3)
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -190,78 +450,128 @@ impl<'a> Bytes<'a> {
         self.take(N)?.try_into().map_err(|_| ReadError::Truncated)
     }
 
-    fn label(&mut self) -> Result<&'a [u8], ReadError> {
-        let length = usize::from(self.byte()?);
-        if length == 0 || length > LABEL_BYTES_MAX {
-            return Err(ReadError::Malformed);
-        }
-        self.take(length)
-    }
-
-    fn edks(&mut self) -> Result<Vec<EncryptedDataKey>, ReadError> {
+    fn edks(&mut self, mut each: impl FnMut(KekTag, &'a [u8])) -> Result<(), ReadError> {
         let count = usize::from(self.byte()?);
         if count == 0 || count > EDKS_MAX {
             return Err(ReadError::Malformed);
         }
-        let mut edks = Vec::with_capacity(count);
         for _ in 0..count {
             let kek = KekTag::from_bytes(self.array()?);
             let length = usize::from(u16::from_be_bytes(self.array()?));
             if length == 0 || length > EDK_BYTES_MAX {
                 return Err(ReadError::Malformed);
             }
-            edks.push(EncryptedDataKey { kek, blob: self.take(length)?.to_vec() });
+            each(kek, self.take(length)?);
         }
-        Ok(edks)
+        Ok(())
     }
 }
+
+const _: () = assert!(LABEL_BYTES_MAX == 16, "the length of a label less one takes four bits");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample() -> Vec<u8> {
-        let edks = [EncryptedDataKey { kek: KekTag::from_bytes([5; 8]), blob: vec![6; 20] }];
+    const SALT: [u8; SALT_BYTES] = [4; SALT_BYTES];
+
+    fn inline() -> KeyRef {
+        let edks = vec![EncryptedDataKey { kek: KekTag::from_bytes([5; 8]), blob: vec![6; 20] }];
+        KeyRef::Inline { commitment: Commitment::from_bytes([7; 32]), edks }
+    }
+
+    fn sample(suite: Suite, key: &KeyRef, body: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let labels = (Class::parse("ssn").unwrap(), Scope::parse("clinic").unwrap());
-        Envelope::write_head(Suite::Random, labels, &Commitment::from_bytes([7; 32]), &edks, &mut bytes);
-        bytes.extend_from_slice(&[8; 12]);
-        bytes.extend_from_slice(&[9; 17]);
+        let salt = (suite != Suite::Deterministic).then_some(SALT);
+        Head::write(suite, labels, key, salt, &mut bytes);
+        bytes.resize(bytes.len() + body, 9);
         bytes
+    }
+
+    fn samples() -> [Vec<u8>; 3] {
+        let stored = KeyRef::Stored { id: KeyId::from_bytes([7; 16]) };
+        [
+            sample(Suite::Random, &inline(), 29),
+            sample(Suite::Random, &stored, 29),
+            sample(Suite::Deterministic, &stored, 17),
+        ]
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let envelope = Envelope::read(&sample()).unwrap();
-        assert_eq!((envelope.class.as_str(), envelope.scope.as_str()), ("ssn", "clinic"));
-        assert_eq!(envelope.edks[0].blob, [6; 20]);
-        assert_eq!((envelope.nonce, envelope.sealed.as_slice()), ([8; 12], [9; 17].as_slice()));
-        assert_eq!(sample().len(), 77 + 3 + 6 + 20, "the documented length of an empty value");
+        let [inline_random, stored_random, deterministic] = samples().map(|bytes| Envelope::read(bytes).unwrap());
+        for envelope in [&inline_random, &stored_random, &deterministic] {
+            let head = envelope.head();
+            assert_eq!((head.class.as_str(), head.scope.as_str()), ("ssn", "clinic"));
+            assert_eq!(head.key_id, KeyId::from_bytes([7; 16]));
+            assert_eq!(envelope.key().id(), head.key_id);
+        }
+        assert_eq!(inline_random.key(), inline());
+        assert_eq!(stored_random.head().salt, Some(SALT));
+        assert_eq!(deterministic.head().salt, None);
+        assert_eq!(deterministic.head().encryption_context().purpose, Purpose::Lookup);
+    }
+
+    #[test]
+    fn the_length_is_as_documented() {
+        let size = TokenSize {
+            suite: Suite::Random,
+            edk_bytes: &[20],
+            class_bytes: 3,
+            scope_bytes: 6,
+            value_bytes: 0,
+            pad_bytes: 0,
+        };
+        let sizes = [size, TokenSize { edk_bytes: &[], ..size }];
+        let deterministic = TokenSize { suite: Suite::Deterministic, ..sizes[1] };
+        for (bytes, size) in samples().iter().zip([sizes[0], sizes[1], deterministic]) {
+            assert_eq!(token_chars(&size), 5 + (bytes.len() * 4).div_ceil(3), "{size:?}");
+        }
+        let of = |suite, edk_bytes, value_bytes, labels| {
+            let (class_bytes, scope_bytes) = (labels, labels);
+            token_chars(&TokenSize { suite, edk_bytes, class_bytes, scope_bytes, value_bytes, pad_bytes: 0 })
+        };
+        assert_eq!(of(Suite::Random, &[184], 11, 4), 376);
+        assert_eq!(of(Suite::Random, &[], 11, 4), 105);
+        assert_eq!(of(Suite::Deterministic, &[], 11, 4), 79);
+        assert!(of(Suite::Deterministic, &[], 64, 16) <= 200, "a value of 64 bytes fits a short column");
+        // At most 56 bytes besides class, scope and value.
+        assert_eq!(samples()[1].len(), 56 + 3 + 6);
+        assert_eq!(
+            token_chars(&TokenSize { value_bytes: 3, pad_bytes: 16, ..size }),
+            token_chars(&TokenSize { value_bytes: 15, ..size })
+        );
+        assert_eq!(
+            token_chars(&TokenSize { value_bytes: 15, pad_bytes: 16, ..size }),
+            token_chars(&TokenSize { value_bytes: 31, ..size })
+        );
     }
 
     #[test]
     fn every_truncation_is_named() {
-        let whole = sample();
-        for length in 0..whole.len() {
-            assert_eq!(Envelope::read(&whole[..length]), Err(ReadError::Truncated), "{length}");
+        for whole in samples() {
+            for length in 0..whole.len() {
+                assert_eq!(Envelope::read(whole[..length].to_vec()), Err(ReadError::Truncated), "{length}");
+            }
         }
     }
 
     #[test]
     fn what_another_build_may_know_is_told_apart_from_what_is_broken() {
         let change = |at: usize, to: u8| {
-            let mut bytes = sample();
+            let [mut bytes, ..] = samples();
             bytes[at] = to;
-            Envelope::read(&bytes).unwrap_err()
+            Envelope::read(bytes).unwrap_err()
         };
         assert_eq!(change(0, 2), ReadError::UnknownVersion(2));
-        assert_eq!(change(1, 9), ReadError::UnknownSuite(9));
-        assert_eq!(change(2, 2), ReadError::UnknownPlacement(2));
-        assert_eq!(change(3, 0), ReadError::Malformed, "empty class");
-        assert_eq!(change(3, 17), ReadError::Malformed, "class too long");
-        assert_eq!(change(4, b'.'), ReadError::Malformed, "class outside its alphabet");
-        assert_eq!(change(46, 0), ReadError::Malformed, "no encrypted data key");
-        assert_eq!(change(46, 5), ReadError::Malformed, "too many encrypted data keys");
-        assert_eq!(change(55, 0xff), ReadError::Malformed, "encrypted data key too long");
+        assert_eq!(change(1, 0x91), ReadError::UnknownSuite(9));
+        assert_eq!(change(1, 0x31), ReadError::UnknownSuite(3), "a stream is no text");
+        assert_eq!(change(1, 0x13), ReadError::UnknownPlacement(3));
+        assert_eq!(change(1, 0x21), ReadError::UnknownPlacement(1), "long-lived keys never ride in a token");
+        assert_eq!(change(3, b'.'), ReadError::Malformed, "class outside its alphabet");
+        assert_eq!(change(44, 0), ReadError::Malformed, "no encrypted data key");
+        assert_eq!(change(44, 5), ReadError::Malformed, "too many encrypted data keys");
+        assert_eq!(change(53, 0xff), ReadError::Malformed, "encrypted data key too long");
     }
 }

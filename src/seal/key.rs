@@ -1,8 +1,7 @@
 //! Data keys, what names them, and what is derived from them. Keys have no `Clone`, `Debug` or `Serialize`.
 
-use super::context::Class;
+use super::context::{Class, Purpose};
 use super::crypto::{CryptoFailed, CryptoProvider, KEY_BYTES};
-use super::envelope::Suite;
 use super::length_prefix;
 use data_encoding::HEXLOWER;
 use std::fmt;
@@ -57,16 +56,16 @@ impl DataKey {
         Ok(Commitment(out))
     }
 
-    /// HKDF-SHA-256(key, no salt, lp(`sealgate/v1`) ‖ lp(`field`) ‖ lp(suite) ‖ lp(class)).
-    pub(crate) fn field_key(
+    /// HKDF-SHA-256(key, salt, lp(`sealgate/v1`) ‖ lp(purpose) ‖ lp(suite or alphabet) ‖ lp(class)), N bytes.
+    pub(crate) fn field_key<const N: usize>(
         &self,
         provider: &dyn CryptoProvider,
-        suite: Suite,
-        class: Class,
-    ) -> Result<Zeroizing<[u8; KEY_BYTES]>, CryptoFailed> {
-        let mut out = Zeroizing::new([0; KEY_BYTES]);
-        let info = info(&[b"field", &[suite.id()], class.as_str().as_bytes()]);
-        provider.hkdf_sha256(&[], self.0.as_ref(), &info, out.as_mut())?;
+        salt: &[u8],
+        (purpose, kind, class): (Purpose, &[u8], Class),
+    ) -> Result<Zeroizing<[u8; N]>, CryptoFailed> {
+        let mut out = Zeroizing::new([0; N]);
+        let info = info(&[purpose.as_str().as_bytes(), kind, class.as_str().as_bytes()]);
+        provider.hkdf_sha256(salt, self.0.as_ref(), &info, out.as_mut())?;
         Ok(out)
     }
 }
@@ -88,8 +87,9 @@ pub struct WrongKeyLength {
     pub got: usize,
 }
 
-/// 32 public bytes that commit to one data key: no other key has them, and they tell nothing about it.
-#[derive(Clone, Copy)]
+/// 32 public bytes that commit to one data key: no other key has them, and they tell nothing about it. `==` is for reading
+/// them back; whether a data key is the right one is asked of [`matches`](Self::matches).
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Commitment([u8; 32]);
 
 impl Commitment {
@@ -119,6 +119,12 @@ impl Commitment {
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
+    }
+
+    /// Whether it commits to the key of that name, compared in constant time.
+    #[must_use]
+    pub fn begins_as(&self, id: &KeyId) -> bool {
+        self.key_id().0.ct_eq(&id.0).into()
     }
 }
 
@@ -222,10 +228,22 @@ mod tests {
         let mut seen = Vec::new();
         for provider in providers() {
             let commitment = *key.commitment(*provider).unwrap().as_bytes();
-            let ssn = *key.field_key(*provider, Suite::Random, class("ssn")).unwrap();
-            let name = *key.field_key(*provider, Suite::Random, class("name")).unwrap();
-            assert!(commitment != ssn && ssn != name && commitment != name);
-            seen.push((commitment, ssn, name));
+            let field = |salt: &[u8], purpose, kind: &[u8], name| -> [u8; 32] {
+                *key.field_key(*provider, salt, (purpose, kind, class(name))).unwrap()
+            };
+            let mut all = vec![
+                commitment,
+                field(&[], Purpose::Field, &[1], "ssn"),
+                field(&[], Purpose::Field, &[1], "name"),
+                field(&[], Purpose::Field, &[2], "ssn"),
+                field(&[], Purpose::Lookup, &[1], "ssn"),
+                field(&[1; 8], Purpose::Field, &[1], "ssn"),
+                field(&[2; 8], Purpose::Field, &[1], "ssn"),
+            ];
+            seen.push(all.clone());
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), 7, "no two of them are the same");
         }
         assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
     }

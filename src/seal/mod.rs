@@ -3,21 +3,28 @@
 //! Pure and synchronous. No I/O, no clock, no HTTP, and never a plaintext in an error.
 //!
 //! Reading order: [`context`] (class, scope, AAD), [`key`] (data keys and what is derived from them), [`envelope`]
-//! (the byte layout), [`token`] (its text form), [`sealer`] (values in, tokens out, and back).
+//! (the byte layout), [`token`] (its text form), [`value`] (what goes in and comes out), [`opener`] (tokens in, values out),
+//! [`sealer`] (values in, tokens out), [`mod@format`] (values that keep their format), [`stream`] (attachments).
 
 pub mod context;
 pub mod crypto;
 pub mod envelope;
+pub mod format;
 pub mod key;
+pub mod opener;
 pub mod sealer;
+pub mod stream;
 pub mod token;
+pub mod value;
 
-pub use context::{Class, Context, EncryptionContext, Scope};
+pub use context::{Class, Context, EncryptionContext, Purpose, Scope};
 pub use crypto::CryptoProvider;
-pub use envelope::{Envelope, ReadError};
+pub use envelope::{Envelope, Head, KeyRef, Placement, ReadError, Suite};
 pub use key::{Commitment, DataKey, EncryptedDataKey, KekTag, KeyId};
-pub use sealer::{Kind, Nonces, OpenError, SealError, SealingKey, UnwrappedKey, Value};
+pub use opener::{OpenError, UnwrappedKey};
+pub use sealer::{Origin, SealError, SealingKey, Workspace};
 pub use token::Token;
+pub use value::{Kind, Manner, Value};
 
 /// Appends `part` with its length before it (u32, big-endian), so that no two lists of parts give the same bytes.
 pub(crate) fn length_prefix(part: &[u8], out: &mut Vec<u8>) {

@@ -1,53 +1,20 @@
-//! Values in, tokens out, and back.
+//! Values in, tokens out: a data key that may still seal, and how much.
 
-use super::context::{Class, Context};
-use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES};
-use super::envelope::{Envelope, Suite};
-use super::key::{Commitment, DataKey, EncryptedDataKey, KeyId};
+use super::context::{Class, Context, EncryptionContext, Scope};
+use super::crypto::{CryptoFailed, CryptoProvider, NONCE_BYTES};
+use super::envelope::{Head, KeyRef, SALT_BYTES, Suite};
+use super::key::{EncryptedDataKey, KeyId};
+use super::opener::{FieldKey, UnwrappedKey};
 use super::token::Token;
+use super::value::Manner;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
-/// What a sealed value was, so that its type comes back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Text, in WTF-8: it comes back as the same text, escaped for the medium that it then stands in.
-    Text,
-    /// A JSON number, boolean, object or array, byte for byte.
-    Literal,
-}
-
-impl Kind {
-    const fn id(self) -> u8 {
-        match self {
-            Self::Text => 0,
-            Self::Literal => 1,
-        }
-    }
-}
-
-/// An opened value. Zeroized on drop; no `Clone`, `Debug`, `Display` or `Serialize`.
-pub struct Value {
-    kind: Kind,
-    /// The kind byte and the value.
-    bytes: Zeroizing<Vec<u8>>,
-}
-
-impl Value {
-    /// What it was.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// The value, to be written where the one who asked for it will read it, and nowhere else.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        self.bytes.get(1..).unwrap_or_default()
-    }
-}
+/// How many ready-made beginnings of tokens one key keeps: one for each suite and class that it seals.
+const BEGINNINGS_MAX: usize = 512;
 
 /// Why a value was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,40 +23,34 @@ pub enum SealError {
     /// The key's budget of seals or bytes is spent; another key is needed.
     #[error("data key: its budget is spent")]
     Exhausted,
+    /// The key is of another scope, or its purpose is not that of the suite.
+    #[error("data key: made for another scope or purpose")]
+    WrongKey,
     /// The provider failed.
     #[error(transparent)]
     Crypto(#[from] CryptoFailed),
 }
 
-/// Why a token was not opened. One error for whatever does not authenticate, so that it tells an attacker nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The key that was unwrapped is not the one that the token commits to.
-    #[error("token: data key does not match its commitment")]
-    Commitment,
-    /// Changed, or moved from another class, scope or record.
-    #[error("token: does not authenticate")]
-    Unauthentic,
-}
-
-/// Random nonces, drawn for many values in one call and dropped with the document that they are for, so that a process
-/// that is cloned between two documents has none in store.
-pub struct Nonces {
+/// Room to work in, and random nonces, drawn for many values in one call. For one document: it is dropped with it, so that
+/// a process that is cloned between two documents has no nonce in store. What stood in it is zeroized.
+pub struct Workspace {
     drawn: [u8; NONCE_BYTES * Self::BATCH],
     used: usize,
+    plaintext: Zeroizing<Vec<u8>>,
+    aad: Vec<u8>,
 }
 
-impl Nonces {
+impl Workspace {
     const BATCH: usize = 32;
 
-    /// None drawn yet.
+    /// Nothing drawn yet.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { drawn: [0; NONCE_BYTES * Self::BATCH], used: NONCE_BYTES * Self::BATCH }
+    pub fn new() -> Self {
+        let drawn = [0; NONCE_BYTES * Self::BATCH];
+        Self { drawn, used: NONCE_BYTES * Self::BATCH, plaintext: Zeroizing::default(), aad: Vec::new() }
     }
 
-    fn next(&mut self, provider: &dyn CryptoProvider) -> Result<[u8; NONCE_BYTES], CryptoFailed> {
+    pub(super) fn nonce(&mut self, provider: &dyn CryptoProvider) -> Result<[u8; NONCE_BYTES], CryptoFailed> {
         if self.used >= self.drawn.len() {
             provider.fill_random(&mut self.drawn)?;
             self.used = 0;
@@ -100,94 +61,15 @@ impl Nonces {
     }
 }
 
-impl Default for Nonces {
+impl Default for Workspace {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// A data key in the clear with the field keys derived from it so far.
-pub struct UnwrappedKey {
-    provider: &'static dyn CryptoProvider,
-    data_key: DataKey,
-    commitment: Commitment,
-    field_keys: RwLock<HashMap<(Suite, Class), Arc<dyn Aead>>>,
-}
-
-type FieldKeys = HashMap<(Suite, Class), Arc<dyn Aead>>;
-
-impl std::fmt::Debug for UnwrappedKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UnwrappedKey").field("id", &self.id()).finish_non_exhaustive()
-    }
-}
-
-impl UnwrappedKey {
-    /// Takes a data key into use; its commitment is computed here, before anything else is.
-    ///
-    /// # Errors
-    /// [`CryptoFailed`] if the provider fails.
-    pub fn new(provider: &'static dyn CryptoProvider, data_key: DataKey) -> Result<Self, CryptoFailed> {
-        let commitment = data_key.commitment(provider)?;
-        Ok(Self { provider, data_key, commitment, field_keys: RwLock::new(FieldKeys::new()) })
-    }
-
-    /// What names the key.
-    #[must_use]
-    pub fn id(&self) -> KeyId {
-        self.commitment.key_id()
-    }
-
-    /// What commits to the key.
-    #[must_use]
-    pub const fn commitment(&self) -> Commitment {
-        self.commitment
-    }
-
-    /// Whether this is the key that the token commits to.
-    ///
-    /// # Errors
-    /// [`OpenError::Commitment`] if not.
-    pub fn check(&self, envelope: &Envelope) -> Result<(), OpenError> {
-        if self.commitment.matches(&envelope.commitment()) { Ok(()) } else { Err(OpenError::Commitment) }
-    }
-
-    /// Opens an envelope that was sealed in `context`.
-    ///
-    /// # Errors
-    /// [`OpenError`]; nothing of the value is told then.
-    pub fn open(&self, envelope: &Envelope, context: &Context<'_>) -> Result<Value, OpenError> {
-        self.check(envelope)?;
-        let key = self.field_key(envelope.suite, context.class).map_err(|_| OpenError::Unauthentic)?;
-        let aad = context.aad(envelope.suite, &self.id());
-        let mut bytes = Zeroizing::new(envelope.sealed.clone());
-        let length = key.open(envelope.nonce, &aad, &mut bytes).map_err(|_| OpenError::Unauthentic)?;
-        bytes.truncate(length);
-        let kind = match bytes.first() {
-            Some(0) => Kind::Text,
-            Some(1) => Kind::Literal,
-            _ => return Err(OpenError::Unauthentic),
-        };
-        Ok(Value { kind, bytes })
-    }
-
-    /// Whether an envelope would open in `context`; what is in it is forgotten at once.
-    ///
-    /// # Errors
-    /// [`OpenError`], as [`open`](Self::open).
-    pub fn authenticate(&self, envelope: &Envelope, context: &Context<'_>) -> Result<(), OpenError> {
-        self.open(envelope, context).map(drop)
-    }
-
-    fn field_key(&self, suite: Suite, class: Class) -> Result<Arc<dyn Aead>, CryptoFailed> {
-        let known = self.field_keys.read().unwrap_or_else(PoisonError::into_inner).get(&(suite, class)).cloned();
-        if let Some(key) = known {
-            return Ok(key);
-        }
-        let key = self.data_key.field_key(self.provider, suite, class)?;
-        let key: Arc<dyn Aead> = Arc::from(self.provider.aes_256_gcm(&key)?);
-        let mut keys = self.field_keys.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(keys.entry((suite, class)).or_insert(key).clone())
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Workspace")
     }
 }
 
@@ -206,21 +88,59 @@ impl Default for Budget {
     }
 }
 
-/// A data key that may still seal, with its encrypted form as tokens carry it.
+/// Where the encrypted form of a key is found again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In every token. The key must have been made for this process alone, which seals with it and nobody else does.
+    Inline(Vec<EncryptedDataKey>),
+    /// In a store, where other processes find it too.
+    Stored {
+        /// Random, drawn once by this process: by it no other one has the same field keys.
+        salt: [u8; SALT_BYTES],
+    },
+}
+
+/// A data key that may still seal.
 #[derive(Debug)]
 pub struct SealingKey {
     key: Arc<UnwrappedKey>,
-    edks: Vec<EncryptedDataKey>,
+    made_for: EncryptionContext,
+    reference: KeyRef,
+    salt: [u8; SALT_BYTES],
     budget: Budget,
     seals: AtomicU64,
     bytes: AtomicU64,
+    beginnings: RwLock<HashMap<(Suite, Class), Arc<Beginning>>>,
+}
+
+/// What all tokens of one key, suite and class begin with, and the key that makes the rest.
+struct Beginning {
+    key: Arc<FieldKey>,
+    /// The AAD up to the bound values.
+    aad: Vec<u8>,
+    /// The text form of the head, as far as it is made of whole groups of three bytes.
+    text: String,
+    /// The rest of the head, at most two bytes.
+    rest: Vec<u8>,
+}
+
+impl fmt::Debug for Beginning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Beginning")
+    }
 }
 
 impl SealingKey {
-    /// A key with nothing of its budget spent. It must have been made for this process alone.
+    /// A key made for `made_for`, with nothing of its budget spent.
     #[must_use]
-    pub fn new(key: impl Into<Arc<UnwrappedKey>>, edks: Vec<EncryptedDataKey>, budget: Budget) -> Self {
-        Self { key: key.into(), edks, budget, seals: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+    pub fn new(key: impl Into<Arc<UnwrappedKey>>, made_for: EncryptionContext, origin: Origin, budget: Budget) -> Self {
+        let key = key.into();
+        let (reference, salt) = match origin {
+            Origin::Inline(edks) => (KeyRef::Inline { commitment: key.commitment(), edks }, [0; SALT_BYTES]),
+            Origin::Stored { salt } => (KeyRef::Stored { id: key.id() }, salt),
+        };
+        let (seals, bytes, beginnings) = Default::default();
+        Self { key, made_for, reference, salt, budget, seals, bytes, beginnings }
     }
 
     /// What names the key.
@@ -229,15 +149,21 @@ impl SealingKey {
         self.key.id()
     }
 
-    /// Its encrypted forms.
+    /// How tokens refer to it.
     #[must_use]
-    pub fn edks(&self) -> &[EncryptedDataKey] {
-        &self.edks
+    pub const fn reference(&self) -> &KeyRef {
+        &self.reference
+    }
+
+    /// What it was made for.
+    #[must_use]
+    pub const fn made_for(&self) -> EncryptionContext {
+        self.made_for
     }
 
     /// The key as one that opens.
     #[must_use]
-    pub fn unwrapped(&self) -> &UnwrappedKey {
+    pub const fn unwrapped(&self) -> &Arc<UnwrappedKey> {
         &self.key
     }
 
@@ -249,42 +175,102 @@ impl SealingKey {
         share(&self.seals, self.budget.seals_max).max(share(&self.bytes, self.budget.bytes_max))
     }
 
-    /// Seals a value. The budget is spent first.
+    /// Seals a value. The budget is spent first. Nothing is allocated but the token, once `workspace` has grown.
     ///
     /// # Errors
-    /// [`SealError::Exhausted`] once the budget is spent; nothing is sealed then.
+    /// [`SealError::Exhausted`] once the budget is spent, [`SealError::WrongKey`] if the key was not made for this; nothing
+    /// is sealed then.
     pub fn seal(
         &self,
-        nonces: &mut Nonces,
+        workspace: &mut Workspace,
         context: &Context<'_>,
-        kind: Kind,
+        manner: Manner,
         value: &[u8],
     ) -> Result<Token, SealError> {
+        let suite = manner.suite;
+        self.judge(context.scope, suite)?;
         self.spend(value.len())?;
-        let suite = Suite::Random;
-        let key = self.key.field_key(suite, context.class)?;
-        let nonce = nonces.next(self.key.provider)?;
-
-        let mut bytes = Zeroizing::new(Vec::with_capacity(512 + value.len()));
-        Envelope::write_head(suite, (context.class, context.scope), &self.key.commitment, &self.edks, &mut bytes);
-        bytes.extend_from_slice(&nonce);
-        let start = bytes.len();
-        bytes.push(kind.id());
-        bytes.extend_from_slice(value);
-        let sealed = bytes.get_mut(start..).ok_or(CryptoFailed)?;
-        let tag = key.seal(nonce, &context.aad(suite, &self.id()), sealed)?;
-        bytes.extend_from_slice(&tag);
-        Ok(Token::write(&bytes))
+        let beginning = self.beginning(suite, context.class)?;
+        let nonce = workspace.nonce(self.key.provider)?;
+        let Workspace { plaintext, aad, .. } = workspace;
+        let aad = if context.bind.is_empty() {
+            &beginning.aad
+        } else {
+            aad.clear();
+            aad.extend_from_slice(&beginning.aad);
+            context.bind_into(aad);
+            aad
+        };
+        plaintext.clear();
+        plaintext.extend_from_slice(&beginning.rest);
+        match &*beginning.key {
+            FieldKey::Gcm(key) => {
+                plaintext.extend_from_slice(&nonce);
+                let start = plaintext.len();
+                manner.write(value, plaintext);
+                let tag = key.seal(nonce, aad, plaintext.get_mut(start..).ok_or(CryptoFailed)?)?;
+                plaintext.extend_from_slice(&tag);
+                Ok(Token::write(&beginning.text, plaintext))
+            }
+            FieldKey::Siv(key) => {
+                let start = plaintext.len();
+                manner.write(value, plaintext);
+                let sealed = key.seal(aad, plaintext.get(start..).ok_or(CryptoFailed)?)?;
+                plaintext.truncate(start);
+                plaintext.extend_from_slice(&sealed);
+                Ok(Token::write(&beginning.text, plaintext))
+            }
+        }
     }
 
-    fn spend(&self, length: usize) -> Result<(), SealError> {
+    pub(super) fn judge(&self, scope: Scope, suite: Suite) -> Result<(), SealError> {
+        let inline = matches!(self.reference, KeyRef::Inline { .. });
+        let wanted = EncryptionContext { scope, purpose: suite.purpose() };
+        // Long-lived keys never ride in a token.
+        if self.made_for != wanted || (inline && suite == Suite::Deterministic) {
+            return Err(SealError::WrongKey);
+        }
+        Ok(())
+    }
+
+    pub(super) fn spend(&self, length: usize) -> Result<(), SealError> {
         let length = u64::try_from(length).unwrap_or(u64::MAX);
         let bytes = self.bytes.fetch_add(length, Ordering::Relaxed).saturating_add(length);
         let seals = self.seals.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if seals > self.budget.seals_max || bytes > self.budget.bytes_max {
+        // The same value gives the same token: neither nonces nor, for any amount of PHI, the bound of SIV run out.
+        let unbounded = self.made_for.purpose == Suite::Deterministic.purpose();
+        if !unbounded && (seals > self.budget.seals_max || bytes > self.budget.bytes_max) {
             return Err(SealError::Exhausted);
         }
         Ok(())
+    }
+
+    /// The salt that goes into field keys and envelopes of a suite.
+    pub(super) fn salt(&self, suite: Suite) -> Option<[u8; SALT_BYTES]> {
+        let salted = matches!(self.reference, KeyRef::Stored { .. }) && suite != Suite::Deterministic;
+        salted.then_some(self.salt)
+    }
+
+    fn beginning(&self, suite: Suite, class: Class) -> Result<Arc<Beginning>, CryptoFailed> {
+        let known = self.beginnings.read().unwrap_or_else(PoisonError::into_inner).get(&(suite, class)).cloned();
+        if let Some(beginning) = known {
+            return Ok(beginning);
+        }
+        let (scope, salt) = (self.made_for.scope, self.salt(suite));
+        let mut head = Vec::with_capacity(512);
+        Head::write(suite, (class, scope), &self.reference, salt, &mut head);
+        let (whole, rest) = head.split_at(head.len() - head.len() % 3);
+        let beginning = Arc::new(Beginning {
+            key: self.key.sealing_field_key(suite, class, salt)?,
+            aad: Context { class, scope, bind: &[] }.aad(suite, &self.id()),
+            text: Token::begin(whole),
+            rest: rest.to_vec(),
+        });
+        let mut beginnings = self.beginnings.write().unwrap_or_else(PoisonError::into_inner);
+        if beginnings.len() < BEGINNINGS_MAX {
+            beginnings.insert((suite, class), Arc::clone(&beginning));
+        }
+        Ok(beginning)
     }
 }
 
@@ -292,53 +278,114 @@ impl SealingKey {
 mod tests {
     use super::*;
     use crate::seal::crypto::providers;
-    use crate::seal::{KekTag, ReadError, Scope};
+    use crate::seal::{DataKey, KekTag, Kind, OpenError, Purpose, ReadError, Value};
     use proptest::prelude::*;
 
-    fn key(provider: &'static dyn CryptoProvider, seed: u8) -> SealingKey {
+    /// Inline and stored keys of the random suite, and a deterministic one.
+    fn keys(provider: &'static dyn CryptoProvider, seed: u8, scope: &str) -> [SealingKey; 3] {
         let edks = vec![EncryptedDataKey { kek: KekTag::from_bytes([seed; 8]), blob: vec![seed; 96] }];
-        let key = UnwrappedKey::new(provider, DataKey::take(vec![seed; 32]).unwrap()).unwrap();
-        SealingKey::new(key, edks, Budget::default())
+        let stored = Origin::Stored { salt: [seed; 8] };
+        [(Purpose::Field, Origin::Inline(edks)), (Purpose::Field, stored.clone()), (Purpose::Lookup, stored)].map(
+            |(purpose, origin)| {
+                let key = UnwrappedKey::new(provider, DataKey::take(vec![seed; 32]).unwrap()).unwrap();
+                let made_for = EncryptionContext { scope: Scope::parse(scope).unwrap(), purpose };
+                SealingKey::new(key, made_for, origin, Budget::default())
+            },
+        )
+    }
+
+    fn manner(key: &SealingKey, kind: Kind) -> Manner {
+        match key.made_for().purpose {
+            Purpose::Lookup => Manner::deterministic(kind),
+            _ => Manner::random(kind),
+        }
     }
 
     fn context<'a>(class: &str, scope: &str, bind: &'a [(&'a str, &'a [u8])]) -> Context<'a> {
         Context { class: Class::parse(class).unwrap(), scope: Scope::parse(scope).unwrap(), bind }
     }
 
-    fn each(check: fn(&'static dyn CryptoProvider)) {
+    fn seal(key: &SealingKey, at: &Context<'_>, kind: Kind, value: &[u8]) -> Token {
+        key.seal(&mut Workspace::new(), at, manner(key, kind), value).unwrap()
+    }
+
+    fn open(key: &SealingKey, token: &Token, at: &Context<'_>) -> Result<Value, OpenError> {
+        key.unwrapped().open(Token::read(token.as_str().as_bytes()).unwrap(), at)
+    }
+
+    fn on_each(check: fn(&'static dyn CryptoProvider)) {
         providers().iter().for_each(|p| check(*p));
     }
 
     #[test]
     fn a_value_comes_back_as_it_was_and_only_in_its_own_context() {
-        each(|p| {
-            let key = key(p, 1);
-            let bind: [(&str, &[u8]); 1] = [("id", b"42")];
-            let at = context("ssn", "clinic", &bind);
-            let token = key.seal(&mut Nonces::new(), &at, Kind::Text, b"999-12-3456").unwrap();
-            let envelope = Token::read(token.as_str().as_bytes()).unwrap();
-            let value = key.unwrapped().open(&envelope, &at).unwrap();
-            assert_eq!((value.kind(), value.expose()), (Kind::Text, b"999-12-3456".as_slice()));
-
-            for moved in [
-                context("name", "clinic", &bind),
-                context("ssn", "other", &bind),
-                context("ssn", "clinic", &[]),
-                context("ssn", "clinic", &[("id", b"43")]),
-                context("ssn", "clinic", &[("no", b"42")]),
-            ] {
-                assert_eq!(key.unwrapped().open(&envelope, &moved).err(), Some(OpenError::Unauthentic), "{moved:?}");
+        on_each(|p| {
+            for key in keys(p, 1, "clinic") {
+                let bind: [(&str, &[u8]); 1] = [("id", b"42")];
+                let at = context("ssn", "clinic", &bind);
+                let token = seal(&key, &at, Kind::Text, b"999-12-3456");
+                let value = open(&key, &token, &at).unwrap();
+                assert_eq!((value.kind(), value.expose()), (Kind::Text, b"999-12-3456".as_slice()));
+                for moved in [
+                    context("name", "clinic", &bind),
+                    context("ssn", "other", &bind),
+                    context("ssn", "clinic", &[]),
+                    context("ssn", "clinic", &[("id", b"43")]),
+                    context("ssn", "clinic", &[("no", b"42")]),
+                ] {
+                    assert_eq!(open(&key, &token, &moved).err(), Some(OpenError::Unauthentic), "{moved:?}");
+                }
             }
         });
     }
 
     #[test]
-    fn another_data_key_is_refused_before_it_is_used() {
-        each(|p| {
+    fn a_key_seals_only_what_it_was_made_for() {
+        on_each(|p| {
+            let [inline, stored, lookup] = keys(p, 1, "clinic");
+            let mut room = Workspace::new();
+            let (here, there) = (context("ssn", "clinic", &[]), context("ssn", "other", &[]));
+            let (random, deterministic) = (Manner::random(Kind::Text), Manner::deterministic(Kind::Text));
+            for (key, at, manner) in [
+                (&inline, &there, random),
+                (&stored, &there, random),
+                (&lookup, &there, deterministic),
+                (&inline, &here, deterministic),
+                (&stored, &here, deterministic),
+                (&lookup, &here, random),
+            ] {
+                assert_eq!(key.seal(&mut room, at, manner, b"x").err(), Some(SealError::WrongKey), "{manner:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn two_processes_that_share_a_stored_key_seal_under_different_field_keys() {
+        on_each(|p| {
+            let [_, one, _] = keys(p, 1, "clinic");
+            let unwrapped = UnwrappedKey::new(p, DataKey::take(vec![1; 32]).unwrap()).unwrap();
+            let other = SealingKey::new(unwrapped, one.made_for(), Origin::Stored { salt: [2; 8] }, Budget::default());
             let at = context("ssn", "clinic", &[]);
-            let token = key(p, 1).seal(&mut Nonces::new(), &at, Kind::Text, b"x").unwrap();
-            let envelope = Token::read(token.as_str().as_bytes()).unwrap();
-            assert_eq!(key(p, 2).unwrapped().open(&envelope, &at).err(), Some(OpenError::Commitment));
+            let token = seal(&one, &at, Kind::Text, b"x");
+            assert_eq!(open(&other, &token, &at).unwrap().expose(), b"x", "each opens what the other sealed");
+            // The same token with the salt of the other process: what it then derives opens nothing.
+            let mut bytes = Token::read(token.as_str().as_bytes()).unwrap().bytes;
+            let salt = 3 + 3 + 6 + 16;
+            assert_eq!(bytes[salt..salt + 8], [1; 8]);
+            bytes[salt..salt + 8].fill(2);
+            let moved = crate::seal::Envelope::read(bytes).unwrap();
+            assert_eq!(one.unwrapped().open(moved, &at).err(), Some(OpenError::Unauthentic));
+        });
+    }
+
+    #[test]
+    fn another_data_key_is_refused_before_it_is_used() {
+        on_each(|p| {
+            let at = context("ssn", "clinic", &[]);
+            for (key, other) in keys(p, 1, "clinic").iter().zip(keys(p, 2, "clinic")) {
+                let token = seal(key, &at, Kind::Text, b"x");
+                assert_eq!(open(&other, &token, &at).err(), Some(OpenError::Commitment));
+            }
         });
     }
 
@@ -346,70 +393,126 @@ mod tests {
     fn what_one_provider_seals_the_other_opens() {
         let at = context("ssn", "clinic", &[]);
         for sealer in providers() {
-            let token = key(*sealer, 1).seal(&mut Nonces::new(), &at, Kind::Literal, b"1.10").unwrap();
-            let envelope = Token::read(token.as_str().as_bytes()).unwrap();
-            for opener in providers() {
-                let value = key(*opener, 1).unwrapped().open(&envelope, &at).unwrap();
-                assert_eq!((value.kind(), value.expose()), (Kind::Literal, b"1.10".as_slice()));
+            for (number, key) in keys(*sealer, 1, "clinic").iter().enumerate() {
+                let token = seal(key, &at, Kind::Literal, b"1.10");
+                for opener in providers() {
+                    let value = open(&keys(*opener, 1, "clinic")[number], &token, &at).unwrap();
+                    assert_eq!((value.kind(), value.expose()), (Kind::Literal, b"1.10".as_slice()));
+                }
             }
         }
     }
 
     #[test]
     fn the_budget_is_spent_before_sealing() {
-        each(|p| {
+        on_each(|p| {
             let one = UnwrappedKey::new(p, DataKey::take(vec![1; 32]).unwrap()).unwrap();
-            let budget = Budget { seals_max: 2, bytes_max: 100 };
-            let (key, at) = (SealingKey::new(one, Vec::new(), budget), context("ssn", "clinic", &[]));
-            let mut nonces = Nonces::new();
-            assert!(key.seal(&mut nonces, &at, Kind::Text, &[0; 90]).is_ok());
-            assert_eq!(key.seal(&mut nonces, &at, Kind::Text, &[0; 11]).err(), Some(SealError::Exhausted), "bytes");
-            assert_eq!(key.seal(&mut nonces, &at, Kind::Text, b"").err(), Some(SealError::Exhausted), "seals");
+            let (budget, at) = (Budget { seals_max: 2, bytes_max: 100 }, context("ssn", "clinic", &[]));
+            let made_for = EncryptionContext { scope: at.scope, purpose: Purpose::Field };
+            let key = SealingKey::new(one, made_for, Origin::Inline(Vec::new()), budget);
+            let seal = |value: &[u8]| key.seal(&mut Workspace::new(), &at, Manner::random(Kind::Text), value);
+            assert!(seal(&[0; 90]).is_ok());
+            assert_eq!(seal(&[0; 11]).err(), Some(SealError::Exhausted), "bytes");
+            assert_eq!(seal(b"").err(), Some(SealError::Exhausted), "seals");
             assert!(key.spent() > 1.0);
         });
     }
 
     #[test]
     fn nonces_are_never_repeated_within_a_batch_or_across_two() {
-        each(|p| {
-            let mut nonces = Nonces::new();
-            let drawn: std::collections::HashSet<_> = (0..100).map(|_| nonces.next(p).unwrap()).collect();
+        on_each(|p| {
+            let mut room = Workspace::new();
+            let drawn: std::collections::HashSet<_> = (0..100).map(|_| room.nonce(p).unwrap()).collect();
             assert_eq!(drawn.len(), 100);
         });
+    }
+
+    fn labels() -> impl Strategy<Value = (String, String)> {
+        ("[A-Za-z0-9_-]{1,16}", "[A-Za-z0-9_-]{1,16}")
+    }
+
+    fn values() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..300)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn any_bytes_come_back(
-            value in proptest::collection::vec(any::<u8>(), 0..300), class in "[A-Za-z0-9_-]{1,16}", scope in "[A-Za-z0-9_-]{1,16}"
+        fn any_bytes_come_back_in_any_class_and_scope(
+            value in values(), (class, scope) in labels(), pad in 0_usize..100, bound in values()
         ) {
             for p in providers() {
-                let (key, at) = (key(*p, 3), context(&class, &scope, &[]));
-                let token = key.seal(&mut Nonces::new(), &at, Kind::Text, &value).unwrap();
-                let envelope = Token::read(token.as_str().as_bytes()).unwrap();
-                let opened = key.unwrapped().open(&envelope, &at).unwrap();
-                prop_assert_eq!(opened.expose(), &value[..]);
+                for key in keys(*p, 3, &scope) {
+                    let bind: [(&str, &[u8]); 1] = [("id", &bound)];
+                    let at = context(&class, &scope, &bind);
+                    let manner = manner(&key, Kind::Literal).padded(pad);
+                    let token = key.seal(&mut Workspace::new(), &at, manner, &value).unwrap();
+                    let opened = open(&key, &token, &at).unwrap();
+                    prop_assert_eq!(opened.expose(), &value[..]);
+                    prop_assert_eq!(opened.kind(), Kind::Literal);
+                }
             }
         }
 
         #[test]
-        fn any_changed_character_fails(at_character in 0usize..250, to in "[A-Za-z0-9_.-]") {
+        fn any_bit_that_is_changed_keeps_a_token_shut(value in values(), at_bit in any::<proptest::sample::Index>()) {
             let p = providers()[0];
-            let (key, at) = (key(p, 3), context("ssn", "clinic", &[]));
-            let token = key.seal(&mut Nonces::new(), &at, Kind::Text, b"value").unwrap();
-            let mut text = token.as_str().as_bytes().to_vec();
-            let at_character = at_character % text.len();
-            prop_assume!(text[at_character] != to.as_bytes()[0]);
-            text[at_character] = to.as_bytes()[0];
-            // Outside the encrypted data key, which is no input of ours to check: its keeper does.
-            let opened = Token::read(&text).and_then(|envelope| {
-                if envelope.edks != key.edks() { return Err(ReadError::Malformed); }
-                key.unwrapped().open(&envelope, &context(envelope.class.as_str(), envelope.scope.as_str(), &[]))
-                    .map_err(|_| ReadError::Malformed)
-            });
-            prop_assert!(opened.is_err());
+            for key in keys(p, 3, "clinic") {
+                let at = context("ssn", "clinic", &[]);
+                let token = seal(&key, &at, Kind::Text, &value);
+                let whole = Token::read(token.as_str().as_bytes()).unwrap();
+                let mut bytes = whole.bytes.clone();
+                let bit = at_bit.index(bytes.len() * 8);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                // Opened where the changed token itself says that it belongs, as a gate would look it up.
+                let opened = crate::seal::Envelope::read(bytes).map_err(drop).and_then(|envelope| {
+                    // The encrypted data key is no input of ours to check: its keeper does.
+                    if envelope.key() != whole.key() {
+                        return Err(());
+                    }
+                    let (class, scope) = (envelope.head().class, envelope.head().scope);
+                    key.unwrapped().open(envelope, &Context { class, scope, bind: &[] }).map(drop).map_err(drop)
+                });
+                prop_assert!(opened.is_err(), "bit {}", bit);
+            }
+        }
+
+        #[test]
+        fn any_changed_character_keeps_a_token_shut(at_character in any::<proptest::sample::Index>(), to in "[A-Za-z0-9_.-]") {
+            let p = providers()[0];
+            for key in keys(p, 3, "clinic") {
+                let at = context("ssn", "clinic", &[]);
+                let token = seal(&key, &at, Kind::Text, b"value");
+                let mut text = token.as_str().as_bytes().to_vec();
+                let at_character = at_character.index(text.len());
+                prop_assume!(text[at_character] != to.as_bytes()[0]);
+                text[at_character] = to.as_bytes()[0];
+                let whole = Token::read(token.as_str().as_bytes()).unwrap();
+                let opened = Token::read(&text).and_then(|envelope| {
+                    if envelope.key() != whole.key() { return Err(ReadError::Malformed); }
+                    key.unwrapped().open(envelope, &at).map_err(|_| ReadError::Malformed)
+                });
+                prop_assert!(opened.is_err());
+            }
+        }
+
+        #[test]
+        fn deterministic_tokens_are_equal_if_and_only_if_value_class_scope_kind_and_key_are(
+            (one, other) in (values(), values()), (class, scope) in labels(), (other_class, other_scope) in labels()
+        ) {
+            let p = providers()[0];
+            let token = |seed: u8, class: &str, scope: &str, kind, value: &[u8]| {
+                let [_, _, key] = keys(p, seed, scope);
+                seal(&key, &context(class, scope, &[]), kind, value).as_str().to_owned()
+            };
+            let first = token(1, &class, &scope, Kind::Text, &one);
+            prop_assert_eq!(&first, &token(1, &class, &scope, Kind::Text, &one));
+            prop_assert_eq!(first == token(1, &class, &scope, Kind::Text, &other), one == other);
+            prop_assert_eq!(first == token(1, &other_class, &scope, Kind::Text, &one), class == other_class);
+            prop_assert_eq!(first == token(1, &class, &other_scope, Kind::Text, &one), scope == other_scope);
+            prop_assert_ne!(&first, &token(2, &class, &scope, Kind::Text, &one));
+            prop_assert_ne!(&first, &token(1, &class, &scope, Kind::Literal, &one));
         }
     }
 }

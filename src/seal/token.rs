@@ -15,10 +15,19 @@ const MARK: &[u8] = b"sgv";
 pub struct Token(String);
 
 impl Token {
-    pub(crate) fn write(envelope: &[u8]) -> Self {
-        let mut text = String::with_capacity(PREFIX.len() + BASE64URL_NOPAD.encode_len(envelope.len()));
+    /// The text of an envelope's first bytes, a multiple of three of them.
+    pub(crate) fn begin(head: &[u8]) -> String {
+        let mut text = String::with_capacity(PREFIX.len() + BASE64URL_NOPAD.encode_len(head.len()));
         text.push_str(PREFIX);
-        BASE64URL_NOPAD.encode_append(envelope, &mut text);
+        BASE64URL_NOPAD.encode_append(head, &mut text);
+        text
+    }
+
+    /// The token of which `begin` made the beginning, with the rest of its bytes.
+    pub(crate) fn write(beginning: &str, rest: &[u8]) -> Self {
+        let mut text = String::with_capacity(beginning.len() + BASE64URL_NOPAD.encode_len(rest.len()));
+        text.push_str(beginning);
+        BASE64URL_NOPAD.encode_append(rest, &mut text);
         Self(text)
     }
 
@@ -38,7 +47,7 @@ impl Token {
             return Err(ReadError::Truncated);
         }
         let bytes = BASE64URL_NOPAD.decode(body).map_err(|_| ReadError::Spelling)?;
-        Envelope::read(&bytes)
+        Envelope::read(bytes)
     }
 
     /// The text.

@@ -13,7 +13,7 @@ use crate::audit::event::FieldAction;
 use crate::document::json::{self, Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
 use crate::policy::{Permit, View};
 use crate::seal::token::{holds_token, starts_as_token};
-use crate::seal::{Class, Context, Kind, Nonces, SealError, Token};
+use crate::seal::{Class, Context, Kind, Manner, SealError, Token, Workspace};
 use crate::view::looks_hidden;
 use bytes::Bytes;
 use http::request::Parts;
@@ -55,7 +55,7 @@ pub(in crate::proxy) async fn request(
     if !json {
         return Err(Code::ContentTypeUnsupported.into());
     }
-    Sealing { gate, protected, permit, trail, nonces: Nonces::new() }.document(&bytes).await.map(Body::whole)
+    Sealing { gate, protected, permit, trail, workspace: Workspace::new() }.document(&bytes).await.map(Body::whole)
 }
 
 /// Refuses what may hold PHI or a token in path and query: no rule reads them.
@@ -110,7 +110,7 @@ struct Sealing<'a> {
     protected: &'a Protected,
     permit: &'a Permit,
     trail: &'a mut Trail,
-    nonces: Nonces,
+    workspace: Workspace,
 }
 
 impl Sealing<'_> {
@@ -198,7 +198,7 @@ impl Sealing<'_> {
         // A key whose budget runs out in the middle of a document is followed by another; others draw on that too.
         for _ in 0..KEYS_AT_MOST {
             let held = self.gate.sealing_key(context.scope).await?;
-            let token = match held.key.seal(&mut self.nonces, &context, kind, value) {
+            let token = match held.key.seal(&mut self.workspace, &context, Manner::random(kind), value) {
                 Ok(token) => token,
                 Err(SealError::Exhausted) => continue,
                 Err(_) => return Err(Code::Internal.into()),
@@ -219,20 +219,20 @@ impl Sealing<'_> {
             return Err(Code::TokenNotAccepted.into());
         }
         let envelope = Token::read(text)?;
-        if self.permit.view(envelope.class) != View::Sealed {
+        if self.permit.view(envelope.head().class) != View::Sealed {
             return Err(Code::TokenNotAccepted.into());
         }
-        if rule.is_some_and(|class| class != envelope.class) {
+        if rule.is_some_and(|class| class != envelope.head().class) {
             return Err(Code::TokenClassMismatch.into());
         }
-        if envelope.scope != self.permit.scope() {
+        if envelope.head().scope != self.permit.scope() {
             return Err(Code::TokenScopeMismatch.into());
         }
         let held = self.gate.opening_keys(&[&envelope]).await?;
         let held = held.first().ok_or(Code::Internal)?;
-        let context = Context { class: envelope.class, scope: envelope.scope, bind: &[] };
+        let context = Context { class: envelope.head().class, scope: envelope.head().scope, bind: &[] };
         held.key.authenticate(&envelope, &context)?;
-        self.trail.field(envelope.class, FieldAction::Left);
+        self.trail.field(envelope.head().class, FieldAction::Left);
         self.trail.key(held.key.id(), &held.call);
         Ok(())
     }

@@ -139,7 +139,7 @@ impl Plan {
         let mut wanted: HashMap<KeyId, &Envelope> = HashMap::new();
         for edit in &self.edits {
             if let Shown::Opened { envelope, .. } = &edit.shown {
-                wanted.entry(envelope.commitment().key_id()).or_insert(envelope);
+                wanted.entry(envelope.head().key_id).or_insert(envelope);
             }
         }
         let (ids, envelopes): (Vec<KeyId>, Vec<&Envelope>) = wanted.into_iter().unzip();
@@ -147,7 +147,7 @@ impl Plan {
         let held: HashMap<KeyId, _> = ids.into_iter().zip(&self.keys).collect();
         for edit in &mut self.edits {
             if let Shown::Opened { envelope, key, .. } = &mut edit.shown {
-                let held = held.get(&envelope.commitment().key_id()).ok_or(Code::Internal)?;
+                let held = held.get(&envelope.head().key_id).ok_or(Code::Internal)?;
                 // Before the record says that it is shown.
                 let unopenable = |error| Refusal::from(Code::ResponseUnopenable).because(error);
                 held.key.authenticate(envelope, &context(envelope)).map_err(unopenable)?;
@@ -160,7 +160,7 @@ impl Plan {
 
 /// The context that [`judge`] has found the envelope to be in its place with.
 const fn context(envelope: &Envelope) -> Context<'static> {
-    Context { class: envelope.class, scope: envelope.scope, bind: &[] }
+    Context { class: envelope.head().class, scope: envelope.head().scope, bind: &[] }
 }
 
 impl Shown {
@@ -170,7 +170,8 @@ impl Shown {
             Self::Masked { rule, kind, text } => mask(rule, kind, &text, out),
             Self::Opened { envelope, mask: rule, key } => {
                 let key = key.ok_or(Code::Internal)?;
-                let value = key.key.open(&envelope, &context(&envelope)).map_err(|_| Code::ResponseUnopenable)?;
+                let at = context(&envelope);
+                let value = key.key.open(*envelope, &at).map_err(|_| Code::ResponseUnopenable)?;
                 match (rule, value.kind()) {
                     (Some(rule), kind) => mask(rule, kind, value.expose(), out),
                     (None, Kind::Text) => quote(value.expose(), out),
@@ -198,12 +199,12 @@ fn judge(
         (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok(None),
         (JsonKind::Text, Some(text)) if starts_as_token(text) => {
             let envelope = Token::read(text).map_err(|error| Refusal::from(Code::ResponseUnopenable).because(error))?;
-            if envelope.class != rule.class {
-                let cause = format!("token: class {}, wanted {}", envelope.class, rule.class);
+            if envelope.head().class != rule.class {
+                let cause = format!("token: class {}, wanted {}", envelope.head().class, rule.class);
                 return Err(Refusal::from(Code::ResponseUnopenable).because(cause));
             }
-            if envelope.scope != permit.scope() {
-                let cause = format!("token: scope {}, wanted {}", envelope.scope, permit.scope());
+            if envelope.head().scope != permit.scope() {
+                let cause = format!("token: scope {}, wanted {}", envelope.head().scope, permit.scope());
                 return Err(Refusal::from(Code::ResponseUnopenable).because(cause));
             }
             let opened = |mask| Shown::Opened { envelope: Box::new(envelope), mask, key: None };

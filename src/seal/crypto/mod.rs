@@ -6,6 +6,7 @@
 mod aws_lc;
 #[cfg(feature = "ring")]
 mod ring;
+pub mod rustcrypto;
 
 use std::fmt;
 

@@ -1,0 +1,88 @@
+//! What neither provider has, from the RustCrypto crates: AES-256-SIV (RFC 5297) and FF1 (SP 800-38G r1).
+//!
+//! Both are outside every FIPS module, and neither is written to run in constant time on processors without AES
+//! instructions.
+
+use super::{CryptoFailed, TAG_BYTES};
+use aes::Aes256;
+use aes_siv::KeyInit;
+use aes_siv::siv::Aes256Siv;
+use fpe::ff1::{FF1, FlexibleNumeralString};
+use std::fmt;
+use std::sync::Mutex;
+
+/// Bytes of an AES-256-SIV key: one half for S2V, one for CTR.
+pub const SIV_KEY_BYTES: usize = 64;
+
+/// AES-256-SIV under one key, with one associated string.
+///
+/// The type keeps the state of its MAC in itself, so that it works on one value at a time.
+pub struct Siv(Mutex<Aes256Siv>);
+
+impl Siv {
+    /// Takes the key.
+    #[must_use]
+    pub fn new(key: &[u8; SIV_KEY_BYTES]) -> Self {
+        Self(Mutex::new(Aes256Siv::new(key.into())))
+    }
+
+    /// The synthetic IV and the ciphertext of `plaintext`: 16 bytes more.
+    ///
+    /// # Errors
+    /// [`CryptoFailed`] beyond the algorithm's length limit.
+    pub fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
+        self.0.lock().map_err(|_| CryptoFailed)?.encrypt([aad], plaintext).map_err(|_| CryptoFailed)
+    }
+
+    /// The plaintext of a synthetic IV and ciphertext.
+    ///
+    /// # Errors
+    /// [`CryptoFailed`] if it does not authenticate.
+    pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
+        if sealed.len() < TAG_BYTES {
+            return Err(CryptoFailed);
+        }
+        self.0.lock().map_err(|_| CryptoFailed)?.decrypt([aad], sealed).map_err(|_| CryptoFailed)
+    }
+}
+
+impl fmt::Debug for Siv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Siv")
+    }
+}
+
+/// FF1 with AES-256 under one key and radix.
+pub struct Ff1(FF1<Aes256>);
+
+impl Ff1 {
+    /// Takes the key; `radix` is 2 to 65536.
+    ///
+    /// # Errors
+    /// [`CryptoFailed`] for another radix.
+    pub fn new(key: &[u8; 32], radix: u32) -> Result<Self, CryptoFailed> {
+        FF1::new(key, radix).map(Self).map_err(|_| CryptoFailed)
+    }
+
+    /// Encrypts numerals below the radix, as many as there are.
+    ///
+    /// # Errors
+    /// [`CryptoFailed`] if there are fewer than a domain of 10^6 takes, or one is not below the radix.
+    pub fn seal(&self, tweak: &[u8], numerals: Vec<u16>) -> Result<Vec<u16>, CryptoFailed> {
+        self.0.encrypt(tweak, &FlexibleNumeralString::from(numerals)).map(Into::into).map_err(|_| CryptoFailed)
+    }
+
+    /// Undoes [`seal`](Self::seal).
+    ///
+    /// # Errors
+    /// As there; a wrong key or tweak gives other numerals, not an error.
+    pub fn open(&self, tweak: &[u8], numerals: Vec<u16>) -> Result<Vec<u16>, CryptoFailed> {
+        self.0.decrypt(tweak, &FlexibleNumeralString::from(numerals)).map(Into::into).map_err(|_| CryptoFailed)
+    }
+}
+
+impl fmt::Debug for Ff1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ff1")
+    }
+}
