@@ -43,7 +43,7 @@
 //! An envelope takes `3 + c + s + k + t + 1 + v` bytes for a value of v bytes, where t is 28 (random) or 16 (deterministic)
 //! and k is 33 plus 10 + e for each encrypted data key (inline), 24 (stored, random) or 16 (stored, deterministic). Its token
 //! takes `5 + ceil(4/3 × that)` characters. Padding rounds `1 + v + 1` up to the next multiple of the class's `pad_bytes`.
-//! [`token_chars`] computes it. With 184 bytes from KMS, class and scope of 4 letters and a value of 11 bytes: inline 376,
+//! [`token_chars`](super::token::token_chars) computes it. With 184 bytes from KMS, class and scope of 4 letters and a value of 11 bytes: inline 376,
 //! stored 105, deterministic 79 characters.
 //!
 //! # Derivations
@@ -73,11 +73,9 @@
 //! deterministic suite shows which values of a class and scope are equal. An upstream that gives back an older token of the
 //! same record is not noticed, nor, without bound values, one of another record of the same class and scope.
 
-use super::context::{Class, Context, EncryptionContext, LABEL_BYTES_MAX, Purpose, Scope};
+use super::context::Purpose;
 use super::crypto::{NONCE_BYTES, TAG_BYTES};
-use super::key::{Commitment, EncryptedDataKey, KekTag, KeyId};
-use super::opener::OpenError;
-use std::ops::Range;
+use super::head::{Head, KeyRef, read_key};
 
 /// The version that this build writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
@@ -87,8 +85,6 @@ pub const EDK_BYTES_MAX: usize = 6144;
 pub const EDKS_MAX: usize = 4;
 /// Bytes of the salt by which each process has field keys of its own of a stored data key.
 pub const SALT_BYTES: usize = 8;
-
-const KEY_ID_BYTES: usize = 16;
 
 /// Which algorithm sealed a value. Ids on the wire are forever.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -113,7 +109,7 @@ impl Suite {
         }
     }
 
-    const fn from_id(id: u8) -> Option<Self> {
+    pub(super) const fn from_id(id: u8) -> Option<Self> {
         match id {
             1 => Some(Self::Random),
             2 => Some(Self::Deterministic),
@@ -153,7 +149,7 @@ pub enum Placement {
 }
 
 impl Placement {
-    const fn id(self) -> u8 {
+    pub(super) const fn id(self) -> u8 {
         match self {
             Self::Inline => 1,
             Self::Stored => 2,
@@ -194,145 +190,6 @@ pub enum ReadError {
     Malformed,
 }
 
-/// Which data key sealed something, as its envelope says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyRef {
-    /// The key is in the envelope, wrapped.
-    Inline {
-        /// Commits to it.
-        commitment: Commitment,
-        /// Its encrypted forms, any of which opens it.
-        edks: Vec<EncryptedDataKey>,
-    },
-    /// The key is in a store or keyset.
-    Stored {
-        /// Names it.
-        id: KeyId,
-    },
-}
-
-impl KeyRef {
-    /// What names the key.
-    #[must_use]
-    pub fn id(&self) -> KeyId {
-        match self {
-            Self::Inline { commitment, .. } => commitment.key_id(),
-            Self::Stored { id } => *id,
-        }
-    }
-}
-
-/// What can be told of an envelope without a key. Fixed in size: nothing is allocated for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The suite.
-    pub suite: Suite,
-    /// Where the encrypted data key is.
-    pub placement: Placement,
-    /// The class that it was sealed as.
-    pub class: Class,
-    /// The scope that it was sealed for.
-    pub scope: Scope,
-    /// What names its data key.
-    pub key_id: KeyId,
-    pub(crate) commitment: Option<Commitment>,
-    /// The salt of the process that sealed, of a stored data key.
-    pub(crate) salt: Option<[u8; SALT_BYTES]>,
-    /// Where in the bytes the key stands.
-    key: Range<usize>,
-}
-
-impl Head {
-    /// What KMS binds the data key to.
-    #[must_use]
-    pub const fn encryption_context(&self) -> EncryptionContext {
-        EncryptionContext { scope: self.scope, purpose: self.suite.purpose() }
-    }
-
-    /// What the head says of class and scope is what the reader goes by, so that it must be true.
-    pub(super) fn check(&self, context: &Context<'_>) -> Result<(), OpenError> {
-        let same = (self.class, self.scope) == (context.class, context.scope);
-        if same { Ok(()) } else { Err(OpenError::Unauthentic) }
-    }
-
-    /// How many bytes of the envelope it takes.
-    #[must_use]
-    pub const fn length(&self) -> usize {
-        self.key.end
-    }
-
-    pub(crate) fn read(whole: &[u8]) -> Result<Self, ReadError> {
-        let mut bytes = Bytes(whole);
-        let version = bytes.byte()?;
-        if version != VERSION {
-            return Err(ReadError::UnknownVersion(version));
-        }
-        let kinds = bytes.byte()?;
-        let suite = Suite::from_id(kinds >> 4).ok_or(ReadError::UnknownSuite(kinds >> 4))?;
-        let placement = match (kinds & 0xf, suite) {
-            (1, Suite::Random | Suite::Stream) => Placement::Inline,
-            (2, _) => Placement::Stored,
-            (other, _) => return Err(ReadError::UnknownPlacement(other)),
-        };
-        let lengths = bytes.byte()?;
-        let label = |length: u8| usize::from(length) + 1;
-        let class = Class::from_bytes(bytes.take(label(lengths >> 4))?).map_err(|_| ReadError::Malformed)?;
-        let scope = Scope::from_bytes(bytes.take(label(lengths & 0xf))?).map_err(|_| ReadError::Malformed)?;
-        let start = whole.len() - bytes.0.len();
-        let mut salt = None;
-        let (key_id, commitment) = match placement {
-            Placement::Inline => {
-                let commitment = Commitment::from_bytes(bytes.array()?);
-                bytes.edks(|_, _| ())?;
-                (commitment.key_id(), Some(commitment))
-            }
-            Placement::Stored => {
-                let id = KeyId::from_bytes(bytes.array()?);
-                if suite != Suite::Deterministic {
-                    salt = Some(bytes.array()?);
-                }
-                (id, None)
-            }
-        };
-        let key = start..whole.len() - bytes.0.len();
-        Ok(Self { suite, placement, class, scope, key_id, commitment, salt, key })
-    }
-
-    /// Appends what stands before the value: of a deterministic or random envelope everything up to IV or nonce.
-    pub(crate) fn write(
-        suite: Suite,
-        (class, scope): (Class, Scope),
-        key: &KeyRef,
-        salt: Option<[u8; SALT_BYTES]>,
-        out: &mut Vec<u8>,
-    ) {
-        let placement = match key {
-            KeyRef::Inline { .. } => Placement::Inline,
-            KeyRef::Stored { .. } => Placement::Stored,
-        };
-        out.extend_from_slice(&[VERSION, suite.id() << 4 | placement.id()]);
-        let length = |label: &str| u8::try_from(label.len().saturating_sub(1)).unwrap_or_default() & 0xf;
-        out.push(length(class.as_str()) << 4 | length(scope.as_str()));
-        out.extend_from_slice(class.as_str().as_bytes());
-        out.extend_from_slice(scope.as_str().as_bytes());
-        match key {
-            KeyRef::Inline { commitment, edks } => {
-                out.extend_from_slice(commitment.as_bytes());
-                out.push(u8::try_from(edks.len()).unwrap_or(u8::MAX));
-                for edk in edks {
-                    out.extend_from_slice(edk.kek.as_bytes());
-                    out.extend_from_slice(&u16::try_from(edk.blob.len()).unwrap_or(u16::MAX).to_be_bytes());
-                    out.extend_from_slice(&edk.blob);
-                }
-            }
-            KeyRef::Stored { id } => {
-                out.extend_from_slice(id.as_bytes());
-                out.extend_from_slice(salt.as_ref().map_or(&[], |salt| salt.as_slice()));
-            }
-        }
-    }
-}
-
 /// An envelope as read: what can be told without a key, and the sealed bytes. Public bytes only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -368,7 +225,7 @@ impl Envelope {
     /// The part that says which data key it is, as written: equal for all that one process sealed under one inline key.
     #[must_use]
     pub fn key_bytes(&self) -> &[u8] {
-        self.bytes.get(self.head.key.clone()).unwrap_or_default()
+        self.bytes.get(self.head.key_range()).unwrap_or_default()
     }
 
     /// Which data key sealed it.
@@ -388,90 +245,11 @@ impl Envelope {
     }
 }
 
-/// The key of a head that was read from `bytes`.
-pub(super) fn read_key(head: &Head, bytes: &[u8]) -> KeyRef {
-    let Some(commitment) = head.commitment else {
-        return KeyRef::Stored { id: head.key_id };
-    };
-    let mut edks = Vec::new();
-    let mut bytes = Bytes(bytes.get(head.key.start + 32..head.key.end).unwrap_or_default());
-    // It was read before, so that nothing can be wrong with it now.
-    let _read = bytes.edks(|kek, blob| edks.push(EncryptedDataKey { kek, blob: blob.to_vec() }));
-    KeyRef::Inline { commitment, edks }
-}
-
-/// How the length of a token comes about.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenSize<'a> {
-    /// Random or deterministic.
-    pub suite: Suite,
-    /// Bytes of each encrypted data key; empty where the key is stored.
-    pub edk_bytes: &'a [usize],
-    /// Bytes of the class.
-    pub class_bytes: usize,
-    /// Bytes of the scope.
-    pub scope_bytes: usize,
-    /// Bytes of the value.
-    pub value_bytes: usize,
-    /// The multiple that the class is padded to; 0 or 1: not at all.
-    pub pad_bytes: usize,
-}
-
-/// How many characters a token takes; the formula of the module's documentation.
-#[must_use]
-pub fn token_chars(size: &TokenSize<'_>) -> usize {
-    let key = match size.edk_bytes {
-        [] if size.suite == Suite::Deterministic => KEY_ID_BYTES,
-        [] => KEY_ID_BYTES + SALT_BYTES,
-        edks => 33 + edks.iter().map(|bytes| 10 + bytes).sum::<usize>(),
-    };
-    let around = if size.suite == Suite::Deterministic { TAG_BYTES } else { NONCE_BYTES + TAG_BYTES };
-    let plain = match size.pad_bytes {
-        0 | 1 => 1 + size.value_bytes,
-        multiple => (2 + size.value_bytes).next_multiple_of(multiple),
-    };
-    5 + ((3 + size.class_bytes + size.scope_bytes + key + around + plain) * 4).div_ceil(3)
-}
-
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], ReadError> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(ReadError::Truncated)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Result<u8, ReadError> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
-        self.take(N)?.try_into().map_err(|_| ReadError::Truncated)
-    }
-
-    fn edks(&mut self, mut each: impl FnMut(KekTag, &'a [u8])) -> Result<(), ReadError> {
-        let count = usize::from(self.byte()?);
-        if count == 0 || count > EDKS_MAX {
-            return Err(ReadError::Malformed);
-        }
-        for _ in 0..count {
-            let kek = KekTag::from_bytes(self.array()?);
-            let length = usize::from(u16::from_be_bytes(self.array()?));
-            if length == 0 || length > EDK_BYTES_MAX {
-                return Err(ReadError::Malformed);
-            }
-            each(kek, self.take(length)?);
-        }
-        Ok(())
-    }
-}
-
-const _: () = assert!(LABEL_BYTES_MAX == 16, "the length of a label less one takes four bits");
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::token::{TokenSize, token_chars};
+    use crate::seal::{Class, Commitment, EncryptedDataKey, KekTag, KeyId, Scope};
 
     const SALT: [u8; SALT_BYTES] = [4; SALT_BYTES];
 

@@ -3,13 +3,14 @@
 //! Pure and synchronous. No I/O, no clock, no HTTP, and never a plaintext in an error.
 //!
 //! Reading order: [`context`] (class, scope, AAD), [`key`] (data keys and what is derived from them), [`envelope`]
-//! (the byte layout), [`token`] (its text form), [`value`] (what goes in and comes out), [`opener`] (tokens in, values out),
+//! (the byte layout), [`head`] (the part of it that needs no key), [`token`] (its text form), [`value`] (what goes in and comes out), [`opener`] (tokens in, values out),
 //! [`sealer`] (values in, tokens out), [`mod@format`] (values that keep their format), [`stream`] (attachments).
 
 pub mod context;
 pub mod crypto;
 pub mod envelope;
 pub mod format;
+pub mod head;
 pub mod key;
 pub mod opener;
 pub mod sealer;
@@ -19,7 +20,8 @@ pub mod value;
 
 pub use context::{Class, Context, EncryptionContext, Purpose, Scope};
 pub use crypto::CryptoProvider;
-pub use envelope::{Envelope, Head, KeyRef, Placement, ReadError, Suite};
+pub use envelope::{Envelope, Placement, ReadError, Suite};
+pub use head::{Head, KeyRef};
 pub use key::{Commitment, DataKey, EncryptedDataKey, KekTag, KeyId};
 pub use opener::{OpenError, UnwrappedKey};
 pub use sealer::{Origin, SealError, SealingKey, Workspace};

@@ -3,8 +3,9 @@
 use super::context::{Class, Context};
 use super::crypto::rustcrypto::Siv;
 use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES};
-use super::envelope::{Envelope, Head, SALT_BYTES, Suite};
+use super::envelope::{Envelope, SALT_BYTES, Suite};
 use super::format::{Alphabet, FormatKey};
+use super::head::Head;
 use super::key::{Commitment, DataKey, KeyId};
 use super::value::Value;
 use super::{Purpose, Scope};

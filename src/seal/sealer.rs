@@ -2,7 +2,8 @@
 
 use super::context::{Class, Context, EncryptionContext, Scope};
 use super::crypto::{CryptoFailed, CryptoProvider, NONCE_BYTES};
-use super::envelope::{Head, KeyRef, SALT_BYTES, Suite};
+use super::envelope::{SALT_BYTES, Suite};
+use super::head::{Head, KeyRef};
 use super::key::{EncryptedDataKey, KeyId};
 use super::opener::{FieldKey, UnwrappedKey};
 use super::token::Token;

@@ -17,7 +17,8 @@
 
 use super::context::Context;
 use super::crypto::{Aead, CryptoFailed, NONCE_BYTES, TAG_BYTES};
-use super::envelope::{EDK_BYTES_MAX, EDKS_MAX, Head, KeyRef, ReadError, Suite, read_key};
+use super::envelope::{EDK_BYTES_MAX, EDKS_MAX, ReadError, Suite};
+use super::head::{Head, KeyRef, read_key};
 use super::opener::{OpenError, UnwrappedKey};
 use super::sealer::{SealError, SealingKey};
 use std::fmt;

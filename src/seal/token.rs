@@ -3,7 +3,8 @@
 //! Case-sensitive. The alphabet `[A-Za-z0-9_.-]` passes through JSON, XML, HTML, URLs, headers and CSV as it is, and the
 //! dot keeps base64 data from ever looking like the start of one.
 
-use super::envelope::{Envelope, ReadError, VERSION};
+use super::crypto::{NONCE_BYTES, TAG_BYTES};
+use super::envelope::{Envelope, ReadError, SALT_BYTES, Suite, VERSION};
 use data_encoding::BASE64URL_NOPAD;
 use memchr::memmem;
 
@@ -74,6 +75,41 @@ fn split(text: &[u8]) -> Option<(u8, &[u8])> {
         [version @ b'0'..=b'9', b'.', body @ ..] => Some((version - b'0', body)),
         _ => None,
     }
+}
+
+const KEY_ID_BYTES: usize = 16;
+
+/// How the length of a token comes about.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenSize<'a> {
+    /// Random or deterministic.
+    pub suite: Suite,
+    /// Bytes of each encrypted data key; empty where the key is stored.
+    pub edk_bytes: &'a [usize],
+    /// Bytes of the class.
+    pub class_bytes: usize,
+    /// Bytes of the scope.
+    pub scope_bytes: usize,
+    /// Bytes of the value.
+    pub value_bytes: usize,
+    /// The multiple that the class is padded to; 0 or 1: not at all.
+    pub pad_bytes: usize,
+}
+
+/// How many characters a token takes; the formula of the module's documentation.
+#[must_use]
+pub fn token_chars(size: &TokenSize<'_>) -> usize {
+    let key = match size.edk_bytes {
+        [] if size.suite == Suite::Deterministic => KEY_ID_BYTES,
+        [] => KEY_ID_BYTES + SALT_BYTES,
+        edks => 33 + edks.iter().map(|bytes| 10 + bytes).sum::<usize>(),
+    };
+    let around = if size.suite == Suite::Deterministic { TAG_BYTES } else { NONCE_BYTES + TAG_BYTES };
+    let plain = match size.pad_bytes {
+        0 | 1 => 1 + size.value_bytes,
+        multiple => (2 + size.value_bytes).next_multiple_of(multiple),
+    };
+    5 + ((3 + size.class_bytes + size.scope_bytes + key + around + plain) * 4).div_ceil(3)
 }
 
 #[cfg(test)]
