@@ -30,6 +30,8 @@ pub(super) struct Machine {
     /// What the rules say of the next value.
     verdict: Verdict,
     frames: Vec<Frame>,
+    /// Of every open array, the index of the element at hand.
+    indices: Vec<u64>,
     hold: Option<Hold>,
     /// Where the input may not be read beyond, for the sake of `hold`.
     clip: usize,
@@ -59,13 +61,14 @@ enum State {
 }
 
 /// An open object or array.
-struct Frame {
+pub(super) struct Frame {
+    /// Where it starts, in bytes from the start of the body.
+    pub(super) start: u64,
     object: bool,
     /// Whether anything inside may be selected.
     live: bool,
     /// Of an array: whether the verdict on an element depends on its index.
     indexed: bool,
-    index: u64,
     /// On the elements of an array, or the members of an object that no rule mentions.
     verdict: Verdict,
 }
@@ -126,6 +129,7 @@ impl Machine {
             escaped: false,
             digits: Digits::None,
             frames: Vec::with_capacity(16),
+            indices: Vec::new(),
             hold: None,
             clip: usize::MAX,
             found: None,
@@ -201,6 +205,8 @@ impl Machine {
             raw,
             text,
             start,
+            frames: &self.frames,
+            indices: &self.indices,
             holds_watched: found.watched,
             inner_rules: &found.inner,
         })

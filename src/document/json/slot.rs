@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::machine::Frame;
+
 /// A value or a member name that waits for `keep` or `replace`.
 ///
 /// It borrows from the rewriter: nothing is copied. It holds content, so it cannot be cloned and its `Debug` says only
@@ -14,6 +16,8 @@ pub struct Slot<'a> {
     pub(super) raw: &'a [u8],
     pub(super) text: Option<&'a [u8]>,
     pub(super) start: u64,
+    pub(super) frames: &'a [Frame],
+    pub(super) indices: &'a [u64],
     pub(super) holds_watched: bool,
     pub(super) inner_rules: &'a [usize],
 }
@@ -75,6 +79,19 @@ impl<'a> Slot<'a> {
     /// Where `raw` stands in the input, in bytes from its start.
     pub fn range(&self) -> Range<u64> {
         self.start..self.start + self.raw.len() as u64
+    }
+
+    /// Which element it stands in of each array around it, counted from 0, outermost array first. Of an array element the last
+    /// is its own. Objects count for nothing.
+    pub fn indices(&self) -> &'a [u64] {
+        self.indices
+    }
+
+    /// Where the object or array starts that holds it `depth` levels below the top of the document, in bytes from the start of
+    /// the input; `None` when it stands no deeper than that. No two objects or arrays of a body start at one place, so this
+    /// tells them apart even when they have the same name.
+    pub(in crate::document) fn container(&self, depth: usize) -> Option<u64> {
+        self.frames.get(depth).map(|frame| frame.start)
     }
 
     /// Whether an `Object` or `Array` holds, at any depth, a string or a member name for which `Watch` is true.

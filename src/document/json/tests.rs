@@ -18,6 +18,8 @@ struct Seen {
     raw: String,
     text: Option<Vec<u8>>,
     range: std::ops::Range<u64>,
+    indices: Vec<u64>,
+    containers: Vec<u64>,
     holds_watched: bool,
 }
 
@@ -115,6 +117,8 @@ fn show(slot: &Slot<'_>) -> Seen {
         raw: std::str::from_utf8(slot.raw()).unwrap().to_owned(),
         text: slot.text().map(<[u8]>::to_vec),
         range,
+        indices: slot.indices().to_vec(),
+        containers: (0..).map_while(|depth| slot.container(depth)).collect(),
         holds_watched: slot.holds_watched(),
     }
 }

@@ -89,7 +89,10 @@ impl Machine {
         if live {
             self.verdict = if object { self.tracker.other(depth) } else { self.tracker.element(depth, 0) };
         }
-        self.frames.push(Frame { object, live, indexed, index: 0, verdict: self.verdict });
+        if !object {
+            self.indices.push(0);
+        }
+        self.frames.push(Frame { start: self.offset(self.at), object, live, indexed, verdict: self.verdict });
         self.step(if object { State::FirstMember } else { State::FirstElement });
         Ok(flow)
     }
@@ -100,9 +103,12 @@ impl Machine {
         let Some(frame) = self.frames.last_mut().filter(|frame| !frame.object) else {
             return;
         };
+        let Some(index) = self.indices.last_mut() else {
+            return;
+        };
+        *index += 1;
         if frame.indexed {
-            frame.index += 1;
-            frame.verdict = self.tracker.element(level, frame.index);
+            frame.verdict = self.tracker.element(level, *index);
         }
         self.verdict = frame.verdict;
         self.state = State::Value;
@@ -113,6 +119,9 @@ impl Machine {
             return Err(self.unexpected(byte, "`,` or the end of the object or array"));
         }
         self.frames.pop();
+        if byte == b']' {
+            self.indices.pop();
+        }
         self.at += 1;
         self.after_value();
         let Some(hold) = self.hold.take_if(|hold| hold.depth == self.frames.len()) else {

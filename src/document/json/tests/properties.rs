@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
-use serde_json_path::JsonPath;
+use serde_json_path::{JsonPath, PathElement};
 
 use super::*;
 
@@ -93,19 +93,21 @@ fn case(paths: &[String], watched: bool) -> Case {
     if watched { case.watched() } else { case }
 }
 
-/// What an evaluator that holds the whole document selects, with marks put in: the outer value and the first rule win.
-fn marked(document: &str, paths: &[String]) -> Value {
+/// What an evaluator that holds the whole document selects, with marks put in: the outer value and the first rule win. A
+/// mark is made of the rule and the indices in the location.
+fn marked(document: &str, paths: &[String], mark: fn(usize, &[u64]) -> String) -> Value {
     let mut value: Value = serde_json::from_str(document).unwrap();
-    let mut chosen: BTreeMap<(usize, String), usize> = BTreeMap::new();
+    let mut chosen: BTreeMap<(usize, String), (usize, Vec<u64>)> = BTreeMap::new();
     for (rule, path) in paths.iter().enumerate() {
         for location in JsonPath::parse(path).unwrap().query_located(&value).locations() {
             let depth = location.len();
-            chosen.entry((depth, location.to_json_pointer())).or_insert(rule);
+            let indices = location.iter().filter_map(PathElement::as_index).map(|index| index as u64).collect();
+            chosen.entry((depth, location.to_json_pointer())).or_insert((rule, indices));
         }
     }
-    for ((_, pointer), rule) in chosen {
+    for ((_, pointer), (rule, indices)) in chosen {
         if let Some(place) = value.pointer_mut(&pointer) {
-            *place = Value::from(format!("rule {rule}"));
+            *place = Value::from(mark(rule, &indices));
         }
     }
     value
@@ -193,14 +195,23 @@ proptest! {
         let paths = [path];
         let case = case(&paths, false).answered(|slot| Some(format!("\"rule {}\"", slot.rule.unwrap()).into_bytes()));
         let (output, _) = case.run(document.as_bytes(), &[usize::MAX]);
-        prop_assert_eq!(serde_json::from_slice::<Value>(&output.unwrap()).unwrap(), marked(&document, &paths));
+        prop_assert_eq!(serde_json::from_slice::<Value>(&output.unwrap()).unwrap(), marked(&document, &paths, |rule, _| format!("rule {rule}")));
     }
 
     #[test]
     fn several_rules_select_what_an_evaluator_selects(document in document(), paths in vec(path(), 2..9)) {
         let case = case(&paths, false).answered(|slot| Some(format!("\"rule {}\"", slot.rule.unwrap()).into_bytes()));
         let (output, _) = case.run(document.as_bytes(), &[usize::MAX]);
-        prop_assert_eq!(serde_json::from_slice::<Value>(&output.unwrap()).unwrap(), marked(&document, &paths));
+        prop_assert_eq!(serde_json::from_slice::<Value>(&output.unwrap()).unwrap(), marked(&document, &paths, |rule, _| format!("rule {rule}")));
+    }
+
+    #[test]
+    fn indices_are_those_of_the_location(document in document(), paths in vec(path(), 1..4), watched: bool) {
+        let case = case(&paths, watched)
+            .answered(|slot| slot.rule.map(|_| format!("\"{:?}\"", slot.indices).into_bytes()));
+        let (output, _) = case.run(document.as_bytes(), &[usize::MAX]);
+        let expect = marked(&document, &paths, |_, indices| format!("{indices:?}"));
+        prop_assert_eq!(serde_json::from_slice::<Value>(&output.unwrap()).unwrap(), expect);
     }
 
     #[test]

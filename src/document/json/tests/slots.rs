@@ -115,6 +115,34 @@ fn strays_are_shown_wherever_they_stand() {
 }
 
 #[test]
+fn a_slot_tells_which_elements_it_stands_in() {
+    let case = Case::new(&["$..x"]).watched();
+    let document = r#"{"x":0,"a":[{"x":1},[[],{"x":[2]}],"tok:",{"o":{"p":[0,0,{"x":null}]},"tok:n":3}],"x":"4"}"#;
+    let (_, seen) = case.check(document.as_bytes());
+    let indices: Vec<&[u64]> = seen.iter().map(|slot| slot.indices.as_slice()).collect();
+    assert_eq!(indices, [&[][..], &[0], &[1, 1], &[2], &[3, 2], &[3], &[]]);
+    // The last of an element is its own, not that of a value inside.
+    let (_, seen) = Case::new(&["$[*]"]).check(b"[[[]],{\"a\":[1,2]},3]");
+    assert_eq!(seen.iter().map(|slot| slot.indices.clone()).collect::<Vec<_>>(), [[0], [1], [2]]);
+    assert!(Case::new(&["$[0]"]).watched().check(b"\"tok:\"").1[0].indices.is_empty());
+}
+
+#[test]
+fn a_slot_tells_where_the_objects_and_arrays_around_it_start() {
+    let document = r#" {"a":[{"x":1},{"x":[{}]}],"a":[{"x":2}]}"#;
+    let (_, seen) = Case::new(&["$.a[*].x"]).check(document.as_bytes());
+    // The space before the document counts.
+    let starts = |open: [usize; 3]| open.map(|at| at as u64).to_vec();
+    let (first, second) = (document.find('[').unwrap(), document.rfind('[').unwrap());
+    let expect = [
+        starts([1, first, first + 1]),
+        starts([1, first, document.find(",{").unwrap() + 1]),
+        starts([1, second, second + 1]),
+    ];
+    assert_eq!(seen.iter().map(|slot| slot.containers.clone()).collect::<Vec<_>>(), expect);
+}
+
+#[test]
 fn replacements_take_the_place_and_nothing_else_moves() {
     let case = Case::new(&["$..ssn", "$.list[1]"]).watched().answered(|slot| match slot.place {
         Place::Name => Some(br#""name""#.to_vec()),
