@@ -64,7 +64,7 @@ enum State {
 pub(super) struct Frame {
     /// Where it starts, in bytes from the start of the body.
     pub(super) start: u64,
-    object: bool,
+    pub(super) object: bool,
     /// Whether anything inside may be selected.
     live: bool,
     /// Of an array: whether the verdict on an element depends on its index.

@@ -94,6 +94,11 @@ impl<'a> Slot<'a> {
         self.frames.get(depth).map(|frame| frame.start)
     }
 
+    /// Whether what holds it `depth` levels below the top of the document is an array.
+    pub(in crate::document) fn is_in_array(&self, depth: usize) -> bool {
+        self.frames.get(depth).is_some_and(|frame| !frame.object)
+    }
+
     /// Whether an `Object` or `Array` holds, at any depth, a string or a member name for which `Watch` is true.
     pub fn holds_watched(&self) -> bool {
         self.holds_watched
