@@ -137,6 +137,8 @@ pub enum FieldAction {
     Redacted,
     /// Response: found in the clear at the upstream and shown in the clear.
     Unsealed,
+    /// Response: could not be opened; marked as such, and the rest delivered.
+    Unopenable,
 }
 
 impl FieldAction {
@@ -161,6 +163,7 @@ impl FieldAction {
             Self::Masked => "masked",
             Self::Redacted => "redacted",
             Self::Unsealed => "unsealed",
+            Self::Unopenable => "unopenable",
         }
     }
 }

@@ -116,7 +116,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let names: Vec<String> = upstreams.keys().cloned().collect();
     let upstreams = upstreams::upstreams(files, provider, upstreams);
     let classes = policy::classes(files, classes);
-    let policy = policy::policy(files, &classes, roles, principals);
+    let policy = policy::policy(files, &classes, roles, principals, scope);
     let known = routes::Known { scope, upstreams: &names, classes: &classes };
     let routes = routes::routes(files, &known, routes);
     let audit = self::audit(files, &audit);

@@ -7,6 +7,7 @@ mod keyring;
 mod policy;
 pub mod raw;
 mod routes;
+mod rules;
 pub mod source;
 mod upstreams;
 

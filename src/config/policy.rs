@@ -5,13 +5,15 @@ use super::raw;
 use super::source::{item, key};
 use crate::policy::{Identity, Policy, Principal, Role, View};
 use crate::proxy::is_spiffe_id;
-use crate::seal::Class;
+use crate::proxy::rule::{ClassRule, Treatment};
+use crate::seal::format::Alphabet;
+use crate::seal::{Class, Kind, Placement, Scope};
 use crate::view::MaskRule;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-/// The classes by name, with their masks.
-pub(super) struct Classes(HashMap<String, Option<(Class, MaskRule)>>);
+/// The classes by name.
+pub(super) struct Classes(HashMap<String, Option<ClassRule>>);
 
 impl Classes {
     /// The class that the text at `path` names; `quoted` is how a problem may say the name.
@@ -21,7 +23,7 @@ impl Classes {
         path: &str,
         name: &str,
         quoted: &str,
-    ) -> Option<(Class, MaskRule)> {
+    ) -> Option<ClassRule> {
         if let Some(class) = self.0.get(name) {
             return *class;
         }
@@ -29,18 +31,90 @@ impl Classes {
         files.problem_of(path, &["classes"], message);
         None
     }
+
+    /// Every class that is right.
+    pub(super) fn all(&self) -> Arc<[ClassRule]> {
+        self.0.values().flatten().copied().collect()
+    }
 }
 
 pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>) -> Classes {
     let mut classes = HashMap::new();
-    for (name, raw::Class { mask }) in raw {
-        let rule = mask
-            .map_or_else(MaskRule::default, |raw::Mask { keep_first, keep_last }| MaskRule { keep_first, keep_last });
-        let class =
-            Class::parse(&name).map_err(|error| files.problem(&key("classes", &name), format!("class: {error}"))).ok();
-        classes.insert(name, class.map(|class| (class, rule)));
+    for (name, raw) in raw {
+        let path = key("classes", &name);
+        let mask = raw.mask.as_ref();
+        let mask = mask.map_or_else(MaskRule::default, |mask| MaskRule {
+            keep_first: mask.keep_first,
+            keep_last: mask.keep_last,
+        });
+        let treatment = treatment(files, &path, &raw);
+        let class = Class::parse(&name).map_err(|error| files.problem(&path, format!("class: {error}"))).ok();
+        classes.insert(name, class.zip(treatment).map(|(class, treatment)| ClassRule { class, mask, treatment }));
     }
     Classes(classes)
+}
+
+/// How the values of a class are sealed; what is said of another suite than its own is a problem.
+fn treatment(files: &mut Files<'_>, path: &str, raw: &raw::Class) -> Option<Treatment> {
+    let suite = raw.suite.unwrap_or(raw::Suite::Random);
+    let said = [
+        ("placement", raw.placement.is_some(), &[raw::Suite::Random][..], "random"),
+        ("pad_bytes", raw.pad_bytes.is_some(), &[raw::Suite::Random, raw::Suite::Deterministic], "random or deterministic"),
+        ("type", raw.kind.is_some(), &[raw::Suite::Deterministic], "deterministic"),
+        ("fold_case", raw.fold_case.is_some(), &[raw::Suite::Deterministic], "deterministic"),
+        ("normalize", raw.normalize.is_some(), &[raw::Suite::Deterministic], "deterministic"),
+        ("alphabet", raw.alphabet.is_some(), &[raw::Suite::Format], "format"),
+        ("accept_small_domain", raw.accept_small_domain.is_some(), &[raw::Suite::Format], "format"),
+    ];
+    for (name, is_said, suites, wanted) in said {
+        if is_said && !suites.contains(&suite) {
+            let (at, suite) = (key(path, name), key(path, "suite"));
+            files.problem_of(&at, &[&suite], format!("only with `suite: {wanted}`"));
+        }
+    }
+    let pad_bytes = raw.pad_bytes.unwrap_or_default();
+    match suite {
+        raw::Suite::Random => {
+            let placement = match raw.placement {
+                Some(raw::Placement::Stored) => Placement::Stored,
+                Some(raw::Placement::Inline) | None => Placement::Inline,
+            };
+            Some(Treatment::Random { placement, pad_bytes })
+        }
+        raw::Suite::Deterministic => {
+            let kind = match raw.kind {
+                Some(raw::ValueType::Number) => Kind::Literal,
+                Some(raw::ValueType::Text) | None => Kind::Text,
+            };
+            let (folds_case, normalizes) = (raw.fold_case.unwrap_or_default(), raw.normalize.unwrap_or_default());
+            Some(Treatment::Deterministic { kind, pad_bytes, folds_case, normalizes })
+        }
+        raw::Suite::Format => {
+            let Some(alphabet) = raw.alphabet else {
+                let at = key(path, "alphabet");
+                files.problem_of(path, &[&at], "`suite: format` needs an alphabet");
+                return None;
+            };
+            let alphabet = self::alphabet(alphabet);
+            if alphabet.is_small() && raw.accept_small_domain != Some(true) {
+                let message = "there are fewer than a million days, so that they can be told apart by counting; if that is \
+                               accepted, say `accept_small_domain: true`";
+                files.problem_of(&key(path, "alphabet"), &[&key(path, "accept_small_domain")], message);
+            }
+            Some(Treatment::Format(alphabet))
+        }
+    }
+}
+
+const fn alphabet(raw: raw::Alphabet) -> Alphabet {
+    match raw {
+        raw::Alphabet::Digits => Alphabet::Digits,
+        raw::Alphabet::Uppercase => Alphabet::Uppercase,
+        raw::Alphabet::Alphanumeric => Alphabet::Alphanumeric,
+        raw::Alphabet::Date => Alphabet::Date,
+        raw::Alphabet::DateMonthFirst => Alphabet::DateMonthFirst,
+        raw::Alphabet::DateDayFirst => Alphabet::DateDayFirst,
+    }
 }
 
 pub(super) fn policy(
@@ -48,6 +122,7 @@ pub(super) fn policy(
     classes: &Classes,
     roles: BTreeMap<String, raw::Role>,
     principals: Vec<raw::Principal>,
+    scope: Option<Scope>,
 ) -> Policy {
     let mut checked = HashMap::new();
     for (name, role) in roles {
@@ -75,9 +150,23 @@ pub(super) fn policy(
         if is_sure && !seen.insert(identity.clone()) {
             files.problem(&path, "this identity stands twice; give all its roles in one entry");
         }
-        known.push(Principal { identity, roles: principal.roles.into_iter().map(Into::into).collect() });
+        let scopes = scopes(files, &path, principal.scopes.as_deref(), scope);
+        known.push(Principal { identity, roles: principal.roles.into_iter().map(Into::into).collect(), scopes });
     }
     Policy::new(checked, known)
+}
+
+fn scopes(files: &mut Files<'_>, path: &str, raw: Option<&[String]>, default: Option<Scope>) -> Arc<[Scope]> {
+    let Some(raw) = raw else { return default.into_iter().collect() };
+    let mut scopes = Vec::with_capacity(raw.len());
+    for (index, text) in raw.iter().enumerate() {
+        let at = item(&key(path, "scopes"), index);
+        match Scope::parse(text) {
+            Ok(scope) => scopes.push(scope),
+            Err(error) => files.problem(&at, error.to_string()),
+        }
+    }
+    scopes.into()
 }
 
 fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) -> Role {
@@ -85,8 +174,8 @@ fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) ->
     let mut role = Role { default_view: default_view.map(view), read_only, ..Role::default() };
     for (name, raw) in views {
         let at = key(&key(path, "views"), &name);
-        if let Some((class, _)) = classes.find(files, &at, &name, &format!("{name:?}")) {
-            role.views.insert(class, view(raw));
+        if let Some(rule) = classes.find(files, &at, &name, &format!("{name:?}")) {
+            role.views.insert(rule.class, view(raw));
         }
     }
     if read_only && !writes.is_empty() {
@@ -95,8 +184,8 @@ fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) ->
     for (at, name) in writes.into_iter().enumerate() {
         let at = item(&key(path, "writes"), at);
         let quoted = files.quoted(&at, &name);
-        if let Some((class, _)) = classes.find(files, &at, &name, &quoted) {
-            role.writes.insert(class);
+        if let Some(rule) = classes.find(files, &at, &name, &quoted) {
+            role.writes.insert(rule.class);
         }
     }
     role
@@ -113,7 +202,7 @@ const fn view(raw: raw::View) -> View {
 }
 
 fn identity(files: &mut Files<'_>, path: &str, raw: &raw::Principal) -> Option<Identity> {
-    let raw::Principal { spiffe, dns, subject, roles: _ } = raw;
+    let raw::Principal { spiffe, dns, subject, .. } = raw;
     let [spiffe_path, dns_path, subject_path] = &identities(path);
     if let Some(id) = spiffe
         && !is_spiffe_id(id)

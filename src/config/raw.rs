@@ -271,12 +271,80 @@ pub struct Upstream {
     pub idle_connections_max: Option<usize>,
 }
 
-/// A kind of PHI.
+/// A kind of PHI, and how its values are sealed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// What a masked value still shows; nothing if absent.
     pub mask: Option<Mask>,
+    /// Default random.
+    pub suite: Option<Suite>,
+    /// Suite random: where the encrypted data key is. Default inline; stored makes short tokens and needs keyring.store.
+    pub placement: Option<Placement>,
+    /// Suites random and deterministic: hides lengths by padding to a multiple of so many bytes. Default 0, not padded.
+    #[schemars(range(max = 65536))]
+    pub pad_bytes: Option<usize>,
+    /// Suite deterministic: the JSON type of its values; any other is refused. Default text.
+    #[serde(rename = "type")]
+    pub kind: Option<ValueType>,
+    /// Suite deterministic: values are sealed in lower case, and come back so.
+    pub fold_case: Option<bool>,
+    /// Suite deterministic: values are sealed in Unicode's normal form C, and come back so.
+    pub normalize: Option<bool>,
+    /// Suite format: what its values are made of.
+    pub alphabet: Option<Alphabet>,
+    /// Suite format: said aloud where there are fewer than a million values, as of dates.
+    pub accept_small_domain: Option<bool>,
+}
+
+/// How values are sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Suite {
+    /// Another token each time.
+    Random,
+    /// The same token for the same value, which shows that they are equal.
+    Deterministic,
+    /// A text of the same format. Not authenticated, not recognisable.
+    Format,
+}
+
+/// Where encrypted data keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// In the token.
+    Inline,
+    /// In the key store.
+    Stored,
+}
+
+/// The JSON type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueType {
+    /// A string.
+    Text,
+    /// A number, as it is spelled.
+    Number,
+}
+
+/// What the values of a format are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Alphabet {
+    /// `0-9`, at least 6 of them.
+    Digits,
+    /// `0-9A-Z`, at least 4.
+    Uppercase,
+    /// `0-9A-Za-z`, at least 4.
+    Alphanumeric,
+    /// A day from 1900 to 2099, year first.
+    Date,
+    /// Month, day, year.
+    DateMonthFirst,
+    /// Day, month, year.
+    DateDayFirst,
 }
 
 /// What a masked value still shows, unless that were half of it or more.
@@ -338,6 +406,9 @@ pub struct Principal {
     /// Names of roles; of those that speak of a class, the first decides.
     #[schemars(length(min = 1))]
     pub roles: Vec<String>,
+    /// Scopes that it may act in. Default: the scope at the top, and no other.
+    #[schemars(length(min = 1))]
+    pub scopes: Option<Vec<String>>,
 }
 
 /// Which requests go where, under which rules.
@@ -357,6 +428,8 @@ pub struct Route {
     pub upstream: String,
     /// Whose data it is, if not the scope at the top.
     pub scope: Option<String>,
+    /// Where the request says whose data it is; instead of `scope`.
+    pub scope_from: Option<ScopeFrom>,
     /// Name of the path parameter that the audit event shows as the record that the exchange is about.
     pub record: Option<String>,
     /// Query parameters that may pass. On a protected route every other one is refused, for it may hold PHI.
@@ -366,9 +439,33 @@ pub struct Route {
     pub protect: Option<Protect>,
     /// What to do with a ruled value that the upstream has in the clear. Default refuse.
     pub unsealed: Option<Unsealed>,
+    /// Where tokens in responses are opened. Default rules.
+    pub open: Option<Open>,
     /// Which values are sealed, and as what.
     #[serde(default)]
     pub rules: Vec<Rule>,
+}
+
+/// Where a request says whose data it is. Exactly one of them; the caller's principal must have the scope.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeFrom {
+    /// Name of a path parameter.
+    pub parameter: Option<String>,
+    /// Name of a header field.
+    pub header: Option<String>,
+    /// `true`: the one scope of the caller's principal.
+    pub identity: Option<bool>,
+}
+
+/// Where tokens in responses are opened.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Open {
+    /// Where a rule of their class stands.
+    Rules,
+    /// Wherever a string is one, in the caller's view of its class.
+    Anywhere,
 }
 
 /// The only thing to say is `none`.
@@ -397,4 +494,45 @@ pub struct Rule {
     pub path: String,
     /// Its class.
     pub class: String,
+    /// What else the token is bound to, by a name of your choice: it opens only where all of it is the same again. Not for
+    /// deterministic and format classes.
+    #[serde(default)]
+    pub bind: BTreeMap<String, Bind>,
+    /// What to do with a token that cannot be opened. Default refuse.
+    pub on_unopenable: Option<OnUnopenable>,
+    /// The column that the application keeps the value in, to be checked when the config is read.
+    pub column: Option<Column>,
+}
+
+/// A value that a token is bound to. Exactly one of the two.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bind {
+    /// Name of a path parameter.
+    pub parameter: Option<String>,
+    /// Path of a field of the same document, such as `$.id`, or `$.entry[*].resource.id` for the entry that the value stands
+    /// in. No rule may seal it.
+    pub field: Option<String>,
+}
+
+/// What to do with a token that cannot be opened.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnopenable {
+    /// Answer 502.
+    Refuse,
+    /// Deliver the rest of the document, with a mark in the token's place.
+    Mark,
+}
+
+/// A column of the application.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// How many characters it holds.
+    #[schemars(range(min = 1))]
+    pub characters: usize,
+    /// How long the values are at most, in bytes of UTF-8.
+    #[schemars(range(min = 1))]
+    pub value_bytes: usize,
 }

@@ -3,16 +3,15 @@
 use super::files::Files;
 use super::policy::Classes;
 use super::raw;
+use super::rules;
 use super::source::{item, key};
-use crate::document::json::Rules;
-use crate::document::path::FieldPath;
-use crate::proxy::route::{FieldRule, Protected, Protection, Route, Routes, Template};
+use crate::proxy::route::{Protection, Route, Routes, Template};
+use crate::proxy::rule::{Protected, ScopeSource};
 use crate::seal::Scope;
-use http::Method;
+use http::{HeaderName, Method};
 use rustls_pki_types::ServerName;
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
-use std::sync::Arc;
 
 /// What a route may refer to.
 pub(super) struct Known<'a> {
@@ -53,10 +52,12 @@ fn route(
         methods,
         upstream,
         scope,
+        scope_from,
         record,
         query_allowed,
         protect,
         unsealed,
+        open,
         rules,
     } = raw;
     let at = |name| key(path, name);
@@ -67,10 +68,7 @@ fn route(
     let template = Template::parse(&template).map_err(|error| files.problem_quoting(&at("path"), &error)).ok();
     let methods = self::methods(files, &at("methods"), &methods);
     let index = self::upstream(files, known, &at("upstream"), &upstream);
-    let scope = match scope {
-        Some(text) => Scope::parse(&text).map_err(|error| files.problem(&at("scope"), error.to_string())).ok(),
-        None => known.scope,
-    };
+    let scope = self::scope(files, known, path, scope.as_deref(), scope_from.as_ref(), template.as_ref());
     if let (Some(name), Some(template)) = (&record, &template)
         && !template.has(name)
     {
@@ -78,7 +76,8 @@ fn route(
         files.problem_of(&at("record"), &[&at("path")], message);
     }
     let patches = methods.contains(&Method::PATCH);
-    let protection = protection(files, known, path, Bodies { patches, query_allowed, protect, unsealed, rules });
+    let bodies = Bodies { patches, query_allowed, protect, unsealed, open, rules };
+    let protection = protection(files, known, path, template.as_ref(), bodies);
     let (host, template) = (host?, template?);
     let quoted = files.quoted(&at("name"), &name);
     let requests = Taken { quoted, host: host.clone(), template: template.clone(), methods: methods.clone() };
@@ -93,6 +92,50 @@ fn route(
         record,
         protection: protection?,
     })
+}
+
+fn scope(
+    files: &mut Files<'_>,
+    known: &Known<'_>,
+    path: &str,
+    fixed: Option<&str>,
+    from: Option<&raw::ScopeFrom>,
+    template: Option<&Template>,
+) -> Option<ScopeSource> {
+    let at = key(path, "scope_from");
+    let Some(raw::ScopeFrom { parameter, header, identity }) = from else {
+        return match fixed {
+            Some(text) => Scope::parse(text).map_err(|error| files.problem(&key(path, "scope"), error.to_string())).ok(),
+            None => known.scope,
+        }
+        .map(ScopeSource::Fixed);
+    };
+    if fixed.is_some() {
+        files.problem_of(&at, &[&key(path, "scope")], "instead of `scope`, not with it");
+    }
+    match (parameter, header, identity) {
+        (Some(name), None, None) => {
+            if template.is_some_and(|template| !template.has(name)) {
+                let at = key(&at, "parameter");
+                let message = format!("the path has no parameter {}", files.quoted(&at, name));
+                files.problem_of(&at, &[&key(path, "path")], message);
+            }
+            Some(ScopeSource::Parameter(name.clone()))
+        }
+        (None, Some(name), None) => {
+            let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes());
+            name.map_err(|_| files.problem(&key(&at, "header"), "wanted the name of a header field"))
+                .map(ScopeSource::Header)
+                .ok()
+        }
+        (None, None, Some(true)) => Some(ScopeSource::Identity),
+        _ => {
+            let causes = ["parameter", "header", "identity"].map(|name| key(&at, name));
+            let causes = causes.each_ref().map(String::as_str);
+            files.problem_of(&at, &causes, "wanted exactly one of parameter, header and `identity: true`");
+            None
+        }
+    }
 }
 
 /// A host as requests are compared with it: in lower case, an IPv6 address in brackets.
@@ -161,11 +204,18 @@ struct Bodies {
     query_allowed: Vec<String>,
     protect: Option<raw::Protect>,
     unsealed: Option<raw::Unsealed>,
+    open: Option<raw::Open>,
     rules: Vec<raw::Rule>,
 }
 
-fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies) -> Option<Protection> {
-    let Bodies { patches, query_allowed, protect, unsealed, rules } = raw;
+fn protection(
+    files: &mut Files<'_>,
+    known: &Known<'_>,
+    path: &str,
+    template: Option<&Template>,
+    raw: Bodies,
+) -> Option<Protection> {
+    let Bodies { patches, query_allowed, protect, unsealed, open, rules } = raw;
     let at = |name| key(path, name);
     match (protect, rules.is_empty()) {
         (Some(raw::Protect::None), true) => {
@@ -175,8 +225,10 @@ fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies)
                 let message = "has no meaning with `protect: none`: every query passes";
                 files.problem_of(&at("query_allowed"), &causes, message);
             }
-            if unsealed.is_some() {
-                files.problem_of(&at("unsealed"), &causes, "has no meaning with `protect: none`");
+            for (name, is_said) in [("unsealed", unsealed.is_some()), ("open", open.is_some())] {
+                if is_said {
+                    files.problem_of(&at(name), &causes, "has no meaning with `protect: none`");
+                }
             }
             return Some(Protection::None);
         }
@@ -195,46 +247,16 @@ fn protection(files: &mut Files<'_>, known: &Known<'_>, path: &str, raw: Bodies)
         let message = "PATCH on a route with rules: a patch names its places in values, which no rule reads";
         files.problem_of(&at("methods"), &[&at("rules")], message);
     }
-    let mut fields = Vec::new();
-    let mut seen = HashSet::new();
-    for (index, rule) in rules.into_iter().enumerate() {
-        fields.extend(self::rule(files, known, &mut seen, &item(&at("rules"), index), &rule));
-    }
-    let paths: Vec<FieldPath> = fields.iter().map(|rule| rule.path.clone()).collect();
-    let automaton =
-        Rules::compile(&paths).map_err(|error| files.problem(&key(path, "rules"), error.to_string())).ok()?;
-    let mut classes: Vec<_> = fields.iter().map(|rule| rule.class).collect();
-    classes.sort_unstable();
-    classes.dedup();
+    let shows_unsealed = matches!(unsealed, Some(raw::Unsealed::Show));
+    let rules = rules::rules(files, known.classes, path, rules::Given { template, shows_unsealed, rules })?;
+    let opens_anywhere = matches!(open, Some(raw::Open::Anywhere)).then(|| known.classes.all());
     Some(Protection::Rules(Protected {
-        automaton: Arc::new(automaton),
-        fields,
-        classes,
+        automaton: rules.automaton,
+        fields: rules.fields,
+        classes: rules.classes,
+        pairings: rules.pairings,
         query_allowed: query_allowed.into_iter().collect(),
-        shows_unsealed: matches!(unsealed, Some(raw::Unsealed::Show)),
+        shows_unsealed,
+        opens_anywhere,
     }))
-}
-
-fn rule(
-    files: &mut Files<'_>,
-    known: &Known<'_>,
-    seen: &mut HashSet<FieldPath>,
-    path: &str,
-    raw: &raw::Rule,
-) -> Option<FieldRule> {
-    let at = key(path, "class");
-    let quoted = files.quoted(&at, &raw.class);
-    let class = known.classes.find(files, &at, &raw.class, &quoted);
-    let at = key(path, "path");
-    let quoted = files.quoted(&at, &raw.path);
-    let field = FieldPath::parse(&raw.path).map_err(|error| {
-        let offset = raw.path.chars().take(error.column().saturating_sub(1)).map(char::len_utf8).sum();
-        files.problem_in(&at, offset, format!("field path {quoted}: {error}"));
-    });
-    let field = field.ok()?;
-    if !files.is_mended(&at) && !seen.insert(field.clone()) {
-        files.problem(&at, format!("field path {quoted} stands twice"));
-    }
-    let (class, mask) = class?;
-    Some(FieldRule { path: field, class, mask })
 }

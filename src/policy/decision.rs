@@ -24,7 +24,7 @@ pub struct Query<'a> {
     pub action: Action,
     /// The classes of the route's rules.
     pub classes: &'a [Class],
-    /// Whose data the route serves.
+    /// Whose data the exchange is about.
     pub scope: Scope,
 }
 
@@ -35,6 +35,9 @@ pub enum Denied {
     /// The identity is in no `principals` entry.
     #[error("principal is unknown")]
     UnknownPrincipal,
+    /// The scope is not among those of the principal.
+    #[error("principal may not act in scope {0}")]
+    Scope(Scope),
     /// Every role of the principal is read-only.
     #[error("principal may not write")]
     ReadOnly,
@@ -125,6 +128,9 @@ impl Policy {
     /// [`Denied`] unless all of it is granted.
     pub fn authorize(&self, query: Query<'_>) -> Result<Permit, Denied> {
         let principal = query.principal.ok_or(Denied::UnknownPrincipal)?;
+        if !principal.scopes.contains(&query.scope) {
+            return Err(Denied::Scope(query.scope));
+        }
         let mut roles = principal.roles.iter().filter_map(|name| self.roles.0.get(name));
         if query.action == Action::Write && roles.all(|role| role.read_only) {
             return Err(Denied::ReadOnly);
@@ -176,6 +182,7 @@ mod tests {
             principals.map(|(name, roles)| Principal {
                 identity: Identity::Dns(name.into()),
                 roles: roles.into_iter().map(Into::into).collect(),
+                scopes: [Scope::parse("main").unwrap()].into(),
             }),
         )
     }
@@ -193,6 +200,14 @@ mod tests {
         assert_eq!(denied("billing", Action::Read, &["ssn", "dob"]), Some(Denied::Class(class("dob"))));
         assert_eq!(denied("auditor", Action::Write, &[]), Some(Denied::ReadOnly));
         assert_eq!(denied("billing", Action::Read, &["ssn", "name"]), None);
+    }
+
+    #[test]
+    fn a_scope_that_is_not_the_principals_is_denied_whatever_its_roles() {
+        let (policy, other) = (policy(), Scope::parse("other").unwrap());
+        let principal = policy.principal(&Identity::Dns("clinician".into()));
+        let query = Query { principal, action: Action::Read, classes: &[], scope: other };
+        assert_eq!(policy.authorize(query).err(), Some(Denied::Scope(other)));
     }
 
     #[test]

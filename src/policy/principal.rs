@@ -1,5 +1,6 @@
 //! Who asks: the identity that a certificate proves, and the roles that the config gives it.
 
+use crate::seal::Scope;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,4 +38,6 @@ pub struct Principal {
     pub identity: Identity,
     /// Names of its roles, the first one first.
     pub roles: Arc<[Arc<str>]>,
+    /// The scopes that it may act in.
+    pub scopes: Arc<[Scope]>,
 }

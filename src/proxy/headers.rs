@@ -133,6 +133,13 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
     (hex(text, 32) || uuid()).then_some(text)
 }
 
+/// The value of a header field that stands there once.
+pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
 /// What the gate says of the client.
 pub(super) struct Via<'a> {
     pub(super) client: IpAddr,

@@ -13,6 +13,7 @@ pub mod pipeline;
 mod problem;
 pub mod rescue;
 pub mod route;
+pub mod rule;
 mod target;
 pub mod tls;
 mod trail;

@@ -14,6 +14,7 @@ use super::trail::Trail;
 use super::transform;
 use super::upstream::{self, Lease};
 use crate::policy::{Action, Permit, Query};
+use crate::seal::Scope;
 use crate::telemetry::names;
 use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::request::Parts;
@@ -78,8 +79,11 @@ async fn exchange(
     let route = gate.routes.find(&host, &head.method, head.uri.path())?;
     trail.route(route);
     let action = if head.method.is_safe() { Action::Read } else { Action::Write };
-    let permit = gate.policy.authorize(query(peer, route, action))?;
+    let scope = route.scope.scope(&route.template, &head, peer)?;
+    trail.scope(scope);
+    let permit = gate.policy.authorize(query(peer, route, action, scope))?;
     trail.record(route, head.uri.path());
+    let path = head.uri.path().to_owned();
 
     let body = transform::request(gate, route, &permit, trail, &head, body).await?;
     let protected = matches!(route.protection, Protection::Rules(_));
@@ -89,17 +93,17 @@ async fn exchange(
     if action == Action::Write {
         trail.intend().await?;
     }
-    let method = head.method.clone();
+    let asked = Asked { method: head.method.clone(), path };
     let (response, lease) = send(worker, route, &permit, trail, (head, body)).await?;
-    answer(worker, route, &permit, trail, &method, (response, lease)).await
+    answer(worker, route, &permit, trail, &asked, (response, lease)).await
 }
 
-fn query<'a>(peer: &'a Peer, route: &'a Route, action: Action) -> Query<'a> {
+fn query<'a>(peer: &'a Peer, route: &'a Route, action: Action, scope: Scope) -> Query<'a> {
     let classes: &[_] = match &route.protection {
         Protection::None => &[],
         Protection::Rules(protected) => &protected.classes,
     };
-    Query { principal: peer.principal.as_ref(), action, classes, scope: route.scope }
+    Query { principal: peer.principal.as_ref(), action, classes, scope }
 }
 
 async fn send(
@@ -125,12 +129,18 @@ async fn send(
     Ok((response, lease))
 }
 
+/// What an answer has to know of a request that is gone by then.
+struct Asked {
+    method: Method,
+    path: String,
+}
+
 async fn answer(
     worker: &Worker,
     route: &Arc<Route>,
     permit: &Permit,
     trail: &mut Trail,
-    method: &Method,
+    asked: &Asked,
     (response, lease): (Response<Incoming>, Lease),
 ) -> Result<Answer, Refusal> {
     let (mut head, body) = response.into_parts();
@@ -140,7 +150,7 @@ async fn answer(
     }
     head.version = Version::HTTP_11;
     let protected = match &route.protection {
-        Protection::Rules(protected) if has_body(method, head.status) => protected,
+        Protection::Rules(protected) if has_body(&asked.method, head.status) => protected,
         protection => {
             let unread = matches!(protection, Protection::None) && !body.is_end_stream();
             headers::to_client(&mut head.headers, trail.request_id(), !matches!(protection, Protection::None));
@@ -156,7 +166,8 @@ async fn answer(
     };
     let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
     let incoming = (&head.headers, body);
-    let plan = transform::plan(&worker.gate, protected, permit, target, incoming).await?;
+    let about = transform::About { route, protected, permit, path: &asked.path };
+    let plan = transform::plan(&worker.gate, about, target, incoming).await?;
     lease.give_back();
     plan.tell(trail);
     let receipt = trail.answer(head.status).await?;

@@ -6,6 +6,7 @@ use crate::document::json;
 use crate::keyring::KeyringError;
 use crate::policy::Denied;
 use crate::proxy::route::NoRoute;
+use crate::seal::format::FormatError;
 use crate::seal::{OpenError, ReadError};
 use http::StatusCode;
 use std::fmt;
@@ -52,6 +53,8 @@ codes! {
     RouteUnknown = "route_unknown", NOT_FOUND, "no route takes this request";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "the route does not take this method";
     PrincipalUnknown = "principal_unknown", FORBIDDEN, "the certificate names nobody who is known here";
+    ScopeMissing = "scope_missing", BAD_REQUEST, "the request does not say in which scope it acts";
+    ScopeDenied = "scope_denied", FORBIDDEN, "the caller may not act in this scope";
     ReadOnly = "read_only", FORBIDDEN, "the caller may not write";
     ClassDenied = "class_denied", FORBIDDEN, "the caller may not see a class of data that this route serves";
     QueryNotAllowed = "query_parameter_not_allowed", BAD_REQUEST, "the route does not let this query parameter pass";
@@ -67,6 +70,12 @@ codes! {
     FieldNotWritable = "field_not_writable", UNPROCESSABLE_ENTITY, "the caller may not write this field";
     FieldOverlap = "field_overlap", UNPROCESSABLE_ENTITY, "a field holds a protected field of another class";
     FieldHidden = "field_hidden", UNPROCESSABLE_ENTITY, "the field holds a masked or redacted value";
+    ValueTypeMismatch = "value_type_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the type of its class";
+    ValueFormatMismatch = "value_format_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the format of its class";
+    ValueDomainTooSmall = "value_domain_too_small", UNPROCESSABLE_ENTITY, "a value is too short for its format";
+    BindMissing = "bind_missing", UNPROCESSABLE_ENTITY, "a value that a field is bound to is not there";
+    BindUnusable = "bind_unusable", UNPROCESSABLE_ENTITY,
+        "a value that a field is bound to stands there twice, or is no text, number or boolean";
     TokenNotAccepted = "token_not_accepted", UNPROCESSABLE_ENTITY, "a token stands where the caller may not put one";
     TokenNotCanonical = "token_not_canonical", UNPROCESSABLE_ENTITY, "a token is not written as tokens are";
     TokenTruncated = "token_truncated", UNPROCESSABLE_ENTITY, "a token is cut short";
@@ -161,6 +170,7 @@ impl From<Denied> for Refusal {
     fn from(error: Denied) -> Self {
         match error {
             Denied::UnknownPrincipal => Code::PrincipalUnknown.into(),
+            Denied::Scope(scope) => Self::from(Code::ScopeDenied).because(format!("scope {scope}")),
             Denied::ReadOnly => Code::ReadOnly.into(),
             Denied::Class(class) => Self::with_detail(Code::ClassDenied, format!("class {class}")),
         }
@@ -170,6 +180,16 @@ impl From<Denied> for Refusal {
 impl From<Unrecorded> for Refusal {
     fn from(_: Unrecorded) -> Self {
         Code::AuditUnavailable.into()
+    }
+}
+
+impl From<FormatError> for Refusal {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::DomainTooSmall => Code::ValueDomainTooSmall.into(),
+            FormatError::Crypto(_) => Code::Internal.into(),
+            _ => Code::ValueFormatMismatch.into(),
+        }
     }
 }
 

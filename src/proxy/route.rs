@@ -1,11 +1,8 @@
 //! Which route a request takes. The most specific template wins, and wins for every method: a method that it does not
 //! name is refused, never served by a wider route.
 
+use super::rule::{Protected, ScopeSource};
 use super::target::{self, NotCanonical};
-use crate::document::json::Rules;
-use crate::document::path::FieldPath;
-use crate::seal::{Class, Scope};
-use crate::view::MaskRule;
 use http::Method;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,8 +19,8 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// Index of its upstream.
     pub upstream: usize,
-    /// Whose data it serves.
-    pub scope: Scope,
+    /// Whose data a request is about.
+    pub scope: ScopeSource,
     /// The path parameter that names the record.
     pub record: Option<String>,
     /// What is done with bodies.
@@ -36,31 +33,6 @@ pub enum Protection {
     None,
     /// Ruled values are sealed and opened; what cannot be understood is refused.
     Rules(Protected),
-}
-
-/// The rules of a protected route.
-pub struct Protected {
-    /// The rules' paths, compiled.
-    pub automaton: Arc<Rules>,
-    /// The rules, in the automaton's order.
-    pub fields: Vec<FieldRule>,
-    /// Their classes, each once.
-    pub classes: Vec<Class>,
-    /// Query parameters that may pass.
-    pub query_allowed: HashSet<String>,
-    /// Whether a ruled value that the upstream has in the clear is shown.
-    pub shows_unsealed: bool,
-}
-
-/// One rule.
-#[derive(Debug)]
-pub struct FieldRule {
-    /// Which values.
-    pub path: FieldPath,
-    /// Their class.
-    pub class: Class,
-    /// How they are masked.
-    pub mask: MaskRule,
 }
 
 /// A path with parameters.

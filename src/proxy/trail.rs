@@ -8,7 +8,7 @@ use super::route::Route;
 use crate::audit::event::{Exchange, FieldAction, FieldCount, KEYS_MAX, KeyUse};
 use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
 use crate::keyring::KmsCall;
-use crate::seal::{Class, KeyId};
+use crate::seal::{Class, KeyId, Scope};
 use crate::telemetry::names;
 use http::{Method, StatusCode};
 use std::rc::Rc;
@@ -77,7 +77,11 @@ impl Trail {
 
     pub(super) fn route(&mut self, route: &Route) {
         self.state.route = Some(Arc::clone(&route.name));
-        self.state.scope = Some(route.scope.to_string());
+    }
+
+    /// Says whose data the exchange is about, be it that the caller may not act there.
+    pub(super) fn scope(&mut self, scope: Scope) {
+        self.state.scope = Some(scope.to_string());
     }
 
     /// Names the record, once it is known that the caller may ask for it. What is too long to be an id is cut.

@@ -1,14 +1,16 @@
 //! Bodies between client and upstream: what is sealed, opened, shown or refused. Takes a permit for everything, and an
 //! audit receipt for everything that is shown.
 
+mod bind;
+mod mark;
 mod request;
 mod response;
 
 pub(super) use request::request;
-pub(super) use response::plan;
+pub(super) use response::{About, plan};
 
 use super::rescue::{Code, Refusal};
-use super::route::{FieldRule, Protected};
+use super::rule::{FieldRule, Protected};
 use crate::document::json::Slot;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -53,6 +55,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether the body is FHIR, which has a form of its own for values that are absent.
+fn is_fhir(headers: &HeaderMap) -> bool {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.trim_start().to_ascii_lowercase().starts_with("application/fhir+json")
+}
+
 /// Whether the body is as it is: no content coding (RFC 9110 8.4).
 fn is_identity(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
@@ -62,7 +70,7 @@ fn is_identity(headers: &HeaderMap) -> bool {
 /// would be seen by those who may not.
 fn overlaps(protected: &Protected, rule: &FieldRule, slot: &Slot<'_>) -> bool {
     let classes = slot.inner_rules().iter().filter_map(|index| protected.fields.get(*index));
-    classes.into_iter().any(|inner| inner.class != rule.class)
+    classes.into_iter().any(|inner| inner.class.class != rule.class.class)
 }
 
 /// What the rewriter promises never happens on a whole document.

@@ -4,16 +4,18 @@
 use super::super::body::Body;
 use super::super::headers;
 use super::super::rescue::{Code, Refusal};
-use super::super::route::{Protected, Protection, Route};
+use super::super::route::{Protection, Route};
+use super::super::rule::{ClassRule, FieldRule, Protected, Treatment};
 use super::super::target;
 use super::super::trail::Trail;
 use super::super::{Gate, Limits};
+use super::bind::{Binds, borrowed};
 use super::{ReadFailure, is_identity, is_json, overlaps, read, unfinished};
 use crate::audit::event::FieldAction;
 use crate::document::json::{self, Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
 use crate::policy::{Permit, View};
 use crate::seal::token::{holds_token, starts_as_token};
-use crate::seal::{Class, Context, Kind, Manner, SealError, Token, Workspace};
+use crate::seal::{Context, Kind, SealError, Token, Workspace};
 use crate::view::looks_hidden;
 use bytes::Bytes;
 use http::request::Parts;
@@ -55,7 +57,11 @@ pub(in crate::proxy) async fn request(
     if !json {
         return Err(Code::ContentTypeUnsupported.into());
     }
-    Sealing { gate, protected, permit, trail, workspace: Workspace::new() }.document(&bytes).await.map(Body::whole)
+    // No part of a string may go unseen, however long it is: a token could stand there.
+    let whole = json::Limits { value_bytes_max: gate.limits.body_bytes_max, ..gate.limits.json.clone() };
+    let binds = Binds::read(protected, (route, head.uri.path()), &whole, &bytes)?;
+    let sealing = Sealing { gate, protected, permit, trail, binds, workspace: Workspace::new() };
+    sealing.document(&bytes, whole).await.map(Body::whole)
 }
 
 /// Refuses what may hold PHI or a token in path and query: no rule reads them.
@@ -110,14 +116,13 @@ struct Sealing<'a> {
     protected: &'a Protected,
     permit: &'a Permit,
     trail: &'a mut Trail,
+    binds: Binds<'a>,
     workspace: Workspace,
 }
 
 impl Sealing<'_> {
-    async fn document(mut self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    async fn document(mut self, bytes: &[u8], whole: json::Limits) -> Result<Vec<u8>, Refusal> {
         let limits = &self.gate.limits;
-        // No part of a string may go unseen, however long it is: a token could stand there.
-        let whole = json::Limits { value_bytes_max: limits.body_bytes_max, ..limits.json.clone() };
         let mut rewriter = Rewriter::new(self.protected.automaton.clone(), whole, Some(holds_token));
         rewriter.feed(bytes);
         rewriter.finish();
@@ -159,7 +164,7 @@ impl Sealing<'_> {
             if slot.place() == Place::Name {
                 return Err(Code::TokenNotAccepted.into());
             }
-            return self.accept_token(text, None).await.map(|()| None);
+            return self.accept_token(text, None, &[]).await.map(|()| None);
         };
         let about = |refusal: Refusal| Refusal { detail: Some(format!("field {}", rule.path)), ..refusal };
         if slot.holds_watched() {
@@ -171,50 +176,92 @@ impl Sealing<'_> {
         if slot.raw().len() > self.gate.limits.json.value_bytes_max {
             return Err(about(Code::BodyTooLarge.into()));
         }
-        let (writes, view) = (self.permit.writes(rule.class), self.permit.view(rule.class));
+        let class = rule.class.class;
+        let (writes, view) = (self.permit.writes(class), self.permit.view(class));
         match (slot.kind(), slot.text()) {
             // Whether there is a value is not hidden; but who may not write one may not erase one either. Those who see
             // tokens put back what they read.
             (JsonKind::Null, _) | (JsonKind::Text, Some([])) if writes || view == View::Sealed => Ok(None),
             (JsonKind::Text, Some(text)) if holds_token(text) => {
-                self.accept_token(text, Some(rule.class)).await.map(|()| None).map_err(about)
+                let bound = self.binds.of(rule, slot).map_err(|error| about(error.into()))?;
+                let accepted = self.accept_token(text, Some(&rule.class), &borrowed(&bound)).await;
+                accepted.map(|()| None).map_err(about)
             }
-            (JsonKind::Text, Some(text)) => {
+            (_, text) => {
                 if !writes {
                     return Err(about(Code::FieldNotWritable.into()));
                 }
-                if view != View::Plain && looks_hidden(text) {
+                if view != View::Plain && text.is_some_and(looks_hidden) {
                     return Err(about(Code::FieldHidden.into()));
                 }
-                self.seal(rule.class, Kind::Text, text).await.map(Some)
+                self.seal(rule, slot).await.map(Some).map_err(about)
             }
-            _ if !writes => Err(about(Code::FieldNotWritable.into())),
-            _ => self.seal(rule.class, Kind::Literal, slot.raw()).await.map(Some),
         }
     }
 
-    async fn seal(&mut self, class: Class, kind: Kind, value: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let context = Context { class, scope: self.permit.scope(), bind: &[] };
+    async fn seal(&mut self, rule: &FieldRule, slot: &Slot<'_>) -> Result<Vec<u8>, Refusal> {
+        let (kind, value) = slot.text().map_or((Kind::Literal, slot.raw()), |text| (Kind::Text, text));
+        let class = &rule.class;
+        let mut json = Vec::new();
+        match class.treatment {
+            Treatment::Random { .. } => {
+                let bound = self.binds.of(rule, slot)?;
+                let token = self.token(class, &borrowed(&bound), kind, value).await?;
+                quote(token.as_str().as_bytes(), &mut json);
+            }
+            Treatment::Deterministic { .. } => {
+                let value = class.treatment.canonical(slot)?;
+                let token = self.token(class, &[], kind, &value).await?;
+                quote(token.as_str().as_bytes(), &mut json);
+            }
+            Treatment::Format(alphabet) => {
+                if kind != Kind::Text {
+                    return Err(Code::ValueFormatMismatch.into());
+                }
+                let held = self.gate.format_key(self.permit.scope()).await?;
+                let key = held.key.format_key(class.class, self.permit.scope(), alphabet).map_err(|_| Code::Internal)?;
+                quote(key.seal(value)?.as_bytes(), &mut json);
+                self.trail.key(held.key.id(), &held);
+                self.trail.field(class.class, FieldAction::Sealed);
+            }
+        }
+        Ok(json)
+    }
+
+    async fn token(
+        &mut self,
+        class: &ClassRule,
+        bind: &[(&str, &[u8])],
+        kind: Kind,
+        value: &[u8],
+    ) -> Result<Token, Refusal> {
+        let context = Context { class: class.class, scope: self.permit.scope(), bind };
+        let (suite, placement) = class.treatment.key().ok_or(Code::Internal)?;
+        let manner = class.treatment.manner(kind).ok_or(Code::Internal)?;
         // A key whose budget runs out in the middle of a document is followed by another; others draw on that too.
         for _ in 0..KEYS_AT_MOST {
-            let held = self.gate.sealing_key(context.scope).await?;
-            let token = match held.key.seal(&mut self.workspace, &context, Manner::random(kind), value) {
-                Ok(token) => token,
+            let held = self.gate.sealing_key(context.scope, suite, placement).await?;
+            match held.key.seal(&mut self.workspace, &context, manner, value) {
+                Ok(token) => {
+                    self.trail.field(class.class, FieldAction::Sealed);
+                    self.trail.key(held.key.id(), &held);
+                    return Ok(token);
+                }
                 Err(SealError::Exhausted) => continue,
                 Err(_) => return Err(Code::Internal.into()),
-            };
-            self.trail.field(class, FieldAction::Sealed);
-            self.trail.key(held.key.id(), &held.call);
-            let mut json = Vec::with_capacity(token.as_str().len() + 2);
-            quote(token.as_str().as_bytes(), &mut json);
-            return Ok(json);
+            }
         }
         Err(Refusal::from(Code::KeyUnavailable).because("the budget of every key was spent at once"))
     }
 
     /// Lets a token through as it is: only from one who sees tokens of its class, only if it authenticates for where it
     /// stands. Anything else could make the gate open what was stolen.
-    async fn accept_token(&mut self, text: &[u8], rule: Option<Class>) -> Result<(), Refusal> {
+    async fn accept_token(
+        &mut self,
+        text: &[u8],
+        rule: Option<&ClassRule>,
+        bind: &[(&str, &[u8])],
+    ) -> Result<(), Refusal> {
         if !starts_as_token(text) {
             return Err(Code::TokenNotAccepted.into());
         }
@@ -222,18 +269,21 @@ impl Sealing<'_> {
         if self.permit.view(envelope.head().class) != View::Sealed {
             return Err(Code::TokenNotAccepted.into());
         }
-        if rule.is_some_and(|class| class != envelope.head().class) {
+        if rule.is_some_and(|rule| rule.class != envelope.head().class) {
             return Err(Code::TokenClassMismatch.into());
+        }
+        // No token stands for a value that keeps its format: whoever sees sealed values cannot write one.
+        if rule.is_some_and(|rule| rule.treatment.key().is_none()) {
+            return Err(Code::TokenNotAccepted.into());
         }
         if envelope.head().scope != self.permit.scope() {
             return Err(Code::TokenScopeMismatch.into());
         }
-        let held = self.gate.opening_keys(&[&envelope]).await?;
-        let held = held.first().ok_or(Code::Internal)?;
-        let context = Context { class: envelope.head().class, scope: envelope.head().scope, bind: &[] };
-        held.key.authenticate(&envelope, &context)?;
-        self.trail.field(envelope.head().class, FieldAction::Left);
-        self.trail.key(held.key.id(), &held.call);
+        let held = self.gate.opening_keys(&[&envelope]).await?.pop().ok_or(Code::Internal)??;
+        let head = envelope.head();
+        held.key.authenticate(&envelope, &Context { class: head.class, scope: head.scope, bind })?;
+        self.trail.field(head.class, FieldAction::Left);
+        self.trail.key(held.key.id(), &held);
         Ok(())
     }
 }

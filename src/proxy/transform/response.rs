@@ -3,17 +3,21 @@
 
 use super::super::Gate;
 use super::super::rescue::{Code, Refusal};
-use super::super::route::{FieldRule, Protected};
+use super::super::route::Route;
+use super::super::rule::{ClassRule, FieldRule, Protected, Treatment};
 use super::super::trail::Trail;
 use super::super::upstream::Target;
-use super::{ReadFailure, is_identity, is_json, overlaps, read, unfinished};
+use super::bind::{Binds, Bound, borrowed};
+use super::mark::{UNOPENABLE, absent};
+use super::{ReadFailure, is_fhir, is_identity, is_json, overlaps, read, unfinished};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
-use crate::document::json::{self, Fault, Kind as JsonKind, Rewriter, Slot, Step, quote};
+use crate::document::json::{self, Fault, Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
 use crate::keyring::{Held, KeyringError};
 use crate::policy::{Permit, View};
+use crate::seal::format::{Alphabet, FormatKey};
 use crate::seal::token::{holds_token, starts_as_token};
-use crate::seal::{Class, Context, Envelope, KeyId, Kind, Token, UnwrappedKey};
+use crate::seal::{Class, Context, Envelope, Kind, Scope, Token, UnwrappedKey};
 use crate::view::{MaskRule, REDACTED, mask};
 use bytes::Bytes;
 use http::header::HeaderMap;
@@ -23,28 +27,60 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::time::Instant;
 
+type Opening = Arc<Held<Arc<UnwrappedKey>>>;
+
 /// A body that was understood, and what is to take the place of what.
 #[derive(Default)]
 pub(in crate::proxy) struct Plan {
     body: Bytes,
+    fhir: bool,
     edits: Vec<Edit>,
     /// What is done with every ruled value, also with those that stay.
     fields: Vec<(Class, FieldAction)>,
-    keys: Vec<Arc<Held<Arc<UnwrappedKey>>>>,
+    keys: Vec<Opening>,
 }
 
 struct Edit {
     range: Range<usize>,
+    /// Its index in `fields`.
+    field: usize,
     shown: Shown,
+    otherwise: Otherwise,
+}
+
+/// What becomes of a value that cannot be opened.
+enum Otherwise {
+    /// Nothing is shown at all; the text names the rule.
+    Refuse(String),
+    /// It is marked.
+    Mark,
+    /// It stays sealed, for no rule stands there.
+    Keep,
 }
 
 enum Shown {
+    /// What stands there.
+    Kept,
     /// A fixed text.
     Redacted,
+    /// A mark.
+    Unopenable,
     /// What a token holds.
-    Opened { envelope: Box<Envelope>, mask: Option<MaskRule>, key: Option<Arc<Held<Arc<UnwrappedKey>>>> },
+    Opened { envelope: Box<Envelope>, bound: Bound, mask: Option<MaskRule>, key: Option<Opening> },
+    /// What a text of a format stands for.
+    Formatted { class: Class, alphabet: Alphabet, text: Vec<u8>, mask: Option<MaskRule>, key: Option<Arc<FormatKey>> },
     /// What the upstream has in the clear, masked: the value's text as it stands in the body.
     Masked { rule: MaskRule, kind: Kind, text: Vec<u8> },
+}
+
+/// What an exchange may open, and by what.
+#[derive(Clone, Copy)]
+pub(in crate::proxy) struct About<'a> {
+    pub(in crate::proxy) route: &'a Route,
+    pub(in crate::proxy) protected: &'a Protected,
+    pub(in crate::proxy) permit: &'a Permit,
+    /// The path of the request.
+    pub(in crate::proxy) path: &'a str,
 }
 
 /// Reads the upstream's body and plans what the caller gets of it; asks for every key that it takes, and makes sure that
@@ -54,8 +90,7 @@ enum Shown {
 /// [`Refusal`]; the body is withheld then.
 pub(in crate::proxy) async fn plan(
     gate: &Gate,
-    protected: &Protected,
-    permit: &Permit,
+    about: About<'_>,
     target: &Target,
     (headers, body): (&HeaderMap, Incoming),
 ) -> Result<Plan, Refusal> {
@@ -71,9 +106,9 @@ pub(in crate::proxy) async fn plan(
     if !is_json(headers) || !is_identity(headers) {
         return Err(Code::ResponseNotUnderstood.into());
     }
-    let mut plan = Plan { body, ..Plan::default() };
-    plan.find(gate, protected, permit)?;
-    plan.unwrap_all(gate).await?;
+    let mut plan = Plan { body, fhir: is_fhir(headers), ..Plan::default() };
+    plan.find(gate, about)?;
+    plan.unwrap_all(gate, about.permit.scope()).await?;
     Ok(plan)
 }
 
@@ -84,7 +119,7 @@ impl Plan {
             trail.field(*class, *action);
         }
         for held in &self.keys {
-            trail.key(held.key.id(), &held.call);
+            trail.key(held.key.id(), held);
         }
     }
 
@@ -93,38 +128,54 @@ impl Plan {
     /// # Errors
     /// None that [`plan`] has not met before.
     pub(in crate::proxy) fn carry_out(self, _receipt: &Receipt) -> Result<Bytes, Refusal> {
-        if self.edits.is_empty() {
-            return Ok(self.body);
-        }
-        let mut out = Vec::with_capacity(self.body.len());
-        let mut at = 0;
+        let (body, mut at) = (self.body, 0);
+        let mut out = Vec::with_capacity(body.len());
         for edit in self.edits {
-            out.extend_from_slice(self.body.get(at..edit.range.start).ok_or_else(unfinished)?);
-            edit.shown.write(&mut out)?;
-            at = edit.range.end;
+            let (mut range, mut replacement) = (edit.range, Vec::new());
+            match edit.shown {
+                Shown::Kept => continue,
+                Shown::Unopenable => match absent(&body, &range).filter(|_| self.fhir) {
+                    Some(instead) => (range, replacement) = instead,
+                    None => replacement.extend_from_slice(UNOPENABLE),
+                },
+                shown => shown.write(&mut replacement)?,
+            }
+            out.extend_from_slice(body.get(at..range.start).ok_or_else(unfinished)?);
+            out.extend_from_slice(&replacement);
+            at = range.end;
         }
-        out.extend_from_slice(self.body.get(at..).ok_or_else(unfinished)?);
+        if at == 0 {
+            return Ok(body);
+        }
+        out.extend_from_slice(body.get(at..).ok_or_else(unfinished)?);
         Ok(out.into())
     }
 
-    fn find(&mut self, gate: &Gate, protected: &Protected, permit: &Permit) -> Result<(), Refusal> {
+    fn find(&mut self, gate: &Gate, about: About<'_>) -> Result<(), Refusal> {
+        let protected = about.protected;
         // A token is longer than the value that it holds: the body's own limit is the one that counts.
         let limits = json::Limits { value_bytes_max: gate.limits.response_bytes_max, ..gate.limits.json.clone() };
-        let mut rewriter = Rewriter::new(protected.automaton.clone(), limits, None);
+        let binds = Binds::read(protected, (about.route, about.path), &limits, &self.body)
+            .map_err(|error| Refusal::with_detail(Code::ResponseNotUnderstood, error.to_string()))?;
+        let watch = protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
+        let mut rewriter = Rewriter::new(protected.automaton.clone(), limits, watch);
         rewriter.feed(&self.body);
         rewriter.finish();
         loop {
             match rewriter.step().map_err(|fault| not_understood(&fault))? {
                 Step::Slot => {
                     let slot = rewriter.slot().ok_or_else(unfinished)?;
-                    let rule = slot.rule().and_then(|index| protected.fields.get(index)).ok_or(Code::Internal)?;
-                    let judged = judge(protected, rule, permit, &slot)
-                        .map_err(|refusal| Refusal { detail: Some(format!("field {}", rule.path)), ..refusal })?;
-                    if let Some((action, shown)) = judged {
-                        self.fields.push((rule.class, action));
-                        let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
-                        let range = place(slot.range().start)?..place(slot.range().end)?;
-                        self.edits.extend(shown.map(|shown| Edit { range, shown }));
+                    let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
+                    let range = place(slot.range().start)?..place(slot.range().end)?;
+                    let rule = slot.rule().and_then(|index| protected.fields.get(index));
+                    let (judged, otherwise) = match rule {
+                        None => (stray(about, &slot), Otherwise::Keep),
+                        Some(rule) => judge(about, rule, &binds, &slot)?,
+                    };
+                    if let Some((class, action, shown)) = judged {
+                        self.fields.push((class, action));
+                        let field = self.fields.len() - 1;
+                        self.edits.extend(shown.map(|shown| Edit { range, field, shown, otherwise }));
                     }
                     rewriter.keep();
                 }
@@ -134,48 +185,109 @@ impl Plan {
         }
     }
 
-    /// Gets the key of every token that is to be opened, each key once, several at a time.
-    async fn unwrap_all(&mut self, gate: &Gate) -> Result<(), Refusal> {
-        let mut wanted: HashMap<KeyId, &Envelope> = HashMap::new();
+    /// Gets the key of everything that is to be opened, each key once, several at a time, and opens it, to see whether it
+    /// does before the record says that it is shown.
+    async fn unwrap_all(&mut self, gate: &Gate, scope: Scope) -> Result<(), Refusal> {
+        let mut wanted: HashMap<(&str, &[u8]), usize> = HashMap::new();
+        let mut envelopes = Vec::new();
+        let mut places = Vec::with_capacity(self.edits.len());
         for edit in &self.edits {
-            if let Shown::Opened { envelope, .. } = &edit.shown {
-                wanted.entry(envelope.head().key_id).or_insert(envelope);
+            places.push(if let Shown::Opened { envelope, .. } = &edit.shown {
+                let place = *wanted.entry(named(envelope)).or_insert(envelopes.len());
+                if place == envelopes.len() {
+                    envelopes.push(&**envelope);
+                }
+                Some(place)
+            } else {
+                None
+            });
+        }
+        let opened = gate.opening_keys(&envelopes).await?;
+        let formats = self.edits.iter().any(|edit| matches!(edit.shown, Shown::Formatted { .. }));
+        let format_key = if formats { Some(gate.format_key(scope).await) } else { None };
+        for (edit, place) in self.edits.iter_mut().zip(places) {
+            let result = match (&edit.shown, place) {
+                (Shown::Opened { .. }, Some(place)) => opened.get(place).cloned(),
+                (Shown::Formatted { .. }, _) => format_key.clone(),
+                _ => None,
+            };
+            let Some(result) = result else { continue };
+            // Trying again may help then, and no mark must hide it.
+            let tried = match result {
+                Err(error @ KeyringError::Unavailable { .. }) => return Err(error.into()),
+                Err(error) => Err(unopenable(error)),
+                Ok(key) => edit.shown.take_key(&key, scope),
+            };
+            match (tried, &edit.otherwise) {
+                (Ok(()), _) => {}
+                (Err(refusal), Otherwise::Refuse(field)) => return Err(Refusal { detail: Some(field.clone()), ..refusal }),
+                (Err(refusal), otherwise) => {
+                    tracing::warn!(cause = refusal.cause, "a token does not open");
+                    let (action, shown) = match otherwise {
+                        Otherwise::Keep => (FieldAction::Left, Shown::Kept),
+                        _ => (FieldAction::Unopenable, Shown::Unopenable),
+                    };
+                    edit.shown = shown;
+                    if let Some((_, done)) = self.fields.get_mut(edit.field) {
+                        *done = action;
+                    }
+                }
             }
         }
-        let (ids, envelopes): (Vec<KeyId>, Vec<&Envelope>) = wanted.into_iter().unzip();
-        self.keys = gate.opening_keys(&envelopes).await.map_err(unopenable)?;
-        let held: HashMap<KeyId, _> = ids.into_iter().zip(&self.keys).collect();
-        for edit in &mut self.edits {
-            if let Shown::Opened { envelope, key, .. } = &mut edit.shown {
-                let held = held.get(&envelope.head().key_id).ok_or(Code::Internal)?;
-                // Before the record says that it is shown.
-                let unopenable = |error| Refusal::from(Code::ResponseUnopenable).because(error);
-                held.key.authenticate(envelope, &context(envelope)).map_err(unopenable)?;
-                *key = Some(Arc::clone(held));
-            }
-        }
+        self.keys = opened.into_iter().chain(format_key).filter_map(Result::ok).collect();
         Ok(())
     }
 }
 
-/// The context that [`judge`] has found the envelope to be in its place with.
-const fn context(envelope: &Envelope) -> Context<'static> {
-    Context { class: envelope.head().class, scope: envelope.head().scope, bind: &[] }
+/// What tells the data keys of envelopes of one scope apart.
+fn named(envelope: &Envelope) -> (&'static str, &[u8]) {
+    (envelope.head().suite.purpose().as_str(), envelope.key_bytes())
+}
+
+fn context<'a>(envelope: &Envelope, bind: &'a [(&'a str, &'a [u8])]) -> Context<'a> {
+    Context { class: envelope.head().class, scope: envelope.head().scope, bind }
 }
 
 impl Shown {
+    /// Takes the key that opens it, if it does.
+    fn take_key(&mut self, held: &Opening, at: Scope) -> Result<(), Refusal> {
+        let because = |error: &dyn std::fmt::Display| Refusal::from(Code::ResponseUnopenable).because(error);
+        match self {
+            Self::Opened { envelope, bound, key, .. } => {
+                let bind = borrowed(bound);
+                held.key.authenticate(envelope, &context(envelope, &bind)).map_err(|error| because(&error))?;
+                *key = Some(Arc::clone(held));
+            }
+            Self::Formatted { class, alphabet, text, key, .. } => {
+                let format_key = held.key.format_key(*class, at, *alphabet).map_err(|_| Code::Internal)?;
+                format_key.open(text).map_err(|error| because(&error))?;
+                *key = Some(format_key);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn write(self, out: &mut Vec<u8>) -> Result<(), Refusal> {
         match self {
+            Self::Kept | Self::Unopenable => return Err(Code::Internal.into()),
             Self::Redacted => out.extend_from_slice(REDACTED),
             Self::Masked { rule, kind, text } => mask(rule, kind, &text, out),
-            Self::Opened { envelope, mask: rule, key } => {
-                let key = key.ok_or(Code::Internal)?;
-                let at = context(&envelope);
-                let value = key.key.open(*envelope, &at).map_err(|_| Code::ResponseUnopenable)?;
+            Self::Opened { envelope, bound, mask: rule, key } => {
+                let (key, bind) = (key.ok_or(Code::Internal)?, borrowed(&bound));
+                let context = context(&envelope, &bind);
+                let value = key.key.open(*envelope, &context).map_err(|_| Code::ResponseUnopenable)?;
                 match (rule, value.kind()) {
                     (Some(rule), kind) => mask(rule, kind, value.expose(), out),
                     (None, Kind::Text) => quote(value.expose(), out),
                     (None, Kind::Literal) => out.extend_from_slice(value.expose()),
+                }
+            }
+            Self::Formatted { text, mask: rule, key, .. } => {
+                let value = key.ok_or(Code::Internal)?.open(&text).map_err(|_| Code::ResponseUnopenable)?;
+                match rule {
+                    Some(rule) => mask(rule, Kind::Text, &value, out),
+                    None => quote(&value, out),
                 }
             }
         }
@@ -187,61 +299,129 @@ fn not_understood(fault: &Fault) -> Refusal {
     Refusal::with_detail(Code::ResponseNotUnderstood, fault.to_string())
 }
 
-/// What is done with a ruled value, and what the caller gets instead of it; an inner `None`: it stays.
+/// What is done with a value of which class, and what the caller gets instead of it; an inner `None`: it stays.
+type Judged = Option<(Class, FieldAction, Option<Shown>)>;
+
+/// A ruled value.
 fn judge(
-    protected: &Protected,
+    about: About<'_>,
     rule: &FieldRule,
-    permit: &Permit,
+    binds: &Binds<'_>,
     slot: &Slot<'_>,
-) -> Result<Option<(FieldAction, Option<Shown>)>, Refusal> {
-    let view = permit.view(rule.class);
+) -> Result<(Judged, Otherwise), Refusal> {
+    let field = format!("field {}", rule.path);
+    let refused = |refusal: Refusal| Refusal { detail: Some(field.clone()), ..refusal };
+    let otherwise = if rule.marks_unopenable { Otherwise::Mark } else { Otherwise::Refuse(field.clone()) };
+    let (class, view) = (&rule.class, about.permit.view(rule.class.class));
     match (slot.kind(), slot.text()) {
-        (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok(None),
-        (JsonKind::Text, Some(text)) if starts_as_token(text) => {
-            let envelope = Token::read(text).map_err(|error| Refusal::from(Code::ResponseUnopenable).because(error))?;
-            if envelope.head().class != rule.class {
-                let cause = format!("token: class {}, wanted {}", envelope.head().class, rule.class);
-                return Err(Refusal::from(Code::ResponseUnopenable).because(cause));
-            }
-            if envelope.head().scope != permit.scope() {
-                let cause = format!("token: scope {}, wanted {}", envelope.head().scope, permit.scope());
-                return Err(Refusal::from(Code::ResponseUnopenable).because(cause));
-            }
-            let opened = |mask| Shown::Opened { envelope: Box::new(envelope), mask, key: None };
-            let shown = match view {
-                View::Plain => Some(opened(None)),
-                View::Mask => Some(opened(Some(rule.mask))),
-                View::Redact | View::Deny => Some(Shown::Redacted),
-                View::Sealed => None,
-            };
-            Ok(Some((FieldAction::of_view(view), shown)))
-        }
-        // Not one token, but tokens in it, which nobody may take for a value in the clear.
-        (JsonKind::Text, Some(text)) if holds_token(text) => {
-            Err(Refusal::from(Code::ResponseUnopenable).because("token: in a longer text"))
-        }
-        _ if !protected.shows_unsealed || overlaps(protected, rule, slot) => Err(Code::ResponseUnsealed.into()),
-        (_, text) => {
-            let (kind, text) = text.map_or_else(|| (Kind::Literal, slot.raw()), |text| (Kind::Text, text));
-            Ok(Some(match view {
-                View::Plain => (FieldAction::Unsealed, None),
-                View::Mask => {
-                    let masked = Shown::Masked { rule: rule.mask, kind, text: text.to_vec() };
-                    (FieldAction::Masked, Some(masked))
+        (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok((None, otherwise)),
+        (JsonKind::Text, Some(text)) if holds_token(text) => match token(about, class, view, text) {
+            Ok((action, Some(Shown::Opened { envelope, mask, key, .. }))) => match binds.of(rule, slot) {
+                Ok(bound) => {
+                    let shown = Shown::Opened { envelope, bound, mask, key };
+                    Ok((Some((class.class, action, Some(shown))), otherwise))
                 }
-                // Who sees tokens only must not see what is not one.
-                View::Redact | View::Deny | View::Sealed => (FieldAction::Redacted, Some(Shown::Redacted)),
-            }))
+                Err(error) => unbound(class, otherwise, Refusal::from(Code::ResponseUnopenable).because(error)),
+            },
+            Ok((action, shown)) => Ok((Some((class.class, action, shown)), otherwise)),
+            Err(refusal) => unbound(class, otherwise, refusal),
+        },
+        (kind, text) => match class.treatment {
+            Treatment::Format(alphabet) => match (kind, text) {
+                (JsonKind::Text, Some(text)) => {
+                    let formatted = |mask| Shown::Formatted { class: class.class, alphabet, text: text.to_vec(), mask, key: None };
+                    Ok((Some(shown(class, view, formatted)), otherwise))
+                }
+                _ => {
+                    let cause = "a value of a format that is no text";
+                    unbound(class, otherwise, Refusal::from(Code::ResponseUnopenable).because(cause))
+                }
+            },
+            _ => unsealed(about.protected, rule, view, slot).map(|judged| (Some(judged), otherwise)).map_err(refused),
+        },
+    }
+}
+
+/// What cannot be opened whatever its key says.
+fn unbound(class: &ClassRule, otherwise: Otherwise, refusal: Refusal) -> Result<(Judged, Otherwise), Refusal> {
+    match otherwise {
+        Otherwise::Refuse(field) => Err(Refusal { detail: Some(field), ..refusal }),
+        otherwise => {
+            tracing::warn!(cause = refusal.cause, "a token does not open");
+            Ok((Some((class.class, FieldAction::Unopenable, Some(Shown::Unopenable))), otherwise))
         }
     }
 }
 
-/// A token whose key is refused is the response's fault, not the caller's.
-fn unopenable(error: KeyringError) -> Refusal {
-    match error {
-        KeyringError::Rejected { .. } | KeyringError::UnknownKek => {
-            Refusal { code: Code::ResponseUnopenable, ..error.into() }
-        }
-        error => error.into(),
+/// What a view makes of something sealed.
+fn shown(class: &ClassRule, view: View, opened: impl FnOnce(Option<MaskRule>) -> Shown) -> (Class, FieldAction, Option<Shown>) {
+    let shown = match view {
+        View::Plain => Some(opened(None)),
+        View::Mask => Some(opened(Some(class.mask))),
+        View::Redact | View::Deny => Some(Shown::Redacted),
+        View::Sealed => None,
+    };
+    (class.class, FieldAction::of_view(view), shown)
+}
+
+/// A text with the start of a token in it, as a value of that class.
+fn token(
+    about: About<'_>,
+    class: &ClassRule,
+    view: View,
+    text: &[u8],
+) -> Result<(FieldAction, Option<Shown>), Refusal> {
+    let because = |cause: String| Refusal::from(Code::ResponseUnopenable).because(cause);
+    // Not one token, but tokens in it, which nobody may take for a value in the clear.
+    if !starts_as_token(text) {
+        return Err(because("token: in a longer text".to_owned()));
     }
+    let envelope = Token::read(text).map_err(|error| because(error.to_string()))?;
+    let head = envelope.head();
+    if head.class != class.class {
+        return Err(because(format!("token: class {}, wanted {}", head.class, class.class)));
+    }
+    if head.scope != about.permit.scope() {
+        return Err(because(format!("token: scope {}, wanted {}", head.scope, about.permit.scope())));
+    }
+    let opened = |mask| Shown::Opened { envelope: Box::new(envelope), bound: Bound::new(), mask, key: None };
+    let (_, action, shown) = shown(class, view, opened);
+    Ok((action, shown))
+}
+
+/// A text that no rule selects, on a route that opens tokens wherever they stand. What does not open there stays sealed.
+fn stray(about: About<'_>, slot: &Slot<'_>) -> Judged {
+    let text = slot.text().filter(|_| slot.place() == Place::Value)?;
+    let named = Token::read(text).ok()?.head().class;
+    let class = about.protected.opens_anywhere.as_ref()?.iter().find(|known| known.class == named)?;
+    let (action, shown) = token(about, class, about.permit.view(named), text).ok()?;
+    Some((named, action, shown))
+}
+
+/// A ruled value that is no token.
+fn unsealed(
+    protected: &Protected,
+    rule: &FieldRule,
+    view: View,
+    slot: &Slot<'_>,
+) -> Result<(Class, FieldAction, Option<Shown>), Refusal> {
+    if !protected.shows_unsealed || overlaps(protected, rule, slot) {
+        return Err(Code::ResponseUnsealed.into());
+    }
+    let (kind, text) = slot.text().map_or_else(|| (Kind::Literal, slot.raw()), |text| (Kind::Text, text));
+    let (action, shown) = match view {
+        View::Plain => (FieldAction::Unsealed, None),
+        View::Mask => {
+            let masked = Shown::Masked { rule: rule.class.mask, kind, text: text.to_vec() };
+            (FieldAction::Masked, Some(masked))
+        }
+        // Who sees tokens only must not see what is not one.
+        View::Redact | View::Deny | View::Sealed => (FieldAction::Redacted, Some(Shown::Redacted)),
+    };
+    Ok((rule.class.class, action, shown))
+}
+
+/// A token whose key is refused, retired, revoked or gone is the response's fault, not the caller's.
+fn unopenable(error: KeyringError) -> Refusal {
+    if error.is_about_the_key() { Refusal { code: Code::ResponseUnopenable, ..error.into() } } else { error.into() }
 }

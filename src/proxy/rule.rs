@@ -1,0 +1,183 @@
+//! The rules of a protected route: which values, of which class, sealed how, bound to what. And whose data a request is about.
+
+use super::headers;
+use super::identity::Peer;
+use super::rescue::{Code, Refusal};
+use super::route::Template;
+use crate::document::json::{self, Rules, Slot};
+use crate::document::pairing::Pairings;
+use crate::document::path::FieldPath;
+use crate::seal::format::Alphabet;
+use crate::seal::{Class, Kind, Manner, Placement, Scope, Suite};
+use crate::view::MaskRule;
+use http::header::HeaderName;
+use http::request::Parts;
+use icu_normalizer::ComposingNormalizerBorrowed;
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// The rules of a protected route.
+pub struct Protected {
+    /// The rules' paths, compiled.
+    pub automaton: Arc<Rules>,
+    /// The rules, in the automaton's order.
+    pub fields: Vec<FieldRule>,
+    /// Their classes, each once.
+    pub classes: Vec<Class>,
+    /// Which fields values are bound to; none if no rule binds to a field.
+    pub pairings: Option<Arc<Pairings>>,
+    /// Query parameters that may pass.
+    pub query_allowed: HashSet<String>,
+    /// Whether a ruled value that the upstream has in the clear is shown.
+    pub shows_unsealed: bool,
+    /// Every class of the config, if tokens are opened wherever they stand in a response.
+    pub opens_anywhere: Option<Arc<[ClassRule]>>,
+}
+
+/// One rule.
+#[derive(Debug)]
+pub struct FieldRule {
+    /// Which values.
+    pub path: FieldPath,
+    /// What they are.
+    pub class: ClassRule,
+    /// What their tokens are bound to, in the order of the names.
+    pub binds: Vec<Bind>,
+    /// Whether a token that cannot be opened is marked and the rest delivered.
+    pub marks_unopenable: bool,
+}
+
+/// A class as the rules that name it see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClassRule {
+    /// Its name.
+    pub class: Class,
+    /// How its values are masked.
+    pub mask: MaskRule,
+    /// How its values are sealed.
+    pub treatment: Treatment,
+}
+
+/// How the values of a class are sealed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Treatment {
+    /// By tokens of the random suite.
+    Random {
+        /// Where the encrypted data key is.
+        placement: Placement,
+        /// The multiple to pad to.
+        pad_bytes: usize,
+    },
+    /// By tokens of the deterministic suite.
+    Deterministic {
+        /// The type of the values; no other is sealed.
+        kind: Kind,
+        /// The multiple to pad to.
+        pad_bytes: usize,
+        /// Whether texts are sealed in lower case.
+        folds_case: bool,
+        /// Whether texts are sealed in normal form C.
+        normalizes: bool,
+    },
+    /// By texts of the same format.
+    Format(Alphabet),
+}
+
+impl Treatment {
+    /// Suite and placement of its tokens; none where values keep their format.
+    #[must_use]
+    pub const fn key(&self) -> Option<(Suite, Placement)> {
+        match self {
+            Self::Random { placement, .. } => Some((Suite::Random, *placement)),
+            Self::Deterministic { .. } => Some((Suite::Deterministic, Placement::Stored)),
+            Self::Format(_) => None,
+        }
+    }
+
+    /// The value of a slot as a deterministic class seals it.
+    pub(super) fn canonical<'s>(&self, slot: &Slot<'s>) -> Result<Cow<'s, [u8]>, Code> {
+        let Self::Deterministic { kind, folds_case, normalizes, .. } = *self else {
+            return Err(Code::Internal);
+        };
+        match (kind, slot.kind(), slot.text()) {
+            (Kind::Literal, json::Kind::Number, _) => Ok(slot.raw().into()),
+            (Kind::Text, json::Kind::Text, Some(text)) if !folds_case && !normalizes => Ok(text.into()),
+            (Kind::Text, json::Kind::Text, Some(text)) => {
+                // A lone surrogate has no case and no normal form.
+                let text = std::str::from_utf8(text).map_err(|_| Code::ValueTypeMismatch)?;
+                let text = if folds_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
+                let normal = ComposingNormalizerBorrowed::new_nfc();
+                let text = if normalizes { normal.normalize(&text).into_owned() } else { text.into_owned() };
+                Ok(text.into_bytes().into())
+            }
+            _ => Err(Code::ValueTypeMismatch),
+        }
+    }
+
+    /// How a value of that kind becomes a token; none where values keep their format.
+    #[must_use]
+    pub const fn manner(&self, kind: Kind) -> Option<Manner> {
+        match self {
+            Self::Random { pad_bytes, .. } => Some(Manner::random(kind).padded(*pad_bytes)),
+            Self::Deterministic { pad_bytes, .. } => Some(Manner::deterministic(kind).padded(*pad_bytes)),
+            Self::Format(_) => None,
+        }
+    }
+}
+
+/// A value that a token is bound to.
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// Its name in the token's context.
+    pub name: String,
+    /// Where it is.
+    pub source: BindSource,
+}
+
+/// Where a bound value is.
+#[derive(Clone, Debug)]
+pub enum BindSource {
+    /// A path parameter.
+    Parameter(String),
+    /// A field of the document, by its number in [`Protected::pairings`].
+    Field(usize),
+}
+
+/// Where a request says whose data it is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ScopeSource {
+    /// The config says it.
+    Fixed(Scope),
+    /// In a path parameter.
+    Parameter(String),
+    /// In a header field.
+    Header(HeaderName),
+    /// The caller's principal has one scope.
+    Identity,
+}
+
+impl ScopeSource {
+    /// The scope of a request. Whether the caller may act in it, the policy says.
+    ///
+    /// # Errors
+    /// [`Code::ScopeMissing`] if there is none, or no usable one.
+    pub(super) fn scope(&self, template: &Template, head: &Parts, peer: &Peer) -> Result<Scope, Refusal> {
+        let missing = || Refusal::from(Code::ScopeMissing);
+        if let Self::Fixed(scope) = self {
+            return Ok(*scope);
+        }
+        // Whoever is unknown is told that and nothing else.
+        let principal = peer.principal.as_ref().ok_or(Code::PrincipalUnknown)?;
+        let text = match self {
+            Self::Fixed(scope) => return Ok(*scope),
+            Self::Identity => match &*principal.scopes {
+                [scope] => return Ok(*scope),
+                _ => return Err(missing()),
+            },
+            Self::Parameter(name) => template.parameter(name, head.uri.path()).ok_or_else(missing)?,
+            Self::Header(name) => headers::only(&head.headers, name).ok_or_else(missing)?,
+        };
+        Scope::parse(text).map_err(|_| missing())
+    }
+}

@@ -1,0 +1,59 @@
+//! What stands in the place of a value that cannot be opened, where the rest of the document is delivered.
+
+use memchr::memmem;
+use std::ops::Range;
+
+/// In JSON, a text that nobody takes for a value.
+pub(super) const UNOPENABLE: &[u8] = b"\"[UNOPENABLE]\"";
+
+const REASON: &str = concat!(
+    "{\"extension\":[{\"url\":\"http://hl7.org/fhir/StructureDefinition/data-absent-reason\",",
+    "\"valueCode\":\"error\"}]}"
+);
+
+/// In FHIR JSON a primitive that is missing says why in a member of its own, named like it with `_` before
+/// (<https://hl7.org/fhir/R4/json.html#primitive>): what replaces which part of the document. `None` where the value is no
+/// member that can be replaced so: an element of an array, a name that is escaped, or one whose `_` member may be there.
+pub(super) fn absent(document: &[u8], value: &Range<usize>) -> Option<(Range<usize>, Vec<u8>)> {
+    let before = document.get(..value.start)?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
+    let quote = memchr::memrchr(b'"', before)?;
+    let name = before.get(quote + 1..).filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric))?;
+    let member = [b"\"_", name, b"\""].concat();
+    if memmem::find(document, &member).is_some() {
+        return None;
+    }
+    Some((quote..value.end, [&member, &b":"[..], REASON.as_bytes()].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_gives_way_to_the_reason_for_its_absence() {
+        let document = br#"{"id":"1", "birthDate" : "sgv1.AQ","active":true}"#;
+        let value = 25..34;
+        assert_eq!(&document[value.clone()], b"\"sgv1.AQ\"");
+        let (range, replacement) = absent(document, &value).unwrap();
+        let text = [&document[..range.start], &replacement, &document[range.end..]].concat();
+        let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(json["_birthDate"]["extension"][0]["valueCode"], "error");
+        assert_eq!(json.get("birthDate"), None);
+        assert_eq!((&json["id"], &json["active"]), (&"1".into(), &true.into()));
+    }
+
+    #[test]
+    fn what_is_no_such_member_is_left_to_the_text_mark() {
+        for document in [
+            r#"["sgv1.AQ"]"#,
+            r#"{"given":["a","sgv1.AQ"]}"#,
+            r#""sgv1.AQ""#,
+            r#"{"a\"b":"sgv1.AQ"}"#,
+            r#"{"":"sgv1.AQ"}"#,
+            r#"{"family":"sgv1.AQ","_family":{"id":"x"}}"#,
+        ] {
+            let start = document.find("\"sgv1").unwrap();
+            assert_eq!(absent(document.as_bytes(), &(start..start + 9)), None, "{document}");
+        }
+    }
+}
