@@ -1,6 +1,7 @@
 //! A KEK in AWS KMS. The endpoint comes from the settings alone: nothing in the environment diverts it.
 
-use super::{Decrypted, Generated, Keyring, KeyringError, KmsCall};
+use super::{Decrypted, Kek, KeyringError, KmsCall, Wrapped};
+use crate::seal::envelope::EDK_BYTES_MAX;
 use crate::seal::{CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag};
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
@@ -72,11 +73,12 @@ impl KeyArn {
 #[error("AWS KMS: TLS client: {0}")]
 pub struct NoClient(#[from] HttpClientError);
 
-/// AWS KMS, by `GenerateDataKey` and `Decrypt`, with the SDK's own retries (3 attempts, full jitter, a retry budget).
+/// AWS KMS, by `GenerateDataKey`, `Encrypt`, `Decrypt` and `ReEncrypt`, with the SDK's own retries (3 attempts, full jitter, a retry budget).
 pub struct AwsKms {
     client: aws_sdk_kms::Client,
     tag: KekTag,
     arn: Arc<str>,
+    region: String,
 }
 
 impl AwsKms {
@@ -108,26 +110,34 @@ impl AwsKms {
             config = config.endpoint_url(url);
         }
         let arn = Arc::clone(&settings.key_arn.text);
-        Ok(Self { client: aws_sdk_kms::Client::from_conf(config.build()), tag: KekTag::of(provider, &arn), arn })
+        let (client, tag) = (aws_sdk_kms::Client::from_conf(config.build()), KekTag::of(provider, &arn));
+        Ok(Self { client, tag, arn, region: settings.key_arn.region.clone() })
     }
 
     fn call(&self, request_id: Option<&str>) -> KmsCall {
         KmsCall { kek: Arc::clone(&self.arn), request_id: request_id.map(Into::into) }
     }
 
-    async fn generate(&self, context: EncryptionContext) -> Result<Generated, KeyringError> {
+    async fn generate(&self, context: EncryptionContext) -> Result<(DataKey, Wrapped), KeyringError> {
         let mut request = self.client.generate_data_key().key_id(&*self.arn).key_spec(DataKeySpec::Aes256);
         for (name, value) in context.pairs() {
             request = request.encryption_context(name, value);
         }
         let output = request.send().await.map_err(|error| self.failed(&error))?;
         let call = self.call(output.request_id());
-        let blob = output.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
-        let key = self.take(output.plaintext, output.key_id.as_deref())?;
-        if blob.is_empty() || blob.len() > crate::seal::envelope::EDK_BYTES_MAX {
-            return Err(self.wrong("an encrypted data key of an unusable length"));
+        let key = self.take(output.plaintext, output.key_id.as_deref(), &call)?;
+        Ok((key, self.wrapped(output.ciphertext_blob, output.key_id.as_deref(), call)?))
+    }
+
+    async fn encrypt(&self, key: &DataKey, context: EncryptionContext) -> Result<Wrapped, KeyringError> {
+        // The SDK does not wipe its copy: like the request that leaves the process, it is out of our hands.
+        let mut request = self.client.encrypt().key_id(&*self.arn).plaintext(Blob::new(key.expose()));
+        for (name, value) in context.pairs() {
+            request = request.encryption_context(name, value);
         }
-        Ok(Generated { key, edks: vec![EncryptedDataKey { kek: self.tag, blob }], call })
+        let output = request.send().await.map_err(|error| self.failed(&error))?;
+        let call = self.call(output.request_id());
+        self.wrapped(output.ciphertext_blob, output.key_id.as_deref(), call)
     }
 
     async fn decrypt(&self, edk: EncryptedDataKey, context: EncryptionContext) -> Result<Decrypted, KeyringError> {
@@ -141,21 +151,53 @@ impl AwsKms {
         }
         let output = request.send().await.map_err(|error| self.failed(&error))?;
         let call = self.call(output.request_id());
-        Ok(Decrypted { key: self.take(output.plaintext, output.key_id.as_deref())?, call })
+        Ok(Decrypted { key: self.take(output.plaintext, output.key_id.as_deref(), &call)?, call })
     }
 
-    /// Checks what KMS answered before anything is done with it.
-    fn take(&self, plaintext: Option<Blob>, key_id: Option<&str>) -> Result<DataKey, KeyringError> {
-        let plaintext = plaintext.map(Blob::into_inner).unwrap_or_default();
-        if key_id != Some(&*self.arn) {
-            drop(Zeroizing::new(plaintext));
-            return Err(self.wrong("an answer for another key"));
+    async fn re_encrypt(
+        &self,
+        edk: EncryptedDataKey,
+        source: &str,
+        context: EncryptionContext,
+    ) -> Result<Wrapped, KeyringError> {
+        // Both ends are pinned, and the context stays what it was.
+        let mut request = self.client.re_encrypt().ciphertext_blob(Blob::new(edk.blob));
+        request = request.source_key_id(source).destination_key_id(&*self.arn);
+        for (name, value) in context.pairs() {
+            request = request.source_encryption_context(name, value).destination_encryption_context(name, value);
         }
-        DataKey::take(plaintext).map_err(|_| self.wrong("a data key that is not 32 bytes"))
+        let output = request.send().await.map_err(|error| self.failed(&error))?;
+        let call = self.call(output.request_id());
+        if output.source_key_id.as_deref() != Some(source) {
+            return Err(self.wrong("an answer for another source key", &call));
+        }
+        self.wrapped(output.ciphertext_blob, output.key_id.as_deref(), call)
     }
 
-    fn wrong(&self, why: &str) -> KeyringError {
-        KeyringError::Unavailable { kek: Arc::clone(&self.arn), why: why.into(), request_id: None }
+    /// Checks the key that KMS answered before anything is done with it.
+    fn take(&self, plaintext: Option<Blob>, key_id: Option<&str>, call: &KmsCall) -> Result<DataKey, KeyringError> {
+        let plaintext = Zeroizing::new(plaintext.map(Blob::into_inner).unwrap_or_default());
+        self.check(key_id, call)?;
+        DataKey::take(plaintext.to_vec()).map_err(|_| self.wrong("a data key that is not 32 bytes", call))
+    }
+
+    /// Checks the encrypted data key that KMS answered.
+    fn wrapped(&self, blob: Option<Blob>, key_id: Option<&str>, call: KmsCall) -> Result<Wrapped, KeyringError> {
+        self.check(key_id, &call)?;
+        let blob = blob.map(Blob::into_inner).unwrap_or_default();
+        if blob.is_empty() || blob.len() > EDK_BYTES_MAX {
+            return Err(self.wrong("an encrypted data key of an unusable length", &call));
+        }
+        Ok(Wrapped { edk: EncryptedDataKey { kek: self.tag, blob }, call })
+    }
+
+    fn check(&self, key_id: Option<&str>, call: &KmsCall) -> Result<(), KeyringError> {
+        if key_id == Some(&*self.arn) { Ok(()) } else { Err(self.wrong("an answer for another key", call)) }
+    }
+
+    fn wrong(&self, why: &str, call: &KmsCall) -> KeyringError {
+        let (kek, request_id) = (Arc::clone(&self.arn), call.request_id.clone());
+        KeyringError::Unavailable { kek, why: why.into(), request_id }
     }
 
     fn failed<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> KeyringError {
@@ -210,9 +252,25 @@ fn crypto_mode(provider: &'static dyn CryptoProvider) -> tls::rustls_provider::C
     }
 }
 
-impl Keyring for AwsKms {
-    fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
+impl Kek for AwsKms {
+    fn name(&self) -> &Arc<str> {
+        &self.arn
+    }
+
+    fn tag(&self) -> KekTag {
+        self.tag
+    }
+
+    fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<(DataKey, Wrapped), KeyringError>> {
         Box::pin(self.generate(context))
+    }
+
+    fn encrypt_data_key<'a>(
+        &'a self,
+        key: &'a DataKey,
+        context: EncryptionContext,
+    ) -> BoxFuture<'a, Result<Wrapped, KeyringError>> {
+        Box::pin(self.encrypt(key, context))
     }
 
     fn decrypt_data_key(
@@ -221,6 +279,17 @@ impl Keyring for AwsKms {
         context: EncryptionContext,
     ) -> BoxFuture<'_, Result<Decrypted, KeyringError>> {
         Box::pin(self.decrypt(edk, context))
+    }
+
+    /// By `ReEncrypt`, where the source is a KMS key of the same region: no KMS knows the keys of another.
+    fn re_encrypt<'a>(
+        &'a self,
+        edk: EncryptedDataKey,
+        source: &'a str,
+        context: EncryptionContext,
+    ) -> Option<BoxFuture<'a, Result<Wrapped, KeyringError>>> {
+        let region = KeyArn::parse(source).ok()?.region;
+        (region == self.region).then(|| -> BoxFuture<'a, _> { Box::pin(self.re_encrypt(edk, source, context)) })
     }
 }
 

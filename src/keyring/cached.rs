@@ -176,7 +176,8 @@ impl Inner {
         // Before the call, so that the key's age is never counted too short.
         let made = Instant::now();
         let generated = self.keyring.generate_data_key(context).await.inspect_err(|error| self.fail(id, error))?;
-        let (edks, call) = (generated.edks, generated.call);
+        let edks = generated.edks;
+        let call = generated.calls.into_iter().next().unwrap_or_else(|| KmsCall { kek: "-".into(), request_id: None });
         let key = self.take_into_use(generated.key, &call)?;
         let cache_key = self.cache_key(context.scope, key.commitment().as_bytes(), &edks);
         // What this process seals it opens without asking the KEK for what it has just been given.

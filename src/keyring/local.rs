@@ -1,8 +1,8 @@
 //! A KEK in a file: for development and the demo. Whoever reads the file opens everything.
 
-use super::{Decrypted, Generated, Keyring, KeyringError, KmsCall};
+use super::{Decrypted, Kek, KeyringError, KmsCall, Wrapped, bound_to};
 use crate::seal::crypto::{Aead, CryptoFailed, NONCE_BYTES};
-use crate::seal::{CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag, length_prefix};
+use crate::seal::{CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag};
 use data_encoding::{BASE64, HEXLOWER};
 use futures_util::future::{BoxFuture, ready};
 use std::sync::Arc;
@@ -47,14 +47,23 @@ impl Local {
         KmsCall { kek: Arc::clone(&self.name), request_id: None }
     }
 
-    fn wrap(&self, context: &EncryptionContext) -> Result<Generated, CryptoFailed> {
+    fn no_randomness(&self) -> KeyringError {
+        KeyringError::Unavailable { kek: Arc::clone(&self.name), why: "no randomness".into(), request_id: None }
+    }
+
+    fn generate(&self, context: &EncryptionContext) -> Result<(DataKey, Wrapped), CryptoFailed> {
         let key = DataKey::generate(self.provider)?;
+        let wrapped = self.wrap(&key, context)?;
+        Ok((key, wrapped))
+    }
+
+    fn wrap(&self, key: &DataKey, context: &EncryptionContext) -> Result<Wrapped, CryptoFailed> {
         let mut nonce = [0; NONCE_BYTES];
         self.provider.fill_random(&mut nonce)?;
         let mut text = Zeroizing::new(*key.expose());
         let tag = self.aead.seal(nonce, &aad(context), text.as_mut())?;
         let blob = [&nonce, text.as_slice(), &tag].concat();
-        Ok(Generated { key, edks: vec![EncryptedDataKey { kek: self.tag, blob }], call: self.call() })
+        Ok(Wrapped { edk: EncryptedDataKey { kek: self.tag, blob }, call: self.call() })
     }
 
     fn unwrap(&self, edk: &EncryptedDataKey, context: &EncryptionContext) -> Result<Decrypted, KeyringError> {
@@ -71,23 +80,28 @@ impl Local {
 }
 
 fn aad(context: &EncryptionContext) -> Vec<u8> {
-    let mut aad = Vec::with_capacity(96);
-    length_prefix(b"sealgate/v1/local-wrap", &mut aad);
-    for (name, value) in context.pairs() {
-        length_prefix(name.as_bytes(), &mut aad);
-        length_prefix(value.as_bytes(), &mut aad);
-    }
-    aad
+    bound_to(b"sealgate/v1/local-wrap", context)
 }
 
-impl Keyring for Local {
-    fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
-        let failed = |_| KeyringError::Unavailable {
-            kek: Arc::clone(&self.name),
-            why: "no randomness".into(),
-            request_id: None,
-        };
-        Box::pin(ready(self.wrap(&context).map_err(failed)))
+impl Kek for Local {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn tag(&self) -> KekTag {
+        self.tag
+    }
+
+    fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<(DataKey, Wrapped), KeyringError>> {
+        Box::pin(ready(self.generate(&context).map_err(|_| self.no_randomness())))
+    }
+
+    fn encrypt_data_key<'a>(
+        &'a self,
+        key: &'a DataKey,
+        context: EncryptionContext,
+    ) -> BoxFuture<'a, Result<Wrapped, KeyringError>> {
+        Box::pin(ready(self.wrap(key, &context).map_err(|_| self.no_randomness())))
     }
 
     fn decrypt_data_key(
@@ -96,5 +110,15 @@ impl Keyring for Local {
         context: EncryptionContext,
     ) -> BoxFuture<'_, Result<Decrypted, KeyringError>> {
         Box::pin(ready(self.unwrap(&edk, &context)))
+    }
+
+    /// Never: nothing keeps its keys but this process.
+    fn re_encrypt<'a>(
+        &'a self,
+        _: EncryptedDataKey,
+        _: &'a str,
+        _: EncryptionContext,
+    ) -> Option<BoxFuture<'a, Result<Wrapped, KeyringError>>> {
+        None
     }
 }

@@ -1,4 +1,7 @@
-//! Counts and times every call to the KEK.
+//! Counts and times every call to a KEK.
+//!
+//! To a keyring of several, `generate_data_key` is the whole of it: it is done when the key is wrapped under all, and
+//! each `encrypt_data_key` in it is counted beside it.
 
 use super::{Decrypted, Generated, Keyring, KeyringError};
 use crate::seal::{EncryptedDataKey, EncryptionContext};
@@ -22,7 +25,7 @@ impl Keyring for Metered {
     }
 }
 
-async fn meter<T>(
+pub(super) async fn meter<T>(
     operation: &'static str,
     call: impl Future<Output = Result<T, KeyringError>>,
 ) -> Result<T, KeyringError> {

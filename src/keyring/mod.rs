@@ -1,6 +1,7 @@
-//! Where data keys come from: a KEK that wraps and unwraps them, metered and cached.
+//! Where data keys come from: KEKs that wrap and unwrap them, metered and cached.
 //!
-//! The seam is [`Keyring`]: two calls. What stands on it is composed in [`Keys::new`] and nowhere else.
+//! There are two seams. [`Kek`] is one key-encryption key; [`Keyring`] is one or [`Several`] of them, and all that
+//! [`Keys`] knows. What stands on a keyring is composed in [`Keys::new`] and nowhere else.
 //! A keyring that is away never means plaintext; it means an error.
 
 pub mod aws_kms;
@@ -8,17 +9,64 @@ mod cached;
 mod flight;
 pub mod local;
 mod metered;
+pub mod several;
 pub mod store;
 
 pub use cached::{CacheSettings, Held, Keys};
+pub use several::Several;
 
-use crate::seal::{DataKey, EncryptedDataKey, EncryptionContext};
+use crate::seal::{DataKey, EncryptedDataKey, EncryptionContext, KekTag, length_prefix};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
+/// One key-encryption key, or the door to it.
+pub trait Kek: Send + Sync {
+    /// What it is called: an ARN, or `local:` or `recovery:` and a fingerprint. Public.
+    fn name(&self) -> &Arc<str>;
+
+    /// The tag that its encrypted data keys carry: [`KekTag::of`] its name.
+    fn tag(&self) -> KekTag;
+
+    /// Makes a data key and wraps it, bound to `context`.
+    fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<(DataKey, Wrapped), KeyringError>>;
+
+    /// Wraps a data key that another KEK made, bound to `context`.
+    fn encrypt_data_key<'a>(
+        &'a self,
+        key: &'a DataKey,
+        context: EncryptionContext,
+    ) -> BoxFuture<'a, Result<Wrapped, KeyringError>>;
+
+    /// Unwraps a data key that this KEK wrapped for `context`. [`KeyringError::UnknownKek`] if it is another one's, and
+    /// if this process holds no key that unwraps.
+    fn decrypt_data_key(
+        &self,
+        edk: EncryptedDataKey,
+        context: EncryptionContext,
+    ) -> BoxFuture<'_, Result<Decrypted, KeyringError>>;
+
+    /// Wraps under this KEK what the KEK named `source` wrapped for `context`, without the data key leaving the place
+    /// where both are kept. `None` if there is no such place.
+    fn re_encrypt<'a>(
+        &'a self,
+        edk: EncryptedDataKey,
+        source: &'a str,
+        context: EncryptionContext,
+    ) -> Option<BoxFuture<'a, Result<Wrapped, KeyringError>>>;
+}
+
+/// What a [`Kek`] gives that wrapped a data key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrapped {
+    /// The key, wrapped.
+    pub edk: EncryptedDataKey,
+    /// For the audit record.
+    pub call: KmsCall,
+}
+
 /// Something that holds one KEK, or several.
 pub trait Keyring: Send + Sync {
-    /// Makes a data key and wraps it, both bound to `context`.
+    /// Makes a data key and wraps it under every KEK that new keys are wrapped under, all bound to `context`.
     fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>>;
 
     /// Unwraps a data key that was made for `context`.
@@ -29,17 +77,35 @@ pub trait Keyring: Send + Sync {
     ) -> BoxFuture<'_, Result<Decrypted, KeyringError>>;
 }
 
+/// One KEK is a keyring of one.
+impl<K: Kek> Keyring for K {
+    fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
+        Box::pin(async move {
+            let (key, wrapped) = Kek::generate_data_key(self, context).await?;
+            Ok(Generated { key, edks: vec![wrapped.edk], calls: vec![wrapped.call] })
+        })
+    }
+
+    fn decrypt_data_key(
+        &self,
+        edk: EncryptedDataKey,
+        context: EncryptionContext,
+    ) -> BoxFuture<'_, Result<Decrypted, KeyringError>> {
+        Kek::decrypt_data_key(self, edk, context)
+    }
+}
+
 /// What [`Keyring::generate_data_key`] gives.
 pub struct Generated {
     /// The key in the clear.
     pub key: DataKey,
     /// The same key, wrapped; more than once where there are several KEKs.
     pub edks: Vec<EncryptedDataKey>,
-    /// For the audit record.
-    pub call: KmsCall,
+    /// One for each of them, in the same order. For the audit record.
+    pub calls: Vec<KmsCall>,
 }
 
-/// What [`Keyring::decrypt_data_key`] gives.
+/// What [`Keyring::decrypt_data_key`] and [`Kek::decrypt_data_key`] give.
 pub struct Decrypted {
     /// The key in the clear.
     pub key: DataKey,
@@ -50,9 +116,9 @@ pub struct Decrypted {
 /// One call to a KEK, as the audit record names it. CloudTrail is joined on the request id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KmsCall {
-    /// The KEK's name: an ARN, or `local:` and a fingerprint.
+    /// The KEK's name: an ARN, or `local:` or `recovery:` and a fingerprint.
     pub kek: Arc<str>,
-    /// The KMS request id; a local KEK has none.
+    /// The KMS request id; a KEK of this process has none.
     pub request_id: Option<Arc<str>>,
 }
 
@@ -104,4 +170,16 @@ impl KeyringError {
             Self::UnknownKek => None,
         }
     }
+}
+
+/// What a KEK of this process binds a wrapped key to: lp(`label`), then lp(name) ‖ lp(value) of each pair of the
+/// encryption context.
+fn bound_to(label: &[u8], context: &EncryptionContext) -> Vec<u8> {
+    let mut bound = Vec::with_capacity(112);
+    length_prefix(label, &mut bound);
+    for (name, value) in context.pairs() {
+        length_prefix(name.as_bytes(), &mut bound);
+        length_prefix(value.as_bytes(), &mut bound);
+    }
+    bound
 }
