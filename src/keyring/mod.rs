@@ -9,6 +9,7 @@ mod cached;
 mod flight;
 pub mod local;
 mod metered;
+pub mod recovery;
 pub mod several;
 pub mod store;
 

@@ -1,9 +1,15 @@
 //! The aws-lc-rs provider.
 
-use super::{Aead, CryptoFailed, CryptoProvider, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
+use super::{Aead, CryptoFailed, CryptoProvider, KEY_BYTES, NONCE_BYTES, Oaep, RsaKey, RsaRefused, TAG_BYTES};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::rsa::{
+    OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
+    PublicEncryptingKey,
+};
 use aws_lc_rs::{digest, hkdf};
+use zeroize::Zeroizing;
 
 #[derive(Debug)]
 pub(super) struct AwsLc;
@@ -44,6 +50,20 @@ impl CryptoProvider for AwsLc {
         let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| CryptoFailed)?;
         Ok(Box::new(Gcm(LessSafeKey::new(key))))
     }
+
+    fn rsa_oaep_sha256(&self, key: RsaKey<'_>) -> Result<Box<dyn Oaep>, RsaRefused> {
+        let (public, private) = match key {
+            RsaKey::Public(der) => (PublicEncryptingKey::from_der(der).map_err(|_| RsaRefused::NotAKey)?, None),
+            RsaKey::Private(der) => {
+                let private = PrivateDecryptingKey::from_pkcs8(der).map_err(|_| RsaRefused::NotAKey)?;
+                (private.public_key(), Some(private))
+            }
+        };
+        let public_der = public.as_der().map_err(|_| RsaRefused::NotAKey)?.as_ref().to_vec();
+        let public = OaepPublicEncryptingKey::new(public).map_err(|_| RsaRefused::NotAKey)?;
+        let private = private.map(OaepPrivateDecryptingKey::new).transpose().map_err(|_| RsaRefused::NotAKey)?;
+        Ok(Box::new(RsaOaep { public, public_der, private }))
+    }
 }
 
 struct Gcm(LessSafeKey);
@@ -58,5 +78,42 @@ impl Aead for Gcm {
     fn open(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], in_out: &mut [u8]) -> Result<usize, CryptoFailed> {
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.0.open_in_place(nonce, Aad::from(aad), in_out).map(|plain| plain.len()).map_err(|_| CryptoFailed)
+    }
+}
+
+struct RsaOaep {
+    public: OaepPublicEncryptingKey,
+    public_der: Vec<u8>,
+    private: Option<OaepPrivateDecryptingKey>,
+}
+
+impl Oaep for RsaOaep {
+    fn bits(&self) -> usize {
+        self.public.key_size_bits()
+    }
+
+    fn public_der(&self) -> &[u8] {
+        &self.public_der
+    }
+
+    fn decrypts(&self) -> bool {
+        self.private.is_some()
+    }
+
+    fn encrypt(&self, message: &[u8], label: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
+        let mut out = vec![0; self.public.ciphertext_size()];
+        let length = self.public.encrypt(&OAEP_SHA256_MGF1SHA256, message, &mut out, Some(label));
+        let length = length.map_err(|_| CryptoFailed)?.len();
+        out.truncate(length);
+        Ok(out)
+    }
+
+    fn decrypt(&self, ciphertext: &[u8], label: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoFailed> {
+        let private = self.private.as_ref().ok_or(CryptoFailed)?;
+        let mut out = Zeroizing::new(vec![0; private.min_output_size()]);
+        let length = private.decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, &mut out, Some(label));
+        let length = length.map_err(|_| CryptoFailed)?.len();
+        out.truncate(length);
+        Ok(out)
     }
 }

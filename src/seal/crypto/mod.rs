@@ -6,7 +6,10 @@
 mod aws_lc;
 #[cfg(feature = "ring")]
 mod ring;
+mod rsa;
 pub mod rustcrypto;
+
+pub use rsa::{Oaep, RsaKey, RsaRefused};
 
 use std::fmt;
 
@@ -47,6 +50,15 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`CryptoFailed`] if the library refuses the key.
     fn aes_256_gcm(&self, key: &[u8; KEY_BYTES]) -> Result<Box<dyn Aead>, CryptoFailed>;
+
+    /// RSAES-OAEP with SHA-256, and MGF1 with SHA-256 (RFC 8017 7.1), under an RSA key.
+    ///
+    /// # Errors
+    /// [`RsaRefused`] if the library has no RSA encryption, which is so unless the provider says otherwise, or if it
+    /// refuses the key.
+    fn rsa_oaep_sha256(&self, _: RsaKey<'_>) -> Result<Box<dyn Oaep>, RsaRefused> {
+        Err(RsaRefused::Unsupported { provider: self.name() })
+    }
 }
 
 /// AES-256-GCM under one key.
