@@ -6,14 +6,14 @@ use crate::audit::journal::{self, Journal, Recovered, Shortfall};
 use crate::audit::recorder::{self, Recorder};
 use crate::config::Config;
 use crate::config::checked::{Drain, Keyring as KeyringConfig};
-use crate::keyring::{CacheSettings, Keyring, KeyringError, Keys, aws_kms, aws_kms::AwsKms};
+use crate::keyring::{CacheSettings, Keyring, KeyringError, Keys, Parts, aws_kms, aws_kms::AwsKms};
 use crate::proxy::admin::{self, Health};
-use crate::proxy::route::Routes;
+use crate::proxy::route::{Protection, Routes};
+use crate::proxy::rule::{ScopeSource, Treatment};
 use crate::proxy::{Gate, listener};
-use crate::seal::CryptoProvider;
 use crate::seal::crypto::sha256;
+use crate::seal::{CryptoProvider, Scope};
 use crate::telemetry::{self, DroppedLines, names};
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -149,22 +149,46 @@ async fn keys(
     cache: CacheSettings,
     routes: &Routes,
 ) -> Result<Keys, StartError> {
-    let keyring: Box<dyn Keyring> = match keyring {
+    let keyring: Arc<dyn Keyring> = match keyring {
         KeyringConfig::Local(local) => {
             tracing::warn!(kek = local.name(), "local keyring: whoever reads the key file opens everything");
-            Box::new(local)
+            Arc::new(local)
         }
         KeyringConfig::AwsKms(settings) => {
             let endpoint = settings.endpoint_url.as_deref().unwrap_or("the region's own");
             tracing::info!(kek = settings.key_arn.as_str(), endpoint, "AWS KMS keyring");
-            Box::new(AwsKms::new(provider, &settings).await?)
+            Arc::new(AwsKms::new(provider, &settings).await?)
         }
     };
-    let keys = Keys::new(keyring, provider, cache, Handle::current());
-    for scope in routes.iter().map(|route| route.scope).collect::<BTreeSet<_>>() {
-        keys.sealing_key(scope).await?;
+    let runtime = Handle::current();
+    let keys = Keys::new(Parts { keyring, keyset: None, store: None, provider, settings: cache, runtime });
+    let bound = keys.revocation_bound();
+    tracing::info!(seconds = bound.as_secs_f64(), "a key that is disabled is out of use after this time at the latest");
+    metrics::gauge!(names::REVOCATION_BOUND).set(bound);
+    for (scope, treatment) in treatments(routes) {
+        match treatment.key() {
+            Some((suite, placement)) => drop(keys.sealing_key(scope, suite, placement).await?),
+            None => drop(keys.format_key(scope).await?),
+        }
     }
     Ok(keys)
+}
+
+/// Which keys the routes take, as far as the config alone says in which scopes: one treatment for each.
+fn treatments(routes: &Routes) -> Vec<(Scope, Treatment)> {
+    let mut known: Vec<(Scope, Treatment)> = Vec::new();
+    for route in routes.iter() {
+        let (ScopeSource::Fixed(scope), Protection::Rules(protected)) = (&route.scope, &route.protection) else {
+            continue;
+        };
+        for rule in &protected.fields {
+            let treatment = rule.class.treatment;
+            if !known.iter().any(|(other, known)| other == scope && known.key() == treatment.key()) {
+                known.push((*scope, treatment));
+            }
+        }
+    }
+    known
 }
 
 fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>, dropped_lines: DroppedLines) -> JoinSet<()> {
@@ -172,6 +196,8 @@ fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>, dropped_li
     tasks.spawn(admin::serve(admin_socket, Arc::clone(health)));
     tasks.spawn(flush_handshakes(Arc::clone(health)));
     tasks.spawn(keep_up(Arc::clone(health), dropped_lines));
+    let keys = Arc::clone(health);
+    tasks.spawn(async move { keys.gate.keys.keep_up().await });
     tasks
 }
 

@@ -179,13 +179,16 @@ pub struct KeyUse {
     /// The KMS request id, on which CloudTrail is joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kms_request_id: Option<Arc<str>>,
+    /// Whether it was used beyond its time because KEK or key store gave no answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 impl KeyUse {
     /// The use of a key that `call` brought.
     #[must_use]
-    pub fn new(id: KeyId, call: &KmsCall) -> Self {
-        Self { id, kek: Arc::clone(&call.kek), kms_request_id: call.request_id.clone() }
+    pub fn new(id: KeyId, call: &KmsCall, stale: bool) -> Self {
+        Self { id, kek: Arc::clone(&call.kek), kms_request_id: call.request_id.clone(), stale }
     }
 }
 

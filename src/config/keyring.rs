@@ -84,7 +84,9 @@ pub(super) fn cache(files: &mut Files<'_>, raw: &raw::Cache, limits: &Limits) ->
     CacheSettings {
         seal_age_max: seconds(raw.seal_age_max_s, defaults.seal_age_max),
         budget: Budget { seals_max: raw.seal_uses_max.unwrap_or(defaults.budget.seals_max), bytes_max },
+        confirm_interval: seconds(raw.confirm_interval_s, defaults.confirm_interval),
         open_age_max: seconds(raw.open_age_max_s, defaults.open_age_max),
         open_entries_max: raw.open_entries_max.unwrap_or(defaults.open_entries_max),
+        stale_if_error: seconds(raw.stale_if_error_s, defaults.stale_if_error),
     }
 }

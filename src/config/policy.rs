@@ -17,13 +17,7 @@ pub(super) struct Classes(HashMap<String, Option<ClassRule>>);
 
 impl Classes {
     /// The class that the text at `path` names; `quoted` is how a problem may say the name.
-    pub(super) fn find(
-        &self,
-        files: &mut Files<'_>,
-        path: &str,
-        name: &str,
-        quoted: &str,
-    ) -> Option<ClassRule> {
+    pub(super) fn find(&self, files: &mut Files<'_>, path: &str, name: &str, quoted: &str) -> Option<ClassRule> {
         if let Some(class) = self.0.get(name) {
             return *class;
         }
@@ -43,10 +37,8 @@ pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>) 
     for (name, raw) in raw {
         let path = key("classes", &name);
         let mask = raw.mask.as_ref();
-        let mask = mask.map_or_else(MaskRule::default, |mask| MaskRule {
-            keep_first: mask.keep_first,
-            keep_last: mask.keep_last,
-        });
+        let mask = mask
+            .map_or_else(MaskRule::default, |mask| MaskRule { keep_first: mask.keep_first, keep_last: mask.keep_last });
         let treatment = treatment(files, &path, &raw);
         let class = Class::parse(&name).map_err(|error| files.problem(&path, format!("class: {error}"))).ok();
         classes.insert(name, class.zip(treatment).map(|(class, treatment)| ClassRule { class, mask, treatment }));
@@ -59,7 +51,12 @@ fn treatment(files: &mut Files<'_>, path: &str, raw: &raw::Class) -> Option<Trea
     let suite = raw.suite.unwrap_or(raw::Suite::Random);
     let said = [
         ("placement", raw.placement.is_some(), &[raw::Suite::Random][..], "random"),
-        ("pad_bytes", raw.pad_bytes.is_some(), &[raw::Suite::Random, raw::Suite::Deterministic], "random or deterministic"),
+        (
+            "pad_bytes",
+            raw.pad_bytes.is_some(),
+            &[raw::Suite::Random, raw::Suite::Deterministic],
+            "random or deterministic",
+        ),
         ("type", raw.kind.is_some(), &[raw::Suite::Deterministic], "deterministic"),
         ("fold_case", raw.fold_case.is_some(), &[raw::Suite::Deterministic], "deterministic"),
         ("normalize", raw.normalize.is_some(), &[raw::Suite::Deterministic], "deterministic"),

@@ -180,7 +180,7 @@ pub struct AwsKms {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cache {
-    /// How long one data key seals. Default 300.
+    /// How long one data key seals, counted from when it was made. Default 86400.
     #[schemars(range(min = 1, max = 86400))]
     pub seal_age_max_s: Option<u64>,
     /// How many values one data key seals. Default 16777216.
@@ -189,6 +189,10 @@ pub struct Cache {
     /// How many bytes one data key seals; at least server.limits.value_bytes_max. Default 1073741824.
     #[schemars(range(min = 1))]
     pub seal_bytes_max: Option<u64>,
+    /// How long a data key seals, a tenth more or less, without KMS having unwrapped it once more. A key disabled in KMS
+    /// seals nothing after it. Default 300.
+    #[schemars(range(min = 1, max = 86400))]
+    pub confirm_interval_s: Option<u64>,
     /// How long an unwrapped data key opens, from when it was unwrapped. A key disabled in KMS opens nothing after it.
     /// Default 300.
     #[schemars(range(min = 1, max = 86400))]
@@ -196,6 +200,10 @@ pub struct Cache {
     /// How many unwrapped data keys are kept. Default 10000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub open_entries_max: Option<u64>,
+    /// How much longer keys are used while KMS or the key store gives no answer; every use is on record and counted. A
+    /// key that KMS denies is never used longer. Default 0.
+    #[schemars(range(max = 3600))]
+    pub stale_if_error_s: Option<u64>,
 }
 
 /// Where audit records go.

@@ -105,7 +105,9 @@ fn scope(
     let at = key(path, "scope_from");
     let Some(raw::ScopeFrom { parameter, header, identity }) = from else {
         return match fixed {
-            Some(text) => Scope::parse(text).map_err(|error| files.problem(&key(path, "scope"), error.to_string())).ok(),
+            Some(text) => {
+                Scope::parse(text).map_err(|error| files.problem(&key(path, "scope"), error.to_string())).ok()
+            }
             None => known.scope,
         }
         .map(ScopeSource::Fixed);

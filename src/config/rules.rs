@@ -43,7 +43,8 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
         let binds = binds(files, given.template, &at, raw, &field, &mut bound);
         let is_format = matches!(field.class.treatment, Treatment::Format(_));
         if is_format && given.shows_unsealed {
-            let message = "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
+            let message =
+                "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
             files.problem_of(&key(&at, "class"), &[&key(path, "unsealed")], message);
         }
         fields.push(FieldRule { binds, ..field });

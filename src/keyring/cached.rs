@@ -2,12 +2,12 @@
 
 use super::flight::Flights;
 use super::metered::Metered;
-use super::{Keyring, KeyringError, KmsCall};
+use super::store::KeyStore;
+use super::{CacheSettings, Keyring, KeyringError, KmsCall};
 use crate::seal::context::Purpose;
-use crate::seal::sealer::Budget;
 use crate::seal::{
-    CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, KeyRef, Origin, Scope, SealingKey,
-    UnwrappedKey, length_prefix,
+    CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, Head, KeyRef, Origin, Placement, Scope,
+    SealingKey, Suite, UnwrappedKey, length_prefix,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,37 +15,31 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-/// How long and how much a data key is used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CacheSettings {
-    /// How long one data key seals, counted from when the KEK made it.
-    pub seal_age_max: Duration,
-    /// How much one data key seals.
-    pub budget: Budget,
-    /// How long a data key opens, counted from when the KEK unwrapped it, not from its last use.
-    pub open_age_max: Duration,
-    /// How many unwrapped data keys are kept.
-    pub open_entries_max: u64,
-}
-
-impl Default for CacheSettings {
-    fn default() -> Self {
-        Self {
-            seal_age_max: Duration::from_secs(300),
-            budget: Budget::default(),
-            open_age_max: Duration::from_secs(300),
-            open_entries_max: 10_000,
-        }
-    }
-}
-
-/// A key with the call that brought it.
+/// A key with the calls that brought it.
 #[derive(Debug)]
 pub struct Held<K> {
     /// The key.
     pub key: K,
-    /// For the audit record.
-    pub call: KmsCall,
+    /// The calls that brought it, for the audit record; at least one.
+    pub calls: Arc<[KmsCall]>,
+    /// Whether it is used beyond its time because KEK or store give no answer.
+    pub stale: bool,
+}
+
+/// What [`Keys`] is made of.
+pub struct Parts {
+    /// The KEKs.
+    pub keyring: Arc<dyn Keyring>,
+    /// The keyset: long-lived keys that were made once and are only read.
+    pub keyset: Option<Arc<dyn KeyStore>>,
+    /// The key store that the fleet shares.
+    pub store: Option<Arc<dyn KeyStore>>,
+    /// The crypto provider.
+    pub provider: &'static dyn CryptoProvider,
+    /// How long and how much keys are used.
+    pub settings: CacheSettings,
+    /// Where calls to KEKs and stores run, whoever asks.
+    pub runtime: Handle,
 }
 
 /// Asked for the key of a scope or of an envelope; asks the KEK only on a miss.
@@ -69,7 +63,7 @@ struct Inner {
 type Opening = Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError>;
 
 struct Sealing {
-    held: Arc<Held<SealingKey>>,
+    held: Arc<Held<Arc<SealingKey>>>,
     made: Instant,
 }
 
@@ -85,7 +79,7 @@ impl moka::Expiry<CacheKey, KeyringError> for FailureLife {
     fn expire_after_create(&self, _: &CacheKey, error: &KeyringError, _: std::time::Instant) -> Option<Duration> {
         Some(match error {
             KeyringError::Unavailable { .. } | KeyringError::UnknownKek => Duration::from_secs(1),
-            KeyringError::Denied { .. } | KeyringError::Rejected { .. } => Duration::from_secs(10),
+            _ => Duration::from_secs(10),
         })
     }
 }
@@ -93,12 +87,8 @@ impl moka::Expiry<CacheKey, KeyringError> for FailureLife {
 impl Keys {
     /// Composes the keyring: metered, then cached. Calls to the KEK run on `runtime`, whoever asks.
     #[must_use]
-    pub fn new(
-        keyring: Box<dyn Keyring>,
-        provider: &'static dyn CryptoProvider,
-        settings: CacheSettings,
-        runtime: Handle,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { keyring, keyset: _, store: _, provider, settings, runtime } = parts;
         let opening = moka::sync::Cache::builder()
             .max_capacity(settings.open_entries_max)
             .time_to_live(settings.open_age_max)
@@ -116,8 +106,16 @@ impl Keys {
 
     /// The key that seals for `scope`, if it is at hand.
     #[must_use]
-    pub fn sealing_key_at_hand(&self, scope: Scope) -> Option<Arc<Held<SealingKey>>> {
-        let context = EncryptionContext { scope, purpose: Purpose::Field };
+    pub fn sealing_key_at_hand(
+        &self,
+        scope: Scope,
+        suite: Suite,
+        placement: Placement,
+    ) -> Option<Arc<Held<Arc<SealingKey>>>> {
+        let context = EncryptionContext { scope, purpose: suite.purpose() };
+        if placement == Placement::Stored {
+            return None;
+        }
         let known = self.inner.sealing.read().unwrap_or_else(PoisonError::into_inner).get(&context).cloned()?;
         let (age, max, spent) = (known.made.elapsed(), self.inner.settings.seal_age_max, known.held.key.spent());
         if age >= max || spent >= 1.0 {
@@ -134,13 +132,65 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeyringError`] if there is none at hand and the KEK gives none.
-    pub async fn sealing_key(&self, scope: Scope) -> Result<Arc<Held<SealingKey>>, KeyringError> {
-        if let Some(held) = self.sealing_key_at_hand(scope) {
+    pub async fn sealing_key(
+        &self,
+        scope: Scope,
+        suite: Suite,
+        placement: Placement,
+    ) -> Result<Arc<Held<Arc<SealingKey>>>, KeyringError> {
+        if let Some(held) = self.sealing_key_at_hand(scope, suite, placement) {
             return Ok(held);
         }
-        let context = EncryptionContext { scope, purpose: Purpose::Field };
+        let context = EncryptionContext { scope, purpose: suite.purpose() };
+        if placement == Placement::Stored {
+            return Err(KeyringError::NoKey { scope, purpose: context.purpose });
+        }
         let made = self.sealing_flights.join(context, || Arc::clone(&self.inner).make(context)).await;
         made.unwrap_or_else(|| Err(ended())).map(|sealing| Arc::clone(&sealing.held))
+    }
+
+    /// The one key of [`Purpose::Format`] of `scope`, if it is at hand.
+    #[must_use]
+    pub const fn format_key_at_hand(&self, _scope: Scope) -> Option<Arc<Held<Arc<UnwrappedKey>>>> {
+        None
+    }
+
+    /// The one key of [`Purpose::Format`] of `scope`.
+    ///
+    /// # Errors
+    /// [`KeyringError`] if it is not at hand and cannot be had.
+    pub async fn format_key(&self, scope: Scope) -> Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError> {
+        Err(KeyringError::NoKey { scope, purpose: Purpose::Format })
+    }
+
+    /// The key that opens what begins with `head`, which names `key`.
+    ///
+    /// # Errors
+    /// [`KeyringError`] if it is not at hand and no KEK unwraps it.
+    pub async fn opening_key_of(
+        &self,
+        _head: &Head,
+        _key: &KeyRef,
+    ) -> Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError> {
+        Err(KeyringError::UnknownKek)
+    }
+
+    /// Drops every key and every remembered failure at once.
+    pub fn purge(&self) {
+        self.inner.sealing.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.inner.opening.invalidate_all();
+        self.inner.failed.invalidate_all();
+    }
+
+    /// Keeps the keys up that are in use, for as long as it is polled.
+    pub async fn keep_up(&self) {
+        std::future::pending().await
+    }
+
+    /// See [`CacheSettings::revocation_bound`].
+    #[must_use]
+    pub fn revocation_bound(&self) -> Duration {
+        self.inner.settings.revocation_bound()
     }
 
     /// The key that opens `envelope`, if it is at hand.
@@ -181,8 +231,10 @@ impl Inner {
         let key = self.take_into_use(generated.key, &call)?;
         let cache_key = self.cache_key(context.scope, key.commitment().as_bytes(), &edks);
         // What this process seals it opens without asking the KEK for what it has just been given.
-        self.opening.insert(cache_key, Arc::new(Held { key: Arc::clone(&key), call: call.clone() }));
-        let held = Held { key: SealingKey::new(key, context, Origin::Inline(edks), self.settings.budget), call };
+        self.opening
+            .insert(cache_key, Arc::new(Held { key: Arc::clone(&key), calls: [call.clone()].into(), stale: false }));
+        let key = SealingKey::new(key, context, Origin::Inline(edks), self.settings.budget);
+        let held = Held { key: Arc::new(key), calls: [call].into(), stale: false };
         let sealing = Arc::new(Sealing { held: Arc::new(held), made });
         tracing::info!(key = %sealing.held.key.id(), scope = %context.scope, "data key made");
         let mut known = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
@@ -228,7 +280,7 @@ impl Inner {
                 last = KeyringError::Rejected { why: "it does not match the commitment".into(), request_id };
                 continue;
             }
-            let held = Arc::new(Held { key, call: decrypted.call });
+            let held = Arc::new(Held { key, calls: [decrypted.call].into(), stale: false });
             self.opening.insert(id, Arc::clone(&held));
             return Ok(held);
         }

@@ -7,9 +7,10 @@ use super::{Decrypted, Generated, Keyring, KeyringError};
 use crate::seal::{EncryptedDataKey, EncryptionContext};
 use crate::telemetry::names;
 use futures_util::future::BoxFuture;
+use std::sync::Arc;
 use tokio::time::Instant;
 
-pub(super) struct Metered(pub(super) Box<dyn Keyring>);
+pub(super) struct Metered(pub(super) Arc<dyn Keyring>);
 
 impl Keyring for Metered {
     fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<Generated, KeyringError>> {
@@ -33,9 +34,7 @@ pub(super) async fn meter<T>(
     let result = call.await;
     let outcome = match &result {
         Ok(_) => "ok",
-        Err(KeyringError::Unavailable { .. }) => "unavailable",
-        Err(KeyringError::Denied { .. }) => "denied",
-        Err(KeyringError::Rejected { .. } | KeyringError::UnknownKek) => "rejected",
+        Err(error) => error.outcome(),
     };
     metrics::counter!(names::KMS_CALLS, "operation" => operation, "outcome" => outcome).increment(1);
     metrics::histogram!(names::KMS_SECONDS, "operation" => operation).record(start.elapsed().as_secs_f64());

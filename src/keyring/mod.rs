@@ -10,15 +10,18 @@ mod flight;
 pub mod local;
 mod metered;
 pub mod recovery;
+mod settings;
 pub mod several;
 pub mod store;
 
-pub use cached::{CacheSettings, Held, Keys};
+pub use cached::{Held, Keys, Parts};
+pub use settings::{CacheSettings, STALE_MAX};
 pub use several::Several;
 
-use crate::seal::{DataKey, EncryptedDataKey, EncryptionContext, KekTag, length_prefix};
+use crate::seal::{DataKey, EncryptedDataKey, EncryptionContext, KekTag, KeyId, Purpose, Scope, length_prefix};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use store::StoreError;
 
 /// One key-encryption key, or the door to it.
 pub trait Kek: Send + Sync {
@@ -158,6 +161,38 @@ pub enum KeyringError {
     /// None of the encrypted data keys is of a KEK that the config names.
     #[error("keyring: no encrypted data key is of a configured KEK")]
     UnknownKek,
+    /// No key was made for it yet, and none may be made in passing: what a keyset or no store at all keeps.
+    #[error("keyring: scope {scope} has no key for purpose {}; make one with `sealgate keys create`", purpose.as_str())]
+    NoKey {
+        /// Whose data it would seal.
+        scope: Scope,
+        /// What it would be for.
+        purpose: Purpose,
+    },
+    /// The key's row says that it is used for nothing.
+    #[error("keyring: key {id} is revoked")]
+    Revoked {
+        /// Which key.
+        id: KeyId,
+    },
+    /// The key's row says that its encrypted forms were deleted.
+    #[error("keyring: key {id} is shredded")]
+    Shredded {
+        /// Which key.
+        id: KeyId,
+    },
+    /// Neither store nor keyset has a row of the key.
+    #[error("keyring: no row of key {id} is in the key store")]
+    UnknownKey {
+        /// Which key.
+        id: KeyId,
+    },
+    /// The key store is there, but what it has is of no use, or it does not take what it must.
+    #[error("keyring: {why}")]
+    Store {
+        /// What it says.
+        why: Arc<str>,
+    },
 }
 
 impl KeyringError {
@@ -168,7 +203,55 @@ impl KeyringError {
             Self::Unavailable { request_id, .. }
             | Self::Denied { request_id, .. }
             | Self::Rejected { request_id, .. } => request_id.clone(),
-            Self::UnknownKek => None,
+            Self::UnknownKek
+            | Self::NoKey { .. }
+            | Self::Revoked { .. }
+            | Self::Shredded { .. }
+            | Self::UnknownKey { .. }
+            | Self::Store { .. } => None,
+        }
+    }
+
+    /// Whether it is said of the key or its token, for good or until somebody changes it, and not of whoever keeps keys.
+    #[must_use]
+    pub fn is_about_the_key(&self) -> bool {
+        match self {
+            Self::Rejected { .. }
+            | Self::UnknownKek
+            | Self::Revoked { .. }
+            | Self::Shredded { .. }
+            | Self::UnknownKey { .. } => true,
+            // The KEK was disabled, is to be deleted, or is gone.
+            Self::Denied { why, .. } => {
+                matches!(&**why, "DisabledException" | "KMSInvalidStateException" | "NotFoundException")
+            }
+            Self::Unavailable { .. } | Self::NoKey { .. } | Self::Store { .. } => false,
+        }
+    }
+
+    /// What became of the call, in metrics.
+    const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } | Self::Store { .. } => "unavailable",
+            Self::Denied { .. } => "denied",
+            Self::Rejected { .. }
+            | Self::UnknownKek
+            | Self::NoKey { .. }
+            | Self::Revoked { .. }
+            | Self::Shredded { .. }
+            | Self::UnknownKey { .. } => "rejected",
+        }
+    }
+}
+
+impl From<StoreError> for KeyringError {
+    /// A store that is down is as a KEK that is down.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { store, why } => {
+                Self::Unavailable { kek: format!("key store {store}").into(), why, request_id: None }
+            }
+            error => Self::Store { why: error.to_string().into() },
         }
     }
 }

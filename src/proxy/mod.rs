@@ -26,7 +26,7 @@ use crate::audit::{Recorder, handshakes::Handshakes};
 use crate::document::json;
 use crate::keyring::{Held, KeyringError, Keys};
 use crate::policy::Policy;
-use crate::seal::{Envelope, Scope, SealingKey, UnwrappedKey};
+use crate::seal::{Envelope, Placement, Scope, SealingKey, Suite, UnwrappedKey};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use route::Routes;
 use std::sync::Arc;
@@ -65,6 +65,9 @@ pub struct Limits {
     pub json: json::Limits,
 }
 
+/// What asking for a key that opens gives.
+type Opening = Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError>;
+
 /// What all workers share: read-only, or made for sharing.
 pub struct Gate {
     /// Sizes, counts and times.
@@ -94,23 +97,43 @@ pub struct Gate {
 
 impl Gate {
     /// The key that seals for `scope` now.
-    async fn sealing_key(&self, scope: Scope) -> Result<Arc<Held<SealingKey>>, KeyringError> {
-        if let Some(held) = self.keys.sealing_key_at_hand(scope) {
+    async fn sealing_key(
+        &self,
+        scope: Scope,
+        suite: Suite,
+        placement: Placement,
+    ) -> Result<Arc<Held<Arc<SealingKey>>>, KeyringError> {
+        if let Some(held) = self.keys.sealing_key_at_hand(scope, suite, placement) {
             return Ok(held);
         }
         let _place = self.place_to_wait()?;
-        self.keys.sealing_key(scope).await
+        self.keys.sealing_key(scope, suite, placement).await
     }
 
-    /// The keys that open `envelopes`, in their order; those that are not at hand are asked for several at a time.
-    async fn opening_keys(&self, envelopes: &[&Envelope]) -> Result<Vec<Arc<Held<Arc<UnwrappedKey>>>>, KeyringError> {
+    /// The key by which values of `scope` keep their format.
+    async fn format_key(&self, scope: Scope) -> Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError> {
+        if let Some(held) = self.keys.format_key_at_hand(scope) {
+            return Ok(held);
+        }
+        let _place = self.place_to_wait()?;
+        self.keys.format_key(scope).await
+    }
+
+    /// The keys that open `envelopes`, in their order; those that are not at hand are asked for several at a time. A KEK that
+    /// does not answer is an error of all of them, for the rest need not be waited for.
+    async fn opening_keys(&self, envelopes: &[&Envelope]) -> Result<Vec<Opening>, KeyringError> {
         let at_hand: Option<Vec<_>> =
-            envelopes.iter().map(|envelope| self.keys.opening_key_at_hand(envelope)).collect();
+            envelopes.iter().map(|envelope| self.keys.opening_key_at_hand(envelope).map(Ok)).collect();
         if let Some(held) = at_hand {
             return Ok(held);
         }
         let _place = self.place_to_wait()?;
-        let asked = envelopes.iter().map(|envelope| self.keys.opening_key(envelope));
+        let asked = envelopes.iter().map(|envelope| async {
+            match self.keys.opening_key(envelope).await {
+                Err(error @ KeyringError::Unavailable { .. }) => Err(error),
+                result => Ok(result),
+            }
+        });
         stream::iter(asked).buffered(UNWRAPS_AT_ONCE).try_collect().await
     }
 

@@ -85,9 +85,13 @@ codes! {
     TokenClassMismatch = "token_class_mismatch", UNPROCESSABLE_ENTITY, "a token is of another class than the field";
     TokenScopeMismatch = "token_scope_mismatch", UNPROCESSABLE_ENTITY, "a token is of another scope than the route";
     TokenKeyRejected = "token_key_rejected", UNPROCESSABLE_ENTITY, "a token's data key is not one of ours";
+    TokenKeyUnknown = "token_key_unknown", UNPROCESSABLE_ENTITY, "a token's data key is not in the key store";
+    TokenKeyRevoked = "token_key_revoked", UNPROCESSABLE_ENTITY, "a token's data key is revoked";
+    TokenKeyShredded = "token_key_shredded", UNPROCESSABLE_ENTITY, "a token's data key is shredded";
     TokenUnauthentic = "token_unauthentic", UNPROCESSABLE_ENTITY, "a token does not authenticate";
     KeyUnavailable = "key_unavailable", SERVICE_UNAVAILABLE, "the key service does not answer";
     KeyDenied = "key_denied", SERVICE_UNAVAILABLE, "the key service denies the use of the key";
+    KeyMissing = "key_missing", SERVICE_UNAVAILABLE, "no key was made for this yet";
     UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, "the upstream cannot be reached";
     UpstreamFailed = "upstream_failed", BAD_GATEWAY, "the upstream broke off";
     UpstreamTimeout = "upstream_timeout", GATEWAY_TIMEOUT, "the upstream did not answer in time";
@@ -143,7 +147,7 @@ impl Refusal {
     pub fn after_write(self) -> Self {
         let code = match self.code {
             Code::AuditUnavailable => Code::DoneButUnrecorded,
-            Code::KeyUnavailable | Code::KeyDenied => Code::DoneButUnopened,
+            Code::KeyUnavailable | Code::KeyDenied | Code::KeyMissing => Code::DoneButUnopened,
             code => code,
         };
         Self { code, ..self }
@@ -218,9 +222,13 @@ impl From<OpenError> for Refusal {
 impl From<KeyringError> for Refusal {
     fn from(error: KeyringError) -> Self {
         let code = match &error {
-            KeyringError::Unavailable { .. } => Code::KeyUnavailable,
+            KeyringError::Unavailable { .. } | KeyringError::Store { .. } => Code::KeyUnavailable,
             KeyringError::Denied { .. } => Code::KeyDenied,
             KeyringError::Rejected { .. } | KeyringError::UnknownKek => Code::TokenKeyRejected,
+            KeyringError::NoKey { .. } => Code::KeyMissing,
+            KeyringError::Revoked { .. } => Code::TokenKeyRevoked,
+            KeyringError::Shredded { .. } => Code::TokenKeyShredded,
+            KeyringError::UnknownKey { .. } => Code::TokenKeyUnknown,
         };
         Self { kms_request_id: error.request_id(), ..Self::from(code).because(error) }
     }

@@ -7,7 +7,7 @@ use super::rescue::Refusal;
 use super::route::Route;
 use crate::audit::event::{Exchange, FieldAction, FieldCount, KEYS_MAX, KeyUse};
 use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
-use crate::keyring::KmsCall;
+use crate::keyring::Held;
 use crate::seal::{Class, KeyId, Scope};
 use crate::telemetry::names;
 use http::{Method, StatusCode};
@@ -102,15 +102,18 @@ impl Trail {
         }
     }
 
-    /// Notes that a data key was used.
-    pub(super) fn key(&mut self, id: KeyId, call: &KmsCall) {
-        if self.state.keys.iter().any(|known| known.id == id && known.kms_request_id == call.request_id) {
-            return;
-        }
-        if self.state.keys.len() < KEYS_MAX {
-            self.state.keys.push(KeyUse::new(id, call));
-        } else {
-            self.state.keys_omitted += 1;
+    /// Notes that a data key was used, and each call that brought it.
+    pub(super) fn key<K>(&mut self, id: KeyId, held: &Held<K>) {
+        for call in held.calls.iter() {
+            let new = KeyUse::new(id, call, held.stale);
+            if self.state.keys.contains(&new) {
+                continue;
+            }
+            if self.state.keys.len() < KEYS_MAX {
+                self.state.keys.push(new);
+            } else {
+                self.state.keys_omitted += 1;
+            }
         }
     }
 

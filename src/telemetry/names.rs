@@ -52,6 +52,8 @@ metrics! {
         "Calls to the keyring's KEK by operation and outcome: ok, unavailable, denied or rejected.";
     KMS_SECONDS = "sealgate_kms_call_duration_seconds", Histogram, ["operation"],
         "Time that a call to the keyring's KEK took, with its retries.";
+    REVOCATION_BOUND = "sealgate_key_revocation_bound_seconds", Gauge, [],
+        "After this time at the latest a data key is out of use that was disabled, denied or revoked.";
     AUDIT_RECORDS = "sealgate_audit_records_total", Counter, [],
         "Audit records made durable.";
     AUDIT_FAILURES = "sealgate_audit_failures_total", Counter, [],

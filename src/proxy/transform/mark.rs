@@ -15,7 +15,8 @@ const REASON: &str = concat!(
 /// (<https://hl7.org/fhir/R4/json.html#primitive>): what replaces which part of the document. `None` where the value is no
 /// member that can be replaced so: an element of an array, a name that is escaped, or one whose `_` member may be there.
 pub(super) fn absent(document: &[u8], value: &Range<usize>) -> Option<(Range<usize>, Vec<u8>)> {
-    let before = document.get(..value.start)?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
+    let before =
+        document.get(..value.start)?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
     let quote = memchr::memrchr(b'"', before)?;
     let name = before.get(quote + 1..).filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric))?;
     let member = [b"\"_", name, b"\""].concat();

@@ -219,7 +219,8 @@ impl Sealing<'_> {
                     return Err(Code::ValueFormatMismatch.into());
                 }
                 let held = self.gate.format_key(self.permit.scope()).await?;
-                let key = held.key.format_key(class.class, self.permit.scope(), alphabet).map_err(|_| Code::Internal)?;
+                let key =
+                    held.key.format_key(class.class, self.permit.scope(), alphabet).map_err(|_| Code::Internal)?;
                 quote(key.seal(value)?.as_bytes(), &mut json);
                 self.trail.key(held.key.id(), &held);
                 self.trail.field(class.class, FieldAction::Sealed);

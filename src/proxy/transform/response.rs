@@ -220,7 +220,9 @@ impl Plan {
             };
             match (tried, &edit.otherwise) {
                 (Ok(()), _) => {}
-                (Err(refusal), Otherwise::Refuse(field)) => return Err(Refusal { detail: Some(field.clone()), ..refusal }),
+                (Err(refusal), Otherwise::Refuse(field)) => {
+                    return Err(Refusal { detail: Some(field.clone()), ..refusal });
+                }
                 (Err(refusal), otherwise) => {
                     tracing::warn!(cause = refusal.cause, "a token does not open");
                     let (action, shown) = match otherwise {
@@ -329,7 +331,8 @@ fn judge(
         (kind, text) => match class.treatment {
             Treatment::Format(alphabet) => match (kind, text) {
                 (JsonKind::Text, Some(text)) => {
-                    let formatted = |mask| Shown::Formatted { class: class.class, alphabet, text: text.to_vec(), mask, key: None };
+                    let formatted =
+                        |mask| Shown::Formatted { class: class.class, alphabet, text: text.to_vec(), mask, key: None };
                     Ok((Some(shown(class, view, formatted)), otherwise))
                 }
                 _ => {
@@ -354,7 +357,11 @@ fn unbound(class: &ClassRule, otherwise: Otherwise, refusal: Refusal) -> Result<
 }
 
 /// What a view makes of something sealed.
-fn shown(class: &ClassRule, view: View, opened: impl FnOnce(Option<MaskRule>) -> Shown) -> (Class, FieldAction, Option<Shown>) {
+fn shown(
+    class: &ClassRule,
+    view: View,
+    opened: impl FnOnce(Option<MaskRule>) -> Shown,
+) -> (Class, FieldAction, Option<Shown>) {
     let shown = match view {
         View::Plain => Some(opened(None)),
         View::Mask => Some(opened(Some(class.mask))),
