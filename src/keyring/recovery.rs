@@ -336,9 +336,9 @@ mod tests {
     fn a_provider_without_rsa_says_so() {
         let [private, public] = &*PAIR;
         let ring = providers().iter().find(|provider| provider.name() == "ring").unwrap();
-        let unsupported = Some(NotARecoveryKey::Unsupported { provider: "ring" });
-        assert_eq!(Recovery::read_public(*ring, public).err(), unsupported);
-        assert_eq!(Recovery::read_private(*ring, private).err(), unsupported);
-        assert!(unsupported.unwrap().to_string().contains("crypto provider ring"));
+        let unsupported = NotARecoveryKey::Unsupported { provider: "ring" };
+        assert_eq!(Recovery::read_public(*ring, public).err(), Some(unsupported));
+        assert_eq!(Recovery::read_private(*ring, private).err(), Some(unsupported));
+        assert!(unsupported.to_string().contains("crypto provider ring"));
     }
 }

@@ -239,3 +239,287 @@ impl Rewrap<'_> {
         error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::Wrapped;
+    use crate::keyring::local::Local;
+    use crate::seal::Scope;
+    use crate::seal::context::Purpose;
+    use crate::seal::crypto::default_provider;
+    use data_encoding::BASE64;
+    use futures_util::FutureExt;
+    use futures_util::future::ready;
+    use std::sync::Mutex;
+
+    const HERE: &str = "clinic";
+
+    /// A local KEK that may be told to fail, that can re-encrypt for its neighbours, and that keeps what it was asked.
+    #[derive(Clone)]
+    struct Watched(Arc<Inner>);
+
+    struct Inner {
+        local: Local,
+        /// Those that it can re-encrypt from.
+        neighbours: Vec<Watched>,
+        broken: Mutex<bool>,
+        asked: Mutex<Vec<&'static str>>,
+    }
+
+    impl Watched {
+        fn kek(seed: u8) -> Self {
+            Self::beside(seed, &[])
+        }
+
+        fn beside(seed: u8, neighbours: &[&Self]) -> Self {
+            let local = Local::read(default_provider(), &BASE64.encode(&[seed; 32])).unwrap();
+            let neighbours = neighbours.iter().map(|kek| (*kek).clone()).collect();
+            Self(Arc::new(Inner { local, neighbours, broken: Mutex::default(), asked: Mutex::default() }))
+        }
+
+        fn boxed(&self) -> Box<dyn Kek> {
+            Box::new(self.clone())
+        }
+
+        fn break_down(&self) {
+            *self.0.broken.lock().unwrap() = true;
+        }
+
+        /// What it was asked since the last time.
+        fn asked(&self) -> Vec<&'static str> {
+            std::mem::take(&mut self.0.asked.lock().unwrap())
+        }
+
+        fn ask<'a, T: Send + 'a>(
+            &self,
+            what: &'static str,
+            work: BoxFuture<'a, Result<T, KeyringError>>,
+        ) -> BoxFuture<'a, Result<T, KeyringError>> {
+            self.0.asked.lock().unwrap().push(what);
+            if *self.0.broken.lock().unwrap() {
+                return Box::pin(ready(Err(down(self))));
+            }
+            work
+        }
+    }
+
+    impl Kek for Watched {
+        fn name(&self) -> &Arc<str> {
+            Kek::name(&self.0.local)
+        }
+
+        fn tag(&self) -> KekTag {
+            self.0.local.tag()
+        }
+
+        fn generate_data_key(
+            &self,
+            context: EncryptionContext,
+        ) -> BoxFuture<'_, Result<(DataKey, Wrapped), KeyringError>> {
+            self.ask("generate", Kek::generate_data_key(&self.0.local, context))
+        }
+
+        fn encrypt_data_key<'a>(
+            &'a self,
+            key: &'a DataKey,
+            context: EncryptionContext,
+        ) -> BoxFuture<'a, Result<Wrapped, KeyringError>> {
+            self.ask("encrypt", self.0.local.encrypt_data_key(key, context))
+        }
+
+        fn decrypt_data_key(
+            &self,
+            edk: EncryptedDataKey,
+            context: EncryptionContext,
+        ) -> BoxFuture<'_, Result<Decrypted, KeyringError>> {
+            self.ask("decrypt", Kek::decrypt_data_key(&self.0.local, edk, context))
+        }
+
+        fn re_encrypt<'a>(
+            &'a self,
+            edk: EncryptedDataKey,
+            source: &'a str,
+            context: EncryptionContext,
+        ) -> Option<BoxFuture<'a, Result<Wrapped, KeyringError>>> {
+            let source = self.0.neighbours.iter().find(|kek| &**kek.name() == source)?;
+            let work = async move {
+                let opened = Kek::decrypt_data_key(&source.0.local, edk, context).await?;
+                self.0.local.encrypt_data_key(&opened.key, context).await
+            };
+            Some(self.ask("re-encrypt", Box::pin(work)))
+        }
+    }
+
+    fn down(kek: &Watched) -> KeyringError {
+        KeyringError::Unavailable { kek: Arc::clone(kek.name()), why: "down".into(), request_id: Some("r-1".into()) }
+    }
+
+    fn several(first: &Watched, also: &[&Watched], old: &[&Watched]) -> Several {
+        let boxed = |keks: &[&Watched]| keks.iter().map(|kek| kek.boxed()).collect();
+        Several::new(first.boxed(), boxed(also), boxed(old)).unwrap()
+    }
+
+    fn context(scope: &str) -> EncryptionContext {
+        EncryptionContext { scope: Scope::parse(scope).unwrap(), purpose: Purpose::Lookup }
+    }
+
+    fn made(keyring: &Several) -> Generated {
+        keyring.generate_data_key(context(HERE)).now_or_never().unwrap().unwrap()
+    }
+
+    fn opened(keyring: &Several, edk: &EncryptedDataKey) -> Result<DataKey, KeyringError> {
+        let opening = keyring.decrypt_data_key(edk.clone(), context(HERE));
+        opening.now_or_never().unwrap().map(|decrypted| decrypted.key)
+    }
+
+    fn forget(asked: &[&Watched]) {
+        asked.iter().for_each(|kek| drop(kek.asked()));
+    }
+
+    fn commitment(key: &DataKey) -> Commitment {
+        key.commitment(default_provider()).unwrap()
+    }
+
+    fn rewrapped(
+        keyring: &Several,
+        edks: &[EncryptedDataKey],
+        commitment: &Commitment,
+    ) -> Result<(Vec<EncryptedDataKey>, Vec<KmsCall>), KeyringError> {
+        keyring.rewrap(default_provider(), edks, commitment, context(HERE)).now_or_never().unwrap()
+    }
+
+    fn tags(edks: &[EncryptedDataKey]) -> Vec<KekTag> {
+        edks.iter().map(|edk| edk.kek).collect()
+    }
+
+    #[test]
+    fn a_key_is_wrapped_under_every_wanted_kek_and_each_opens_it() {
+        let [a, b, c, old] = [1, 2, 3, 4].map(Watched::kek);
+        let keyring = several(&a, &[&b, &c], &[&old]);
+        let generated = made(&keyring);
+        assert_eq!(tags(&generated.edks), [a.tag(), b.tag(), c.tag()]);
+        let named: Vec<_> = generated.calls.iter().map(|call| Arc::clone(&call.kek)).collect();
+        assert_eq!(named, [&a, &b, &c].map(|kek| Arc::clone(kek.name())));
+        assert_eq!(
+            [a.asked(), b.asked(), c.asked(), old.asked()],
+            [vec!["generate"], vec!["encrypt"], vec!["encrypt"], vec![]]
+        );
+        for (edk, kek) in generated.edks.iter().zip([&a, &b, &c]) {
+            assert_eq!(opened(&keyring, edk).unwrap().expose(), generated.key.expose());
+            assert_eq!(kek.asked(), ["decrypt"], "and nobody else is");
+        }
+    }
+
+    #[test]
+    fn an_old_kek_still_opens_and_one_that_nobody_names_does_not() {
+        let [a, b, c] = [1, 2, 3].map(Watched::kek);
+        let generated = made(&several(&a, &[&c], &[]));
+        let keyring = several(&b, &[], &[&a]);
+        assert_eq!(opened(&keyring, &generated.edks[0]).unwrap().expose(), generated.key.expose());
+        assert_eq!(opened(&keyring, &generated.edks[1]).err(), Some(KeyringError::UnknownKek));
+        assert_eq!(tags(&made(&keyring).edks), [b.tag()]);
+        let elsewhere = keyring.decrypt_data_key(generated.edks[0].clone(), context("other")).now_or_never().unwrap();
+        assert!(matches!(elsewhere.err(), Some(KeyringError::Rejected { .. })), "the context is bound");
+    }
+
+    #[test]
+    fn without_one_of_the_wanted_keks_there_is_no_key_and_what_was_made_opens() {
+        for broken in 0..3 {
+            let keks = [1, 2, 3].map(Watched::kek);
+            let keyring = several(&keks[0], &[&keks[1], &keks[2]], &[]);
+            let generated = made(&keyring);
+            keks[broken].break_down();
+            let error = keyring.generate_data_key(context(HERE)).now_or_never().unwrap().err();
+            assert_eq!(error, Some(down(&keks[broken])));
+            for (index, edk) in generated.edks.iter().enumerate() {
+                assert_eq!(opened(&keyring, edk).is_ok(), index != broken);
+            }
+        }
+    }
+
+    #[test]
+    fn keks_that_make_no_keyring_are_refused() {
+        let keks: Vec<Watched> = (1..=100).map(Watched::kek).collect();
+        let boxed = |keks: &[Watched]| keks.iter().map(Watched::boxed).collect::<Vec<_>>();
+        let refused = |also: &[Watched], old: &[Watched]| Several::new(keks[0].boxed(), boxed(also), boxed(old)).err();
+        assert_eq!(refused(&keks[1..4], &keks[4..68]), None);
+        assert_eq!(refused(&keks[1..5], &[]), Some(NotAKeyring::TooMany { got: 5 }));
+        assert_eq!(refused(&[], &keks[1..66]), Some(NotAKeyring::TooManyOld { got: 65 }));
+        let twice =
+            |kek: &Watched| Some(NotAKeyring::SameTag { one: Arc::clone(kek.name()), other: Arc::clone(kek.name()) });
+        assert_eq!(refused(&keks[..1], &[]), twice(&keks[0]));
+        assert_eq!(refused(&[], &keks[..1]), twice(&keks[0]));
+        assert_eq!(refused(&keks[1..3], &keks[2..3]), twice(&keks[2]));
+    }
+
+    #[test]
+    fn the_keks_are_listed_with_what_they_are_kept_for() {
+        let [a, b, c] = [1, 2, 3].map(Watched::kek);
+        let names = several(&a, &[&b], &[&c]).names();
+        let expect = [(&a, Role::First), (&b, Role::Also), (&c, Role::Old)];
+        assert_eq!(names, expect.map(|(kek, role)| (kek.tag(), Arc::clone(kek.name()), role)));
+        assert_eq!(names.iter().map(|(.., role)| role.as_str()).collect::<Vec<_>>(), ["first", "also", "old"]);
+    }
+
+    #[test]
+    fn a_rewrap_keeps_what_is_wanted_makes_what_is_missing_and_drops_the_rest() {
+        let [a, b, c] = [1, 2, 3].map(Watched::kek);
+        let before = made(&several(&a, &[&b], &[]));
+        let committed = commitment(&before.key);
+        forget(&[&a, &b]);
+        let keyring = several(&c, &[&b], &[&a]);
+        let (edks, calls) = rewrapped(&keyring, &before.edks, &committed).unwrap();
+        assert_eq!(tags(&edks), [c.tag(), b.tag()]);
+        assert_eq!(edks[1], before.edks[1], "byte for byte");
+        assert_eq!(opened(&keyring, &edks[0]).unwrap().expose(), before.key.expose());
+        assert_eq!(calls.iter().map(|call| &call.kek).collect::<Vec<_>>(), [a.name(), c.name()]);
+        assert_eq!((a.asked(), b.asked()), (vec!["decrypt"], vec![]));
+        assert_eq!(rewrapped(&keyring, &edks, &committed).unwrap(), (edks, vec![]), "once more changes nothing");
+    }
+
+    #[test]
+    fn where_a_kek_can_re_encrypt_the_key_is_not_unwrapped() {
+        let (a, b) = (Watched::kek(1), Watched::kek(2));
+        let (c, d) = (Watched::beside(3, &[&a]), Watched::beside(4, &[&b]));
+        let before = made(&several(&a, &[&b], &[]));
+        let committed = commitment(&before.key);
+        forget(&[&a, &b]);
+        let keyring = several(&c, &[&d], &[&a, &b]);
+        let (edks, calls) = rewrapped(&keyring, &before.edks, &committed).unwrap();
+        assert_eq!(tags(&edks), [c.tag(), d.tag()]);
+        assert_eq!(calls.iter().map(|call| &call.kek).collect::<Vec<_>>(), [c.name(), d.name()]);
+        assert_eq!([&a, &b, &c, &d].map(Watched::asked), [vec![], vec![], vec!["re-encrypt"], vec!["re-encrypt"]]);
+        for edk in &edks {
+            assert_eq!(opened(&keyring, edk).unwrap().expose(), before.key.expose());
+        }
+    }
+
+    #[test]
+    fn a_rewrap_takes_any_encrypted_data_key_that_opens_and_unwraps_it_once() {
+        let [a, b, c, d] = [1, 2, 3, 4].map(Watched::kek);
+        let before = made(&several(&a, &[&b], &[]));
+        a.break_down();
+        forget(&[&a, &b]);
+        let keyring = several(&c, &[&d], &[&a, &b]);
+        let (edks, calls) = rewrapped(&keyring, &before.edks, &commitment(&before.key)).unwrap();
+        assert_eq!(tags(&edks), [c.tag(), d.tag()]);
+        assert_eq!((a.asked(), b.asked()), (vec!["decrypt"], vec!["decrypt"]));
+        let failed = KmsCall { kek: Arc::clone(a.name()), request_id: Some("r-1".into()) };
+        assert_eq!(calls.first(), Some(&failed), "a call that a service answered is named, though it failed");
+        b.break_down();
+        assert_eq!(rewrapped(&keyring, &before.edks, &commitment(&before.key)).err(), Some(down(&b)));
+    }
+
+    #[test]
+    fn a_rewrap_never_wraps_a_key_that_is_not_the_one_committed_to() {
+        let [a, b] = [1, 2].map(Watched::kek);
+        let (before, other) = (made(&several(&a, &[], &[])), made(&several(&a, &[], &[])));
+        let keyring = several(&b, &[], &[&a]);
+        let error = rewrapped(&keyring, &before.edks, &commitment(&other.key)).err();
+        assert!(matches!(error, Some(KeyringError::Rejected { .. })), "{error:?}");
+        assert!(!b.asked().contains(&"encrypt"));
+        let alone = several(&b, &[], &[]);
+        assert_eq!(rewrapped(&alone, &before.edks, &commitment(&before.key)).err(), Some(KeyringError::UnknownKek));
+    }
+}
