@@ -8,6 +8,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::config::timeout::TimeoutConfig;
+use aws_sdk_kms::config::{Credentials, ProvideCredentials};
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
@@ -93,7 +94,28 @@ impl AwsKms {
         let lookup = ProviderConfig::without_region()
             .with_http_client(http_client(provider, None)?)
             .with_region(Some(region.clone()));
-        let credentials = DefaultCredentialsChain::builder().configure(lookup).region(region.clone()).build().await;
+        let credentials = DefaultCredentialsChain::builder().configure(lookup).region(region).build().await;
+        Self::with(provider, settings, credentials)
+    }
+
+    /// A client for the key with credentials that are given and stay, where there are none to look up.
+    ///
+    /// # Errors
+    /// If the TLS client cannot be made.
+    pub fn with_credentials(
+        provider: &'static dyn CryptoProvider,
+        settings: &Settings,
+        access_key_id: &str,
+        secret_access_key: &str,
+    ) -> Result<Self, NoClient> {
+        Self::with(provider, settings, Credentials::new(access_key_id, secret_access_key, None, None, "given"))
+    }
+
+    fn with(
+        provider: &'static dyn CryptoProvider,
+        settings: &Settings,
+        credentials: impl ProvideCredentials + 'static,
+    ) -> Result<Self, NoClient> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(2))
@@ -101,7 +123,7 @@ impl AwsKms {
             .build();
         let mut config = aws_sdk_kms::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(region)
+            .region(Region::new(settings.key_arn.region.clone()))
             .credentials_provider(credentials)
             .http_client(http_client(provider, settings.ca_pem.as_deref())?)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
