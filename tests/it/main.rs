@@ -8,6 +8,7 @@ mod durability;
 mod edge;
 mod fhir;
 mod fixture;
+mod keks;
 mod kms;
 mod lifecycle;
 mod logging;
