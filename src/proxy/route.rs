@@ -223,7 +223,7 @@ mod tests {
             template: Template::parse(path).unwrap(),
             methods: methods.to_vec(),
             upstream: 0,
-            scope: Scope::parse("main").unwrap(),
+            scope: ScopeSource::Fixed(crate::seal::Scope::parse("main").unwrap()),
             record: None,
             protection: Protection::None,
         };
