@@ -30,8 +30,6 @@ pub(super) struct Machine {
     /// What the rules say of the next value.
     verdict: Verdict,
     frames: Vec<Frame>,
-    /// Of every open array, the index of the element at hand.
-    indices: Vec<u64>,
     hold: Option<Hold>,
     /// Where the input may not be read beyond, for the sake of `hold`.
     clip: usize,
@@ -69,6 +67,8 @@ pub(super) struct Frame {
     live: bool,
     /// Of an array: whether the verdict on an element depends on its index.
     indexed: bool,
+    /// Of an array: the index of the element at hand.
+    pub(super) index: u64,
     /// On the elements of an array, or the members of an object that no rule mentions.
     verdict: Verdict,
 }
@@ -129,7 +129,6 @@ impl Machine {
             escaped: false,
             digits: Digits::None,
             frames: Vec::with_capacity(16),
-            indices: Vec::new(),
             hold: None,
             clip: usize::MAX,
             found: None,
@@ -206,7 +205,6 @@ impl Machine {
             text,
             start,
             frames: &self.frames,
-            indices: &self.indices,
             holds_watched: found.watched,
             inner_rules: &found.inner,
         })

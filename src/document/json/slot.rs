@@ -17,7 +17,6 @@ pub struct Slot<'a> {
     pub(super) text: Option<&'a [u8]>,
     pub(super) start: u64,
     pub(super) frames: &'a [Frame],
-    pub(super) indices: &'a [u64],
     pub(super) holds_watched: bool,
     pub(super) inner_rules: &'a [usize],
 }
@@ -83,8 +82,8 @@ impl<'a> Slot<'a> {
 
     /// Which element it stands in of each array around it, counted from 0, outermost array first. Of an array element the last
     /// is its own. Objects count for nothing.
-    pub fn indices(&self) -> &'a [u64] {
-        self.indices
+    pub fn indices(&self) -> impl Iterator<Item = u64> + use<'a> {
+        self.frames.iter().filter(|frame| !frame.object).map(|frame| frame.index)
     }
 
     /// Where the object or array starts that holds it `depth` levels below the top of the document, in bytes from the start of

@@ -117,7 +117,7 @@ fn show(slot: &Slot<'_>) -> Seen {
         raw: std::str::from_utf8(slot.raw()).unwrap().to_owned(),
         text: slot.text().map(<[u8]>::to_vec),
         range,
-        indices: slot.indices().to_vec(),
+        indices: slot.indices().collect(),
         containers: (0..).map_while(|depth| slot.container(depth)).collect(),
         holds_watched: slot.holds_watched(),
     }

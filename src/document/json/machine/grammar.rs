@@ -89,10 +89,7 @@ impl Machine {
         if live {
             self.verdict = if object { self.tracker.other(depth) } else { self.tracker.element(depth, 0) };
         }
-        if !object {
-            self.indices.push(0);
-        }
-        self.frames.push(Frame { start: self.offset(self.at), object, live, indexed, verdict: self.verdict });
+        self.frames.push(Frame { start: self.offset(self.at), object, live, indexed, index: 0, verdict: self.verdict });
         self.step(if object { State::FirstMember } else { State::FirstElement });
         Ok(flow)
     }
@@ -103,12 +100,9 @@ impl Machine {
         let Some(frame) = self.frames.last_mut().filter(|frame| !frame.object) else {
             return;
         };
-        let Some(index) = self.indices.last_mut() else {
-            return;
-        };
-        *index += 1;
+        frame.index += 1;
         if frame.indexed {
-            frame.verdict = self.tracker.element(level, *index);
+            frame.verdict = self.tracker.element(level, frame.index);
         }
         self.verdict = frame.verdict;
         self.state = State::Value;
@@ -119,9 +113,6 @@ impl Machine {
             return Err(self.unexpected(byte, "`,` or the end of the object or array"));
         }
         self.frames.pop();
-        if byte == b']' {
-            self.indices.pop();
-        }
         self.at += 1;
         self.after_value();
         let Some(hold) = self.hold.take_if(|hold| hold.depth == self.frames.len()) else {
