@@ -19,6 +19,10 @@ pub(super) fn absent(document: &[u8], value: &Range<usize>) -> Option<(Range<usi
         document.get(..value.start)?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
     let quote = memchr::memrchr(b'"', before)?;
     let name = before.get(quote + 1..).filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric))?;
+    // Else it is no quote that begins a name: an escaped one.
+    if !matches!(before.get(..quote)?.trim_ascii_end().last(), Some(b'{' | b',')) {
+        return None;
+    }
     let member = [b"\"_", name, b"\""].concat();
     if memmem::find(document, &member).is_some() {
         return None;
