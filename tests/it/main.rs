@@ -16,6 +16,7 @@ mod protection;
 mod refusals;
 mod responses;
 mod spellings;
+mod stores;
 mod tidy;
 mod tokens;
 mod unread;

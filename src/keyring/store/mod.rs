@@ -2,6 +2,12 @@
 //!
 //! A row holds public bytes only. It is durable before the first token that names it leaves the process. Losing the store
 //! loses the data: back it up with the database that it serves.
+//!
+//! [`keyset`] is the text form of rows; every store keeps a row as the JSON object that it has there.
+
+pub mod file;
+pub mod keyset;
+mod rules;
 
 use crate::seal::context::Purpose;
 use crate::seal::{Commitment, EncryptedDataKey, KeyId, Scope};
