@@ -2,6 +2,7 @@
 
 mod contract;
 mod file;
+mod postgres;
 
 use jiff::Timestamp;
 use sealgate::keyring::store::{KeyRow, KeyState};

@@ -7,6 +7,7 @@
 
 pub mod file;
 pub mod keyset;
+pub mod postgres;
 mod rules;
 
 use crate::seal::context::Purpose;
