@@ -1,24 +1,19 @@
 //! A KEK in AWS KMS. The endpoint comes from the settings alone: nothing in the environment diverts it.
 
-use super::{Decrypted, Kek, KeyringError, KmsCall, Wrapped};
+use super::{Decrypted, Kek, KeyringError, KmsCall, Wrapped, aws};
 use crate::seal::envelope::EDK_BYTES_MAX;
 use crate::seal::{CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag};
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kms::config::retry::RetryConfig;
-use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::config::{Credentials, ProvideCredentials};
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
-use aws_smithy_http_client::{HttpClientError, tls};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_http_client::HttpClientError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Which key, and where.
@@ -90,11 +85,7 @@ impl AwsKms {
     /// If the TLS client cannot be made.
     pub async fn new(provider: &'static dyn CryptoProvider, settings: &Settings) -> Result<Self, NoClient> {
         let region = Region::new(settings.key_arn.region.clone());
-        // The services that give credentials are never behind the KMS endpoint's own CA.
-        let lookup = ProviderConfig::without_region()
-            .with_http_client(http_client(provider, None)?)
-            .with_region(Some(region.clone()));
-        let credentials = DefaultCredentialsChain::builder().configure(lookup).region(region).build().await;
+        let credentials = aws::credentials(provider, &region).await?;
         Self::with(provider, settings, credentials)
     }
 
@@ -116,18 +107,13 @@ impl AwsKms {
         settings: &Settings,
         credentials: impl ProvideCredentials + 'static,
     ) -> Result<Self, NoClient> {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_attempt_timeout(Duration::from_secs(2))
-            .operation_timeout(Duration::from_secs(5))
-            .build();
         let mut config = aws_sdk_kms::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(settings.key_arn.region.clone()))
             .credentials_provider(credentials)
-            .http_client(http_client(provider, settings.ca_pem.as_deref())?)
+            .http_client(aws::http_client(provider, settings.ca_pem.as_deref())?)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
-            .timeout_config(timeouts);
+            .timeout_config(aws::timeouts());
         if let Some(url) = &settings.endpoint_url {
             config = config.endpoint_url(url);
         }
@@ -224,16 +210,10 @@ impl AwsKms {
 
     fn failed<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> KeyringError {
         let (kek, request_id) = (Arc::clone(&self.arn), error.request_id().map(Into::into));
-        let SdkError::ServiceError(service) = error else {
-            let why = match error {
-                SdkError::TimeoutError(_) => "timeout",
-                SdkError::DispatchFailure(_) => "no connection or no credentials",
-                SdkError::ResponseError(_) => "unreadable response",
-                _ => "request could not be made",
-            };
+        if let Some(why) = aws::unanswered(error) {
             return KeyringError::Unavailable { kek, why: why.into(), request_id };
-        };
-        let code = service.err().code().unwrap_or("no code");
+        }
+        let code = error.code().unwrap_or("no code");
         match code {
             "InvalidCiphertextException" | "IncorrectKeyException" => {
                 KeyringError::Rejected { why: code.into(), request_id }
@@ -247,30 +227,6 @@ impl AwsKms {
             | "InvalidSignatureException" => KeyringError::Denied { kek, why: code.into(), request_id },
             _ => KeyringError::Unavailable { kek, why: code.into(), request_id },
         }
-    }
-}
-
-fn http_client(
-    provider: &'static dyn CryptoProvider,
-    ca_pem: Option<&[u8]>,
-) -> Result<SharedHttpClient, HttpClientError> {
-    let trust = match ca_pem {
-        Some(pem) => tls::TrustStore::empty().with_pem_certificate(pem),
-        None => tls::TrustStore::default(),
-    };
-    let context = tls::TlsContext::builder().with_trust_store(trust).build();
-    let builder = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(crypto_mode(provider)));
-    context.map(|context| builder.tls_context(context).build_https())
-}
-
-fn crypto_mode(provider: &'static dyn CryptoProvider) -> tls::rustls_provider::CryptoMode {
-    match provider.name() {
-        #[cfg(feature = "ring")]
-        "ring" => tls::rustls_provider::CryptoMode::Ring,
-        #[cfg(feature = "aws-lc")]
-        _ => tls::rustls_provider::CryptoMode::AwsLc,
-        #[cfg(not(feature = "aws-lc"))]
-        _ => tls::rustls_provider::CryptoMode::Ring,
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Keys`] knows. What stands on a keyring is composed in [`Keys::new`] and nowhere else.
 //! A keyring that is away never means plaintext; it means an error.
 
+mod aws;
 pub mod aws_kms;
 mod cached;
 mod flight;
