@@ -1,6 +1,8 @@
 //! The key stores: one contract, held by each of them, and what each has of its own.
 
 mod contract;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod file;
 mod postgres;
 
@@ -9,11 +11,21 @@ use sealgate::keyring::store::{KeyRow, KeyState};
 use sealgate::seal::context::Purpose;
 use sealgate::seal::crypto::sha256;
 use sealgate::seal::{Commitment, EncryptedDataKey, KekTag, Scope};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A runtime such as the gate's, for one test.
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Runs one test of a module again, as a process of its own.
+fn run_again(module: &str, test: &str) -> Command {
+    // libtest names tests without their crate.
+    let module = module.split_once("::").expect("a module of a crate").1;
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([&format!("{module}::{test}"), "--exact", "--nocapture"]);
+    command
 }
 
 /// An active row of a key that no other call makes, wrapped twice.

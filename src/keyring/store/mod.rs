@@ -5,6 +5,8 @@
 //!
 //! [`keyset`] is the text form of rows; every store keeps a row as the JSON object that it has there.
 
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 pub mod file;
 pub mod keyset;
 pub mod postgres;

@@ -1,6 +1,6 @@
 //! The file: its lock, its durability, what is left in it of a shredded key, and what it makes of damage.
 
-use super::{block_on, contract, in_state, row};
+use super::{block_on, contract, in_state, row, run_again};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use sealgate::keyring::store::file::FileStore;
 use sealgate::keyring::store::{KeyRow, KeyState, KeyStore, StoreError};
@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 /// Names the file to a child process: the test binary itself, run again for one test.
 const CHILD: &str = "SEALGATE_TEST_KEY_FILE";
@@ -22,9 +22,8 @@ fn open(path: &Path) -> Result<FileStore, StoreError> {
 
 /// Runs this very test again as a process of its own.
 fn child(test: &str, path: &Path) -> Child {
-    let module = module_path!().split_once("::").unwrap().1;
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([&format!("{module}::{test}"), "--exact", "--nocapture"]).env(CHILD, path);
+    let mut command = run_again(module_path!(), test);
+    command.env(CHILD, path);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
