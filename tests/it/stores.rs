@@ -4,6 +4,7 @@ mod contract;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 mod file;
+mod keyset;
 mod postgres;
 
 use jiff::Timestamp;

@@ -10,7 +10,7 @@
 //!
 //! | item | `pk` | `sk` | |
 //! |---|---|---|---|
-//! | a key | `key` | its id, 32 hex digits | `content`: the JSON object of [`keyset`](super::keyset) |
+//! | a key | `key` | its id, 32 hex digits | `content`: the JSON object of [`keyset`] |
 //! | the active key of a scope and purpose | `active` | `SCOPE/PURPOSE` | `key_id`: its id |
 //!
 //! A key and the item that names it as the active one change in one transaction. Every read is strongly consistent, so a
@@ -28,7 +28,6 @@ use crate::seal::{CryptoProvider, KeyId, Scope};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
-use aws_smithy_http_client::HttpClientError;
 use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -36,6 +35,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod fault;
+mod settings;
+
+pub use settings::{NoClient, NotATable, Settings, TableName};
 
 use fault::{Failed, Written};
 
@@ -47,71 +49,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 const KEY: &str = "key";
 const ACTIVE: &str = "active";
-
-/// Which table, and where.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// Its name.
-    pub table: TableName,
-    /// Its region, such as `eu-west-1`.
-    pub region: String,
-    /// Where DynamoDB answers; the region's public endpoint if `None`.
-    pub endpoint_url: Option<String>,
-    /// Lets the endpoint be `http://`: whoever is on the way sees the keys' encrypted forms and can change which one is
-    /// active. For development.
-    pub plaintext: bool,
-    /// PEM of the CAs that vouch for the endpoint, instead of the system's.
-    pub ca_pem: Option<Vec<u8>>,
-}
-
-/// The name of a table.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableName(Arc<str>);
-
-/// Why a text is no table name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("wanted 3 to 255 characters of [A-Za-z0-9_.-]")]
-pub struct NotATable;
-
-impl Default for TableName {
-    /// `sealgate-keys`.
-    fn default() -> Self {
-        Self("sealgate-keys".into())
-    }
-}
-
-impl TableName {
-    /// Reads a name as DynamoDB's `CreateTable` takes it.
-    ///
-    /// # Errors
-    /// [`NotATable`] unless it is 3 to 255 characters of `[A-Za-z0-9_.-]`.
-    pub fn parse(text: &str) -> Result<Self, NotATable> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-        let good = (3..=255).contains(&text.len()) && text.bytes().all(allowed);
-        if good { Ok(Self(text.into())) } else { Err(NotATable) }
-    }
-
-    /// As written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The client cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NoClient {
-    /// The TLS client cannot be made.
-    #[error("DynamoDB: TLS client: {0}")]
-    Tls(#[from] HttpClientError),
-    /// The region would not stand in a host name.
-    #[error("DynamoDB: region: wanted one such as eu-west-1")]
-    Region,
-    /// The endpoint is not one that the settings allow.
-    #[error("DynamoDB: endpoint: wanted https://host[:port]")]
-    Endpoint,
-}
 
 /// A table of keys, with the SDK's own retries (3 attempts). Its writes carry a token, so that one that is sent twice is
 /// done once.
@@ -134,21 +71,7 @@ impl DynamoDb {
     /// # Errors
     /// See [`NoClient`].
     pub async fn new(provider: &'static dyn CryptoProvider, settings: &Settings) -> Result<Self, NoClient> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if settings.region.is_empty() || !settings.region.bytes().all(plain) {
-            return Err(NoClient::Region);
-        }
-        let allowed = |url: &String| {
-            let url = url.parse::<http::Uri>().ok().filter(|url| url.host().is_some());
-            match url.as_ref().and_then(http::Uri::scheme_str) {
-                Some("https") => true,
-                Some("http") => settings.plaintext,
-                _ => false,
-            }
-        };
-        if !settings.endpoint_url.iter().all(allowed) {
-            return Err(NoClient::Endpoint);
-        }
+        settings.check()?;
         let region = Region::new(settings.region.clone());
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -162,7 +85,7 @@ impl DynamoDb {
         }
         Ok(Self {
             name: format!("dynamodb {}/{}", settings.region, settings.table.as_str()).into(),
-            table: Arc::clone(&settings.table.0),
+            table: settings.table.as_str().into(),
             client: aws_sdk_dynamodb::Client::from_conf(config.build()),
         })
     }
@@ -411,58 +334,5 @@ impl KeyStore for DynamoDb {
 
     fn list(&self, after: Option<KeyId>, count: usize) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
         Box::pin(self.bounded(async move { Self::list(self, after, count).await }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::seal::crypto::default_provider;
-
-    #[test]
-    fn only_names_of_tables_are_taken() {
-        let longest = "a".repeat(255);
-        for (text, good) in [
-            ("sealgate-keys", true),
-            ("a.B_9", true),
-            (longest.as_str(), true),
-            ("ab", false),
-            ("", false),
-            ("sealgate keys", false),
-            ("sealgate/keys", false),
-            ("clés", false),
-        ] {
-            assert_eq!(TableName::parse(text).is_ok(), good, "{text}");
-        }
-        assert!(TableName::parse(&"a".repeat(256)).is_err());
-        assert_eq!(TableName::parse(TableName::default().as_str()), Ok(TableName::default()));
-    }
-
-    #[tokio::test]
-    async fn an_endpoint_in_the_clear_is_refused_unless_it_is_allowed() {
-        for (url, plaintext, good) in [
-            (None, false, true),
-            (Some("https://localhost:8000"), false, true),
-            (Some("http://localhost:8000"), false, false),
-            (Some("http://localhost:8000"), true, true),
-            (Some("ftp://localhost"), true, false),
-            (Some("localhost"), true, false),
-            (Some(""), true, false),
-        ] {
-            let settings = Settings {
-                table: TableName::default(),
-                region: "eu-west-1".to_owned(),
-                endpoint_url: url.map(str::to_owned),
-                plaintext,
-                ca_pem: None,
-            };
-            let made = DynamoDb::new(default_provider(), &settings).await;
-            assert_eq!(made.is_ok(), good, "{url:?}");
-            for region in ["", "eu west", "evil.example/", "EU"] {
-                let settings = Settings { region: region.to_owned(), ..settings.clone() };
-                let made = DynamoDb::new(default_provider(), &settings).await;
-                assert!(matches!(made, Err(NoClient::Region)), "{region}");
-            }
-        }
     }
 }

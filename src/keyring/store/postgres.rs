@@ -17,7 +17,7 @@
 //! Where it is there, nothing is made or changed, so that a role with SELECT, INSERT and UPDATE on the table is enough.
 //! A table without one of the two indexes is refused.
 //!
-//! `content` is the JSON object of [`keyset`](super::keyset), the other columns repeat what is looked up by; a row in
+//! `content` is the JSON object of [`keyset`], the other columns repeat what is looked up by; a row in
 //! which they differ is refused. Only a server that takes writes is spoken to, never a standby, and a commit that
 //! `synchronous_commit = off` would leave in memory is waited for. A statement has 2 s, a call 5 s in all.
 //!

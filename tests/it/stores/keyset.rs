@@ -1,0 +1,52 @@
+//! A keyset as a store: what was exported from another one is read as it was there, and never written.
+
+use super::{block_on, in_state, row};
+use sealgate::keyring::store::file::FileStore;
+use sealgate::keyring::store::keyset::{self, Keyset};
+use sealgate::keyring::store::{KeyRow, KeyState, KeyStore, StoreError};
+use sealgate::seal::context::Purpose;
+
+#[test]
+fn an_export_is_read_as_the_store_it_came_from_and_written_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    block_on(async {
+        let store = FileStore::open(&folder.path().join("keys.redb")).await.unwrap();
+        for scope in ["one", "two", "three"] {
+            let (old, active) = (row(scope), row(scope));
+            let lookup = KeyRow { purpose: Purpose::Lookup, ..row(scope) };
+            store.activate(old.clone(), None).await.unwrap();
+            store.activate(active, Some(old.id())).await.unwrap();
+            store.activate(lookup, None).await.unwrap();
+            for state in [KeyState::Revoked, KeyState::Shredded] {
+                store.import(in_state(&row(scope), state)).await.unwrap();
+            }
+        }
+        let rows = store.list(None, 100).await.unwrap();
+        assert_eq!(rows.len(), 15);
+        let exported = keyset::write(&rows);
+        let read = Keyset::read("keys.json", &exported).unwrap();
+        assert_eq!(read.name(), "keys.json");
+        assert_eq!(read.list(None, 100).await.as_ref(), Ok(&rows));
+        assert_eq!(read.list(Some(rows[3].id()), 4).await.as_deref(), Ok(&rows[4..8]));
+        for row in &rows {
+            assert_eq!(read.row(row.id()).await, Ok(Some(row.clone())));
+            for purpose in Purpose::ALL {
+                assert_eq!(read.active(row.scope, *purpose).await, store.active(row.scope, *purpose).await);
+            }
+        }
+        let (there, other) = (rows[0].clone(), row("other"));
+        assert_eq!(read.row(other.id()).await, Ok(None));
+        assert_eq!(read.active(other.scope, other.purpose).await, Ok(None));
+        let read_only = StoreError::ReadOnly { store: "keys.json".into() };
+        assert_eq!(read.activate(other.clone(), None).await, Err(read_only.clone()));
+        assert_eq!(read.replace(there.clone(), there).await, Err(read_only.clone()));
+        assert_eq!(read.import(other).await, Err(read_only.clone()));
+        assert_eq!(read_only.to_string(), "key store keys.json is read-only");
+        // And back: into an empty store, all of it.
+        let restored = FileStore::open(&folder.path().join("restored.redb")).await.unwrap();
+        for row in keyset::read(&exported).unwrap() {
+            restored.import(row).await.unwrap();
+        }
+        assert_eq!(keyset::write(&restored.list(None, 100).await.unwrap()), exported);
+    });
+}
