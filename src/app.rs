@@ -1,12 +1,16 @@
 //! The composition root: the only file that names every module. From a checked config to a gate that serves.
 
+pub mod keys;
+
 use crate::audit::event::AuditEvent;
 use crate::audit::handshakes::Handshakes;
 use crate::audit::journal::{self, Journal, Recovered, Shortfall};
 use crate::audit::recorder::{self, Recorder};
 use crate::config::Config;
 use crate::config::checked::{Drain, Keyring as KeyringConfig};
-use crate::keyring::{CacheSettings, Keyring, KeyringError, Keys, Parts, aws_kms, aws_kms::AwsKms};
+use crate::keyring::several::NotAKeyring;
+use crate::keyring::store::{StoreError, postgres};
+use crate::keyring::{CacheSettings, KeyringError, Keys, Parts, aws_kms};
 use crate::proxy::admin::{self, Health};
 use crate::proxy::route::{Protection, Routes};
 use crate::proxy::rule::{ScopeSource, Treatment};
@@ -14,6 +18,7 @@ use crate::proxy::{Gate, listener};
 use crate::seal::crypto::sha256;
 use crate::seal::{CryptoProvider, Scope};
 use crate::telemetry::{self, DroppedLines, names};
+use keys::{Assembled, assemble};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,6 +60,19 @@ pub enum StartError {
     /// The client for the KEK's keeper.
     #[error(transparent)]
     Kms(#[from] aws_kms::NoClient),
+    /// The KEKs do not go together.
+    #[error(transparent)]
+    Keks(#[from] NotAKeyring),
+    /// The key store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The client for PostgreSQL.
+    #[error(transparent)]
+    Postgres(#[from] postgres::NoClient),
+    /// The client for DynamoDB.
+    #[cfg(feature = "dynamodb")]
+    #[error(transparent)]
+    DynamoDb(#[from] crate::keyring::store::dynamodb::NoClient),
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -149,19 +167,9 @@ async fn keys(
     cache: CacheSettings,
     routes: &Routes,
 ) -> Result<Keys, StartError> {
-    let keyring: Arc<dyn Keyring> = match keyring {
-        KeyringConfig::Local(local) => {
-            tracing::warn!(kek = local.name(), "local keyring: whoever reads the key file opens everything");
-            Arc::new(local)
-        }
-        KeyringConfig::AwsKms(settings) => {
-            let endpoint = settings.endpoint_url.as_deref().unwrap_or("the region's own");
-            tracing::info!(kek = settings.key_arn.as_str(), endpoint, "AWS KMS keyring");
-            Arc::new(AwsKms::new(provider, &settings).await?)
-        }
-    };
-    let runtime = Handle::current();
-    let keys = Keys::new(Parts { keyring, keyset: None, store: None, provider, settings: cache, runtime });
+    let Assembled { keyring, keyset, store } = assemble(provider, keyring).await?;
+    let parts = Parts { keyring, keyset, store, provider, settings: cache, runtime: Handle::current() };
+    let keys = Keys::new(parts);
     let bound = keys.revocation_bound();
     tracing::info!(seconds = bound.as_secs_f64(), "a key that is disabled is out of use after this time at the latest");
     metrics::gauge!(names::REVOCATION_BOUND).set(bound);

@@ -3,6 +3,11 @@
 use super::files::Files;
 use super::source::{Places, Problem, sorted};
 use super::{keyring, policy, raw, routes, upstreams};
+use crate::keyring::recovery::Recovery;
+#[cfg(feature = "dynamodb")]
+use crate::keyring::store::dynamodb;
+use crate::keyring::store::keyset::Keyset;
+use crate::keyring::store::postgres;
 use crate::keyring::{CacheSettings, aws_kms, local};
 use crate::policy::Policy;
 use crate::proxy::route::Routes;
@@ -56,12 +61,39 @@ pub struct Drain {
     pub timeout: Duration,
 }
 
-/// The KEK.
-pub enum Keyring {
+/// Where data keys come from, and where they are kept.
+pub struct Keyring {
+    /// The KEK that makes them.
+    pub first: Kek,
+    /// Those that wrap them too.
+    pub also: Vec<Kek>,
+    /// Those that only open.
+    pub old: Vec<Kek>,
+    /// Long-lived ones, where there is no store.
+    pub keyset: Option<Keyset>,
+    /// Those that stand in no token.
+    pub store: Option<Store>,
+}
+
+/// A KEK.
+pub enum Kek {
     /// In a file.
     Local(local::Local),
     /// In AWS KMS.
     AwsKms(aws_kms::Settings),
+    /// Offline.
+    Recovery(Recovery),
+}
+
+/// A key store that is still to be opened.
+pub enum Store {
+    /// A file on this machine.
+    File(PathBuf),
+    /// A table in PostgreSQL.
+    Postgres(postgres::Settings),
+    /// A table in DynamoDB.
+    #[cfg(feature = "dynamodb")]
+    DynamoDb(dynamodb::Settings),
 }
 
 /// Where audit records go.
@@ -109,10 +141,9 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let handshake_timeout = ms(tls.handshake_timeout_ms, 10_000);
     let tls = self::tls(files, provider, &tls);
     let admin = address(files, "admin.listen", admin.listen.as_deref().unwrap_or("127.0.0.1:9464"));
-    let raw::Keyring { local, aws_kms, cache } = keyring;
-    let keyring = keyring::keyring(files, provider, dev_mode, local, aws_kms);
     let limits = self::limits(&limits, handshake_timeout);
-    let cache = keyring::cache(files, &cache, &limits);
+    let cache = keyring::cache(files, &keyring.cache, &limits);
+    let keyring = keyring::keyring(files, keyring::Under { provider, dev_mode }, keyring);
     let names: Vec<String> = upstreams.keys().cloned().collect();
     let upstreams = upstreams::upstreams(files, provider, upstreams);
     let classes = policy::classes(files, classes);

@@ -1,0 +1,131 @@
+//! Routes and their rules as written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Which requests go where, under which rules.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Its name in audit events, metrics and logs.
+    pub name: String,
+    /// The host that it is for: a name or an IP address, without port and final dot; every host if absent.
+    pub host: Option<String>,
+    /// Path template: `/fhir/Patient/{id}`. `{name}` stands for one segment, `{name*}` at the end for one or more.
+    pub path: String,
+    /// Methods.
+    #[schemars(length(min = 1))]
+    pub methods: Vec<String>,
+    /// Name of the upstream.
+    pub upstream: String,
+    /// Whose data it is, if not the scope at the top.
+    pub scope: Option<String>,
+    /// Where the request says whose data it is; instead of `scope`.
+    pub scope_from: Option<ScopeFrom>,
+    /// Name of the path parameter that the audit event shows as the record that the exchange is about.
+    pub record: Option<String>,
+    /// Query parameters that may pass. On a protected route every other one is refused, for it may hold PHI.
+    #[serde(default)]
+    pub query_allowed: Vec<String>,
+    /// Said aloud on a route without rules: bodies pass unread.
+    pub protect: Option<Protect>,
+    /// What to do with a ruled value that the upstream has in the clear. Default refuse.
+    pub unsealed: Option<Unsealed>,
+    /// Where tokens in responses are opened. Default rules.
+    pub open: Option<Open>,
+    /// Which values are sealed, and as what.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+}
+
+/// Where a request says whose data it is. Exactly one of them; the caller's principal must have the scope.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeFrom {
+    /// Name of a path parameter.
+    pub parameter: Option<String>,
+    /// Name of a header field.
+    pub header: Option<String>,
+    /// `true`: the one scope of the caller's principal.
+    pub identity: Option<bool>,
+}
+
+/// Where tokens in responses are opened.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Open {
+    /// Where a rule of their class stands.
+    Rules,
+    /// Wherever a string is one, in the caller's view of its class.
+    Anywhere,
+}
+
+/// The only thing to say is `none`.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protect {
+    /// Bodies pass unread.
+    None,
+}
+
+/// What to do with a ruled value that the upstream has in the clear.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unsealed {
+    /// Answer 502.
+    Refuse,
+    /// Show it in the caller's view and count it: for records from before the gate.
+    Show,
+}
+
+/// Which value is sealed, and as what.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Where it stands: a subset of RFC 9535 with members, `*`, indices and `..`, such as `$.name[*].family`.
+    pub path: String,
+    /// Its class.
+    pub class: String,
+    /// What else the token is bound to, by a name of your choice: it opens only where all of it is the same again. Not for
+    /// deterministic and format classes.
+    #[serde(default)]
+    pub bind: BTreeMap<String, Bind>,
+    /// What to do with a token that cannot be opened. Default refuse.
+    pub on_unopenable: Option<OnUnopenable>,
+    /// The column that the application keeps the value in, to be checked when the config is read.
+    pub column: Option<Column>,
+}
+
+/// A value that a token is bound to. Exactly one of the two.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bind {
+    /// Name of a path parameter.
+    pub parameter: Option<String>,
+    /// Path of a field of the same document, such as `$.id`, or `$.entry[*].resource.id` for the entry that the value stands
+    /// in. No rule may seal it.
+    pub field: Option<String>,
+}
+
+/// What to do with a token that cannot be opened.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnopenable {
+    /// Answer 502.
+    Refuse,
+    /// Deliver the rest of the document, with a mark in the token's place.
+    Mark,
+}
+
+/// A column of the application.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// How many characters it holds.
+    #[schemars(range(min = 1))]
+    pub characters: usize,
+    /// How long the values are at most, in bytes of UTF-8.
+    #[schemars(range(min = 1))]
+    pub value_bytes: usize,
+}
