@@ -2,7 +2,7 @@
 
 use super::files::Files;
 use super::source::{Places, Problem, sorted};
-use super::{keyring, policy, raw, routes, upstreams};
+use super::{keyring, policy, raw, routes, rules, upstreams};
 use crate::keyring::recovery::Recovery;
 #[cfg(feature = "dynamodb")]
 use crate::keyring::store::dynamodb;
@@ -75,6 +75,24 @@ pub struct Keyring {
     pub store: Option<Store>,
 }
 
+impl Keyring {
+    /// How long the encrypted forms of a data key are, in bytes: one for each KEK that wraps it.
+    #[must_use]
+    pub fn edk_bytes(&self) -> Vec<usize> {
+        [&self.first].into_iter().chain(&self.also).map(Kek::edk_bytes).collect()
+    }
+}
+
+impl Kek {
+    fn edk_bytes(&self) -> usize {
+        match self {
+            Self::Local(_) => local::EDK_BYTES,
+            Self::AwsKms(_) => aws_kms::EDK_BYTES,
+            Self::Recovery(recovery) => recovery.edk_bytes(),
+        }
+    }
+}
+
 /// A KEK.
 pub enum Kek {
     /// In a file.
@@ -143,12 +161,16 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let admin = address(files, "admin.listen", admin.listen.as_deref().unwrap_or("127.0.0.1:9464"));
     let limits = self::limits(&limits, handshake_timeout);
     let cache = keyring::cache(files, &keyring.cache, &limits);
+    let kept = policy::Kept { store: keyring.store.is_some(), keyset: keyring.keyset_file.is_some() };
     let keyring = keyring::keyring(files, keyring::Under { provider, dev_mode }, keyring);
     let names: Vec<String> = upstreams.keys().cloned().collect();
     let upstreams = upstreams::upstreams(files, provider, upstreams);
-    let classes = policy::classes(files, classes);
+    let classes = policy::classes(files, classes, kept);
     let policy = policy::policy(files, &classes, roles, principals, scope);
-    let known = routes::Known { scope, upstreams: &names, classes: &classes };
+    let edk_bytes = keyring.as_ref().map(Keyring::edk_bytes).unwrap_or_default();
+    let scope_bytes = policy.scopes().chain(scope).map(|scope| scope.as_str().len()).max().unwrap_or(1);
+    let sizes = rules::Sizes { edk_bytes: &edk_bytes, scope_bytes };
+    let known = routes::Known { scope, upstreams: &names, classes: &classes, sizes };
     let routes = routes::routes(files, &known, routes);
     let audit = self::audit(files, &audit);
     Some(Config {

@@ -7,7 +7,7 @@ use crate::policy::{Identity, Policy, Principal, Role, View};
 use crate::proxy::is_spiffe_id;
 use crate::proxy::rule::{ClassRule, Treatment};
 use crate::seal::format::Alphabet;
-use crate::seal::{Class, Kind, Placement, Scope};
+use crate::seal::{Class, Kind, Placement, Scope, Suite};
 use crate::view::MaskRule;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -32,7 +32,14 @@ impl Classes {
     }
 }
 
-pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>) -> Classes {
+/// What the config has for keys that stand in no token.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) store: bool,
+    pub(super) keyset: bool,
+}
+
+pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>, kept: Kept) -> Classes {
     let mut classes = HashMap::new();
     for (name, raw) in raw {
         let path = key("classes", &name);
@@ -40,6 +47,16 @@ pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>) 
         let mask = mask
             .map_or_else(MaskRule::default, |mask| MaskRule { keep_first: mask.keep_first, keep_last: mask.keep_last });
         let treatment = treatment(files, &path, &raw);
+        let store = matches!(treatment.and_then(|treatment| treatment.key()), Some((Suite::Random, Placement::Stored)));
+        let long_lived = matches!(treatment, Some(Treatment::Deterministic { .. } | Treatment::Format(_)));
+        if store && !kept.store {
+            let at = key(&path, "placement");
+            files.problem_of(&at, &["keyring.store"], "a stored key needs keyring.store");
+        }
+        if long_lived && !kept.store && !kept.keyset {
+            let causes = ["keyring.store", "keyring.keyset_file"];
+            files.problem_of(&key(&path, "suite"), &causes, "its key needs keyring.store or keyring.keyset_file");
+        }
         let class = Class::parse(&name).map_err(|error| files.problem(&path, format!("class: {error}"))).ok();
         classes.insert(name, class.zip(treatment).map(|(class, treatment)| ClassRule { class, mask, treatment }));
     }

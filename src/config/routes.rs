@@ -18,6 +18,7 @@ pub(super) struct Known<'a> {
     pub(super) scope: Option<Scope>,
     pub(super) upstreams: &'a [String],
     pub(super) classes: &'a Classes,
+    pub(super) sizes: rules::Sizes<'a>,
 }
 
 pub(super) fn routes(files: &mut Files<'_>, known: &Known<'_>, raw: Vec<raw::Route>) -> Routes {
@@ -250,7 +251,8 @@ fn protection(
         files.problem_of(&at("methods"), &[&at("rules")], message);
     }
     let shows_unsealed = matches!(unsealed, Some(raw::Unsealed::Show));
-    let rules = rules::rules(files, known.classes, path, rules::Given { template, shows_unsealed, rules })?;
+    let rules =
+        rules::rules(files, known.classes, path, rules::Given { template, shows_unsealed, rules, sizes: known.sizes })?;
     let opens_anywhere = matches!(open, Some(raw::Open::Anywhere)).then(|| known.classes.all());
     Some(Protection::Rules(Protected {
         automaton: rules.automaton,

@@ -9,7 +9,8 @@ use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
 use crate::document::path::FieldPath;
 use crate::proxy::route::Template;
 use crate::proxy::rule::{Bind, BindSource, FieldRule, Treatment};
-use crate::seal::Class;
+use crate::seal::token::{TokenSize, token_chars};
+use crate::seal::{Class, Kind, Placement};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -18,6 +19,14 @@ pub(super) struct Given<'a> {
     pub(super) template: Option<&'a Template>,
     pub(super) shows_unsealed: bool,
     pub(super) rules: Vec<raw::Rule>,
+    pub(super) sizes: Sizes<'a>,
+}
+
+/// What the length of a token depends on besides its class and value.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes<'a> {
+    pub(super) edk_bytes: &'a [usize],
+    pub(super) scope_bytes: usize,
 }
 
 /// The rules of one route, compiled.
@@ -41,6 +50,9 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
         let at = item(&rules_path, index);
         let Some(field) = rule(files, classes, &mut seen, &at, raw) else { continue };
         let binds = binds(files, given.template, &at, raw, &field, &mut bound);
+        if let Some(column) = &raw.column {
+            self::column(files, &key(&at, "column"), column, &field, given.sizes);
+        }
         let is_format = matches!(field.class.treatment, Treatment::Format(_));
         if is_format && given.shows_unsealed {
             let message =
@@ -98,6 +110,29 @@ fn field(files: &mut Files<'_>, at: &str, text: &str) -> Option<FieldPath> {
         files.problem_in(at, offset, format!("field path {quoted}: {error}"));
     });
     field.ok()
+}
+
+/// Whether the sealed value fits.
+fn column(files: &mut Files<'_>, path: &str, raw: &raw::Column, rule: &FieldRule, sizes: Sizes<'_>) {
+    let (treatment, value_bytes) = (rule.class.treatment, raw.value_bytes);
+    let wanted = match treatment.manner(Kind::Text) {
+        None => value_bytes,
+        Some(manner) => token_chars(&TokenSize {
+            suite: manner.suite,
+            edk_bytes: match treatment.key() {
+                Some((_, Placement::Inline)) => sizes.edk_bytes,
+                _ => &[],
+            },
+            class_bytes: rule.class.class.as_str().len(),
+            scope_bytes: sizes.scope_bytes,
+            value_bytes,
+            pad_bytes: manner.pad_bytes,
+        }),
+    };
+    if wanted > raw.characters {
+        let message = format!("too narrow: a value of {value_bytes} bytes takes {wanted} characters sealed");
+        files.problem_of(&key(path, "characters"), &["keyring", "classes"], message);
+    }
 }
 
 /// In the order of their names, which is that of the context.

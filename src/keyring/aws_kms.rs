@@ -16,6 +16,9 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// How long a data key of 32 bytes is as KMS wraps it. What KMS answers is taken as it is; this is for reckoning with.
+pub const EDK_BYTES: usize = 184;
+
 /// Which key, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {

@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 #[error("local KEK: wanted the base64 of 32 random bytes (`openssl rand -base64 32`)")]
 pub struct NotAKek;
 
+/// Bytes of a wrapped data key: nonce, key, tag.
+pub const EDK_BYTES: usize = NONCE_BYTES + 32 + 16;
+
 /// AES-256-GCM under a KEK that this process holds.
 ///
 /// A wrapped key is nonce (12) ‖ ciphertext (32) ‖ tag (16), with the encryption context as AAD.

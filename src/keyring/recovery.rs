@@ -80,6 +80,12 @@ pub struct Recovery {
 }
 
 impl Recovery {
+    /// How long a data key is as it wraps it: as its modulus.
+    #[must_use]
+    pub fn edk_bytes(&self) -> usize {
+        self.rsa.bits().div_ceil(8)
+    }
+
     /// Takes the public key from the text of its PEM file. What it wraps it cannot open: [`KeyringError::UnknownKek`].
     ///
     /// # Errors

@@ -122,6 +122,11 @@ impl Policy {
         self.principals.get(identity)
     }
 
+    /// Every scope that some principal may act in.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> {
+        self.principals.values().flat_map(|principal| principal.scopes.iter().copied())
+    }
+
     /// Decides.
     ///
     /// # Errors
