@@ -76,10 +76,13 @@ pub struct Settings {
     pub plaintext: bool,
 }
 
-/// The TLS client for the server cannot be made.
+/// The client cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoClient {
+    /// The host is none, or the path of a socket.
+    #[error("PostgreSQL: host: wanted a name or an address")]
+    Host,
     /// The CAs are not PEM.
     #[error("PostgreSQL: TLS client: CA file holds no certificate")]
     NoCa,
@@ -111,8 +114,11 @@ impl Postgres {
     /// A client for the table.
     ///
     /// # Errors
-    /// If the TLS client cannot be made.
+    /// See [`NoClient`].
     pub fn new(provider: &dyn CryptoProvider, settings: Settings) -> Result<Self, NoClient> {
+        if settings.host.is_empty() || settings.host.contains('/') {
+            return Err(NoClient::Host);
+        }
         let tls = if settings.plaintext {
             None
         } else {

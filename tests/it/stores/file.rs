@@ -4,6 +4,8 @@ use super::{block_on, contract, in_state, row, run_again};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use sealgate::keyring::store::file::FileStore;
 use sealgate::keyring::store::{KeyRow, KeyState, KeyStore, StoreError};
+use sealgate::seal::Commitment;
+use sealgate::seal::crypto::sha256;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -90,15 +92,12 @@ fn a_second_process_is_told_that_the_file_is_in_use() {
 #[test]
 fn a_row_outlives_a_kill_right_after_it_was_activated() {
     if let Some(path) = told() {
-        let key = KeyRow { created_at: jiff::Timestamp::now(), ..row("clinic") };
         let store = open(&path).unwrap();
-        let seen = block_on(store.active(key.scope, key.purpose)).unwrap();
-        let mut commitment = *key.commitment.as_bytes();
         // Every child makes a key of its own.
-        for (byte, id) in commitment.iter_mut().zip(std::process::id().to_be_bytes()) {
-            *byte ^= id;
-        }
-        let key = KeyRow { commitment: sealgate::seal::Commitment::from_bytes(commitment), ..key };
+        let mut key = row("clinic");
+        let commitment = sha256(&[key.commitment.as_bytes(), &std::process::id().to_be_bytes()]);
+        key.commitment = Commitment::from_bytes(commitment);
+        let seen = block_on(store.active(key.scope, key.purpose)).unwrap();
         block_on(store.activate(key.clone(), seen.map(|row| row.id()))).unwrap();
         println!("active: {}", key.id());
         // Until it is killed, or its parent is gone.
@@ -123,6 +122,52 @@ fn a_row_outlives_a_kill_right_after_it_was_activated() {
     there.sort();
     ids.sort();
     assert_eq!(there, ids, "and all those before it");
+}
+
+#[test]
+fn a_kill_in_the_middle_of_shredding_leaves_a_whole_file() {
+    const KEYS_MAX: usize = 400;
+    const ROUNDS: usize = 20;
+    if let Some(path) = told() {
+        let store = open(&path).unwrap();
+        let rows = block_on(store.list(None, KEYS_MAX)).unwrap();
+        for row in rows.into_iter().filter(|row| row.state != KeyState::Shredded).take(KEYS_MAX / ROUNDS) {
+            let shredded = in_state(&row, KeyState::Shredded);
+            assert_eq!(block_on(store.replace(row, shredded.clone())), Ok(true));
+            println!("shredded: {}", shredded.id());
+        }
+        // Until it is killed, or its parent is gone.
+        let _end = std::io::stdin().lines().next();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.redb");
+    let store = open(&path).unwrap();
+    let rows: Vec<KeyRow> = (0..KEYS_MAX).map(|_| KeyRow { state: KeyState::DecryptOnly, ..row("clinic") }).collect();
+    for row in &rows {
+        block_on(store.import(row.clone())).unwrap();
+    }
+    drop(store);
+    let mut shredded = 0;
+    for _ in 0..ROUNDS {
+        let mut child = child("a_kill_in_the_middle_of_shredding_leaves_a_whole_file", &path);
+        // The next one is under way, at one point of it or another.
+        let id = said(&mut child, "shredded: ");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = open(&path).unwrap();
+        let there = block_on(store.list(None, KEYS_MAX + 1)).unwrap();
+        assert_eq!(there.len(), rows.len());
+        for found in &there {
+            let whole = rows.iter().find(|row| row.id() == found.id()).unwrap();
+            assert!(found == whole || *found == in_state(whole, KeyState::Shredded), "{found:?}");
+        }
+        let now = there.iter().filter(|row| row.state == KeyState::Shredded).count();
+        assert!(now > shredded, "{now} after {shredded}");
+        let said = there.iter().find(|row| row.id().to_string() == id).unwrap();
+        assert_eq!(said.state, KeyState::Shredded);
+        shredded = now;
+    }
 }
 
 #[test]

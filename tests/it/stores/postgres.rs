@@ -78,11 +78,18 @@ fn the_table_keeps_the_contract_at_every_isolation_level_and_all_rows_over_a_res
 
 #[test]
 fn npms_server_serves_as_well_as_an_installed_one() {
-    let server = Server::start_as(&provision::provide_postgres(&provision::root()).unwrap(), None).unwrap();
+    let bin = provision::provide_postgres(&provision::root()).unwrap();
+    // It is new enough to know ALPN, and to refuse whoever offers another protocol.
+    let pki = Pki::new("store");
+    let server = Server::start_as(&bin, Some(&pki.server())).unwrap();
     let key = row("clinic");
     block_on(async {
-        assert_eq!(store(&server).activate(key.clone(), None).await, Ok(key.clone()));
+        let mut settings = settings(server.port());
+        (settings.plaintext, settings.ca_pem) = (false, Some(pki.ca_pem().into_bytes()));
+        assert_eq!(connect(settings).activate(key.clone(), None).await, Ok(key.clone()));
         assert_eq!(store(&server).active(key.scope, key.purpose).await, Ok(Some(key)));
+        let version = admin(&server).await.query_one("SELECT current_setting('server_version_num')::int", &[]).await;
+        assert!(version.unwrap().get::<_, i32>(0) >= 180_000);
     });
 }
 
@@ -375,4 +382,9 @@ fn tls_is_demanded_and_its_name_checked() {
     let mut settings = settings(1);
     (settings.plaintext, settings.ca_pem) = (false, Some(b"no certificate".to_vec()));
     assert!(matches!(Postgres::new(default_provider(), settings), Err(NoClient::NoCa)));
+    // A path would be a socket of this machine, without TLS.
+    for host in ["", "/run/postgresql"] {
+        let settings = Settings { host: host.to_owned(), plaintext: false, ..self::settings(1) };
+        assert!(matches!(Postgres::new(default_provider(), settings), Err(NoClient::Host)), "{host}");
+    }
 }
