@@ -1,36 +1,69 @@
 //! Data keys kept in memory for a bounded time, so that the KEK is asked rarely and never twice at once.
+//!
+//! A key that seals stays until its age or budget is spent, as long as its KEK confirms it again and again by unwrapping
+//! it, and, where it stands in a store, its row says that it is the active one. A key that opens is good for a fixed time
+//! from when it was unwrapped, and is unwrapped again before that is over if it was used. What is at hand costs one lock and
+//! no allocation; everything else runs in tasks of its own, once for all who wait for it.
 
+use super::bounded::Bounded;
+use super::failures::{Errand, Failure, Failures, Verdicts};
 use super::flight::Flights;
 use super::metered::Metered;
+use super::opening::{OpenId, Opened, Opening, Wanted};
+use super::sealing::{Sealing, Slot};
+use super::settings::{ANSWER_MAX, JITTER, STALE_MAX};
 use super::store::KeyStore;
 use super::{CacheSettings, Keyring, KeyringError, KmsCall};
-use crate::seal::context::Purpose;
 use crate::seal::{
-    CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, Head, KeyRef, Origin, Placement, Scope,
-    SealingKey, Suite, UnwrappedKey, length_prefix,
+    Commitment, CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, Head, KeyRef, Placement,
+    Purpose, Scope, SealingKey, Suite, UnwrappedKey,
 };
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use crate::telemetry::names;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How often one caller asks anew, because keys were dropped while it waited or ran out at once.
+pub(super) const RETRIES_MAX: usize = 4;
+/// How many keys that open are brought again in the background at once, and how many that seal.
+const IN_BACKGROUND_MAX: usize = 32;
+/// Where the time from one round of upkeep to the next lies; within, it is a twentieth of the shorter life.
+const UPKEEP: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// A key with the calls that brought it.
 #[derive(Debug)]
 pub struct Held<K> {
     /// The key.
     pub key: K,
-    /// The calls that brought it, for the audit record; at least one.
+    /// The calls that brought it, and the last that confirmed it, for the audit record; at least one.
     pub calls: Arc<[KmsCall]>,
     /// Whether it is used beyond its time because KEK or store give no answer.
     pub stale: bool,
+}
+
+impl<K> Held<K> {
+    pub(super) fn fresh(key: K, calls: Arc<[KmsCall]>) -> Self {
+        let nobody = || [KmsCall { kek: "-".into(), request_id: None }].into();
+        Self { key, calls: if calls.is_empty() { nobody() } else { calls }, stale: false }
+    }
+}
+
+impl<K: Clone> Held<K> {
+    /// The same for one use more; the record tells, and it is counted.
+    pub(super) fn beyond_its_time(&self) -> Arc<Self> {
+        metrics::counter!(names::STALE_KEY_USES).increment(1);
+        Arc::new(Self { key: self.key.clone(), calls: Arc::clone(&self.calls), stale: true })
+    }
 }
 
 /// What [`Keys`] is made of.
 pub struct Parts {
     /// The KEKs.
     pub keyring: Arc<dyn Keyring>,
-    /// The keyset: long-lived keys that were made once and are only read.
+    /// The keyset: keys that were made once and are only read. Where it has one, the store is not asked for it.
     pub keyset: Option<Arc<dyn KeyStore>>,
     /// The key store that the fleet shares.
     pub store: Option<Arc<dyn KeyStore>>,
@@ -42,69 +75,55 @@ pub struct Parts {
     pub runtime: Handle,
 }
 
-/// Asked for the key of a scope or of an envelope; asks the KEK only on a miss.
+/// Asked for the key of a scope or of an envelope; asks KEK and store only where it is not at hand.
 pub struct Keys {
     inner: Arc<Inner>,
-    sealing_flights: Flights<EncryptionContext, Result<Arc<Sealing>, KeyringError>>,
-    opening_flights: Flights<CacheKey, Opening>,
 }
 
-struct Inner {
-    keyring: Metered,
-    provider: &'static dyn CryptoProvider,
-    settings: CacheSettings,
-    sealing: RwLock<HashMap<EncryptionContext, Arc<Sealing>>>,
-    opening: moka::sync::Cache<CacheKey, Arc<Held<Arc<UnwrappedKey>>>>,
-    /// What failed a moment ago is not asked for again: a KEK in trouble is not helped by being asked more.
-    failed: moka::sync::Cache<CacheKey, KeyringError>,
-}
-
-/// What asking for an opening key gives.
-type Opening = Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError>;
-
-struct Sealing {
-    held: Arc<Held<Arc<SealingKey>>>,
-    made: Instant,
-}
-
-/// SHA-256 over scope, purpose, commitment and every encrypted data key: an entry is found only by a token that
-/// carries all of it, so that a forged token cannot spoil the entry of a good one.
-type CacheKey = [u8; 32];
-
-/// How long a failure is remembered.
-struct FailureLife;
-
-impl moka::Expiry<CacheKey, KeyringError> for FailureLife {
-    #[expect(clippy::disallowed_types, reason = "the cache counts in its own clock")]
-    fn expire_after_create(&self, _: &CacheKey, error: &KeyringError, _: std::time::Instant) -> Option<Duration> {
-        Some(match error {
-            KeyringError::Unavailable { .. } | KeyringError::UnknownKek => Duration::from_secs(1),
-            _ => Duration::from_secs(10),
-        })
-    }
+pub(super) struct Inner {
+    pub(super) keyring: Metered,
+    pub(super) keyset: Option<Arc<dyn KeyStore>>,
+    pub(super) store: Option<Arc<dyn KeyStore>>,
+    pub(super) provider: &'static dyn CryptoProvider,
+    pub(super) settings: CacheSettings,
+    pub(super) stale_max: Duration,
+    /// Goes up each time that all keys are dropped: what was asked for before is not kept.
+    generation: AtomicU64,
+    pub(super) sealing: Bounded<Slot, Arc<Sealing>>,
+    pub(super) opening: Bounded<OpenId, Arc<Opened>>,
+    pub(super) failures: Failures,
+    pub(super) sealing_flights: Flights<(u64, Errand), Result<Arc<Sealing>, Failure>>,
+    pub(super) opening_flights: Flights<(u64, Errand), Opening>,
+    pub(super) sealing_places: Arc<Semaphore>,
+    pub(super) opening_places: Arc<Semaphore>,
 }
 
 impl Keys {
-    /// Composes the keyring: metered, then cached. Calls to the KEK run on `runtime`, whoever asks.
+    /// An empty cache. Calls are metered here, and nowhere above.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { keyring, keyset: _, store: _, provider, settings, runtime } = parts;
-        let opening = moka::sync::Cache::builder()
-            .max_capacity(settings.open_entries_max)
-            .time_to_live(settings.open_age_max)
-            .build();
-        let failed =
-            moka::sync::Cache::builder().max_capacity(settings.open_entries_max).expire_after(FailureLife).build();
-        let inner =
-            Inner { keyring: Metered(keyring), provider, settings, sealing: RwLock::default(), opening, failed };
-        Self {
-            inner: Arc::new(inner),
+        let Parts { keyring, keyset, store, provider, settings, runtime } = parts;
+        let max = usize::try_from(settings.open_entries_max).unwrap_or(usize::MAX);
+        let inner = Inner {
+            keyring: Metered(keyring),
+            keyset,
+            store,
+            provider,
+            settings,
+            stale_max: settings.stale_if_error.min(STALE_MAX),
+            generation: AtomicU64::new(0),
+            sealing: Bounded::new(max),
+            opening: Bounded::new(max),
+            failures: Failures::new(max),
             sealing_flights: Flights::new(runtime.clone()),
             opening_flights: Flights::new(runtime),
-        }
+            sealing_places: Arc::new(Semaphore::new(IN_BACKGROUND_MAX)),
+            opening_places: Arc::new(Semaphore::new(IN_BACKGROUND_MAX)),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// The key that seals for `scope`, if it is at hand.
+    /// The key that seals for `scope`, if it is at hand. The deterministic suite takes stored keys alone.
     #[must_use]
     pub fn sealing_key_at_hand(
         &self,
@@ -112,79 +131,87 @@ impl Keys {
         suite: Suite,
         placement: Placement,
     ) -> Option<Arc<Held<Arc<SealingKey>>>> {
-        let context = EncryptionContext { scope, purpose: suite.purpose() };
-        if placement == Placement::Stored {
-            return None;
-        }
-        let known = self.inner.sealing.read().unwrap_or_else(PoisonError::into_inner).get(&context).cloned()?;
-        let (age, max, spent) = (known.made.elapsed(), self.inner.settings.seal_age_max, known.held.key.spent());
-        if age >= max || spent >= 1.0 {
-            return None;
-        }
-        if age >= max.mul_f64(0.8) || spent >= 0.8 {
-            // Its successor is there before it runs out; until then this one goes on.
-            drop(self.sealing_flights.start(context, || Arc::clone(&self.inner).make(context)));
-        }
-        Some(Arc::clone(&known.held))
+        self.inner.sealing_at_hand(Slot::new(scope, suite.purpose(), placement)).map(sealing)
     }
 
     /// The key that seals for `scope` now.
     ///
     /// # Errors
-    /// [`KeyringError`] if there is none at hand and the KEK gives none.
+    /// [`KeyringError`] if there is none at hand and none can be had.
     pub async fn sealing_key(
         &self,
         scope: Scope,
         suite: Suite,
         placement: Placement,
     ) -> Result<Arc<Held<Arc<SealingKey>>>, KeyringError> {
-        if let Some(held) = self.sealing_key_at_hand(scope, suite, placement) {
-            return Ok(held);
-        }
-        let context = EncryptionContext { scope, purpose: suite.purpose() };
-        if placement == Placement::Stored {
-            return Err(KeyringError::NoKey { scope, purpose: context.purpose });
-        }
-        let made = self.sealing_flights.join(context, || Arc::clone(&self.inner).make(context)).await;
-        made.unwrap_or_else(|| Err(ended())).map(|sealing| Arc::clone(&sealing.held))
+        self.inner.sealing(Slot::new(scope, suite.purpose(), placement)).await.map(sealing)
     }
 
-    /// The one key of [`Purpose::Format`] of `scope`, if it is at hand.
+    /// The one key of [`Purpose::Format`] of `scope`, if it is at hand. It seals and opens.
     #[must_use]
-    pub const fn format_key_at_hand(&self, _scope: Scope) -> Option<Arc<Held<Arc<UnwrappedKey>>>> {
-        None
+    pub fn format_key_at_hand(&self, scope: Scope) -> Option<Arc<Held<Arc<UnwrappedKey>>>> {
+        self.inner.sealing_at_hand(Slot::new(scope, Purpose::Format, Placement::Stored)).map(opening)
     }
 
-    /// The one key of [`Purpose::Format`] of `scope`.
+    /// The one key of [`Purpose::Format`] of `scope`. It seals and opens.
     ///
     /// # Errors
     /// [`KeyringError`] if it is not at hand and cannot be had.
     pub async fn format_key(&self, scope: Scope) -> Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError> {
-        Err(KeyringError::NoKey { scope, purpose: Purpose::Format })
+        self.inner.sealing(Slot::new(scope, Purpose::Format, Placement::Stored)).await.map(opening)
     }
 
-    /// The key that opens what begins with `head`, which names `key`.
+    /// The key that opens `envelope`, if it is at hand.
+    #[must_use]
+    pub fn opening_key_at_hand(&self, envelope: &Envelope) -> Option<Arc<Held<Arc<UnwrappedKey>>>> {
+        self.inner.opening_at_hand(self.inner.id_of_envelope(envelope))
+    }
+
+    /// The key that opens `envelope`. It is the one that the envelope, or its key's row, commits to.
     ///
     /// # Errors
-    /// [`KeyringError`] if it is not at hand and no KEK unwraps it.
+    /// [`KeyringError`] if it is not at hand and cannot be had.
+    pub async fn opening_key(&self, envelope: &Envelope) -> Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError> {
+        let context = envelope.head().encryption_context();
+        let wanted = || Wanted { context, key: envelope.key() };
+        self.inner.opening(self.inner.id_of_envelope(envelope), wanted).await
+    }
+
+    /// The key that opens what begins with `head`, such as a stream, which names `key`.
+    ///
+    /// # Errors
+    /// As [`opening_key`](Self::opening_key).
     pub async fn opening_key_of(
         &self,
-        _head: &Head,
-        _key: &KeyRef,
+        head: &Head,
+        key: &KeyRef,
     ) -> Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError> {
-        Err(KeyringError::UnknownKek)
+        let wanted = Wanted { context: head.encryption_context(), key: key.clone() };
+        self.inner.opening(self.inner.id_of(&wanted), || wanted.clone()).await
     }
 
-    /// Drops every key and every remembered failure at once.
+    /// Drops every key and every remembered failure at once. What is being asked for meanwhile is asked for again.
     pub fn purge(&self) {
-        self.inner.sealing.write().unwrap_or_else(PoisonError::into_inner).clear();
-        self.inner.opening.invalidate_all();
-        self.inner.failed.invalidate_all();
+        self.inner.generation.fetch_add(1, Ordering::SeqCst);
+        self.inner.sealing.clear();
+        self.inner.opening.clear();
+        self.inner.failures.clear();
+        self.inner.show_counts();
     }
 
-    /// Keeps the keys up that are in use, for as long as it is polled.
+    /// Drops what is over and brings again what is in use, for as long as it is polled.
     pub async fn keep_up(&self) {
-        std::future::pending().await
+        let CacheSettings { confirm_interval, open_age_max, .. } = self.inner.settings;
+        let (least, most) = UPKEEP;
+        let mut ticks = tokio::time::interval((confirm_interval.min(open_age_max) / 20).clamp(least, most));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.inner.failures.forget_old(Instant::now());
+            self.inner.sweep_sealing();
+            self.inner.sweep_opening().await;
+            self.inner.show_counts();
+        }
     }
 
     /// See [`CacheSettings::revocation_bound`].
@@ -192,120 +219,72 @@ impl Keys {
     pub fn revocation_bound(&self) -> Duration {
         self.inner.settings.revocation_bound()
     }
-
-    /// The key that opens `envelope`, if it is at hand.
-    #[must_use]
-    pub fn opening_key_at_hand(&self, envelope: &Envelope) -> Option<Arc<Held<Arc<UnwrappedKey>>>> {
-        self.inner.opening.get(&self.inner.cache_key_of(envelope))
-    }
-
-    /// The key that opens `envelope`. It is the one that the envelope commits to.
-    ///
-    /// # Errors
-    /// [`KeyringError`] if it is not at hand and no KEK unwraps it.
-    pub async fn opening_key(&self, envelope: &Envelope) -> Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError> {
-        let cache_key = self.inner.cache_key_of(envelope);
-        if let Some(held) = self.inner.opening.get(&cache_key) {
-            return Ok(held);
-        }
-        let work = || Arc::clone(&self.inner).unwrap_key(cache_key, envelope.clone());
-        self.opening_flights.join(cache_key, work).await.unwrap_or_else(|| Err(ended()))
-    }
 }
 
-fn ended() -> KeyringError {
-    KeyringError::Unavailable { kek: "-".into(), why: "the call ended without an answer".into(), request_id: None }
+fn sealing((sealing, stale): (Arc<Sealing>, bool)) -> Arc<Held<Arc<SealingKey>>> {
+    if stale { sealing.held.beyond_its_time() } else { Arc::clone(&sealing.held) }
+}
+
+fn opening((sealing, stale): (Arc<Sealing>, bool)) -> Arc<Held<Arc<UnwrappedKey>>> {
+    if stale { sealing.opener.beyond_its_time() } else { Arc::clone(&sealing.opener) }
+}
+
+/// What `work` gives, within [`ANSWER_MAX`].
+pub(super) async fn within<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(ANSWER_MAX, work).await.unwrap_or_else(|_| Err(Failure::late()))
 }
 
 impl Inner {
-    async fn make(self: Arc<Self>, context: EncryptionContext) -> Result<Arc<Sealing>, KeyringError> {
-        let id = self.cache_key(context.scope, &[], &[]);
-        if let Some(error) = self.failed.get(&id) {
-            return Err(error);
-        }
-        // Before the call, so that the key's age is never counted too short.
-        let made = Instant::now();
-        let generated = self.keyring.generate_data_key(context).await.inspect_err(|error| self.fail(id, error))?;
-        let edks = generated.edks;
-        let call = generated.calls.into_iter().next().unwrap_or_else(|| KmsCall { kek: "-".into(), request_id: None });
-        let key = self.take_into_use(generated.key, &call)?;
-        let cache_key = self.cache_key(context.scope, key.commitment().as_bytes(), &edks);
-        // What this process seals it opens without asking the KEK for what it has just been given.
-        self.opening
-            .insert(cache_key, Arc::new(Held { key: Arc::clone(&key), calls: [call.clone()].into(), stale: false }));
-        let key = SealingKey::new(key, context, Origin::Inline(edks), self.settings.budget);
-        let held = Held { key: Arc::new(key), calls: [call].into(), stale: false };
-        let sealing = Arc::new(Sealing { held: Arc::new(held), made });
-        tracing::info!(key = %sealing.held.key.id(), scope = %context.scope, "data key made");
-        let mut known = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(context, Arc::clone(&sealing));
-        Ok(sealing)
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
     }
 
-    fn take_into_use(&self, key: DataKey, call: &KmsCall) -> Result<Arc<UnwrappedKey>, KeyringError> {
-        let failed = |_| KeyringError::Unavailable {
-            kek: Arc::clone(&call.kek),
-            why: "the crypto provider failed".into(),
-            request_id: None,
-        };
-        UnwrappedKey::new(self.provider, key).map(Arc::new).map_err(failed)
-    }
-
-    fn fail(&self, id: CacheKey, error: &KeyringError) {
-        self.failed.insert(id, error.clone());
-    }
-
-    async fn unwrap_key(self: Arc<Self>, id: CacheKey, envelope: Envelope) -> Opening {
-        if let Some(error) = self.failed.get(&id) {
-            return Err(error);
-        }
-        let context = envelope.head().encryption_context();
-        let mut last = KeyringError::UnknownKek;
-        let KeyRef::Inline { edks, .. } = envelope.key() else {
-            return Err(KeyringError::UnknownKek);
-        };
-        for edk in &edks {
-            let decrypted = match self.keyring.decrypt_data_key(edk.clone(), context).await {
-                Ok(decrypted) => decrypted,
-                // The next one may be of a KEK that answers; what this says only counts if it is more than "not mine".
-                Err(KeyringError::UnknownKek) => continue,
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
-            };
-            let key = self.take_into_use(decrypted.key, &decrypted.call)?;
-            if key.check(envelope.head()).is_err() {
-                let request_id = decrypted.call.request_id;
-                last = KeyringError::Rejected { why: "it does not match the commitment".into(), request_id };
-                continue;
-            }
-            let held = Arc::new(Held { key, calls: [decrypted.call].into(), stale: false });
-            self.opening.insert(id, Arc::clone(&held));
-            return Ok(held);
-        }
-        self.fail(id, &last);
-        Err(last)
-    }
-
-    fn cache_key_of(&self, envelope: &Envelope) -> CacheKey {
-        {
-            let KeyRef::Inline { commitment, edks } = envelope.key() else {
-                return self.cache_key(envelope.head().scope, envelope.key_bytes(), &[]);
-            };
-            self.cache_key(envelope.head().scope, commitment.as_bytes(), &edks)
-        }
-    }
-
-    fn cache_key(&self, scope: Scope, commitment: &[u8], edks: &[EncryptedDataKey]) -> CacheKey {
-        let mut named = Vec::with_capacity(320);
-        length_prefix(scope.as_str().as_bytes(), &mut named);
-        length_prefix(Purpose::Field.as_str().as_bytes(), &mut named);
-        length_prefix(commitment, &mut named);
+    /// Tries one encrypted form of a key after the other; the first that opens to what `commitment` commits to it is.
+    pub(super) async fn unwrap(
+        &self,
+        edks: &[EncryptedDataKey],
+        context: EncryptionContext,
+        commitment: &Commitment,
+    ) -> Result<(Arc<UnwrappedKey>, KmsCall), Failure> {
+        let mut verdicts = Verdicts::new();
         for edk in edks {
-            length_prefix(edk.kek.as_bytes(), &mut named);
-            length_prefix(&edk.blob, &mut named);
+            match self.keyring.decrypt_data_key(edk.clone(), context).await {
+                Ok(decrypted) => {
+                    let key = self.take_into_use(decrypted.key)?;
+                    if commitment.matches(&key.commitment()) {
+                        return Ok((key, decrypted.call));
+                    }
+                    let request_id = decrypted.call.request_id;
+                    verdicts.add(KeyringError::Rejected { why: "it does not match the commitment".into(), request_id });
+                }
+                Err(error) => verdicts.add(error),
+            }
         }
-        self.provider.sha256(&[&named])
+        Err(verdicts.sum_up())
+    }
+
+    pub(super) fn take_into_use(&self, key: DataKey) -> Result<Arc<UnwrappedKey>, Failure> {
+        let key = UnwrappedKey::new(self.provider, key);
+        key.map(Arc::new).map_err(|_| Failure::ours("the crypto provider failed"))
+    }
+
+    /// The interval to the next confirmation, drawn anew each time.
+    pub(super) fn confirm_span(&self) -> Result<Duration, Failure> {
+        let mut drawn = [0; 2];
+        self.provider.fill_random(&mut drawn).map_err(|_| Failure::ours("the crypto provider failed"))?;
+        let share = f64::from(u16::from_be_bytes(drawn)) / f64::from(u16::MAX);
+        Ok(self.settings.confirm_interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * share))
+    }
+
+    /// Counts that a key in use was asked for again, and what came of it.
+    pub(super) fn count_confirmation(&self, kind: &'static str, failure: Option<&Failure>) {
+        let outcome = failure.map_or("ok", |failure| if failure.refuses() { "dropped" } else { "unavailable" });
+        metrics::counter!(names::KEY_CONFIRMATIONS, "kind" => kind, "outcome" => outcome).increment(1);
+    }
+
+    pub(super) fn show_counts(&self) {
+        let count = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        metrics::gauge!(names::KEYS_CACHED, "kind" => "sealing").set(count(self.sealing.len()));
+        metrics::gauge!(names::KEYS_CACHED, "kind" => "opening").set(count(self.opening.len()));
     }
 }

@@ -6,11 +6,17 @@
 
 mod aws;
 pub mod aws_kms;
+mod bounded;
 mod cached;
+mod failures;
 mod flight;
+mod life;
 pub mod local;
 mod metered;
+mod opening;
 pub mod recovery;
+mod rows;
+mod sealing;
 mod settings;
 pub mod several;
 pub mod store;

@@ -32,6 +32,22 @@ impl KeyRef {
             Self::Stored { id } => *id,
         }
     }
+
+    /// As it stands in an envelope, without the salt that may follow.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Inline { commitment, edks } => {
+                out.extend_from_slice(commitment.as_bytes());
+                out.push(u8::try_from(edks.len()).unwrap_or(u8::MAX));
+                for edk in edks {
+                    out.extend_from_slice(edk.kek.as_bytes());
+                    out.extend_from_slice(&u16::try_from(edk.blob.len()).unwrap_or(u16::MAX).to_be_bytes());
+                    out.extend_from_slice(&edk.blob);
+                }
+            }
+            Self::Stored { id } => out.extend_from_slice(id.as_bytes()),
+        }
+    }
 }
 
 /// What can be told of an envelope without a key. Fixed in size: nothing is allocated for it.
@@ -131,20 +147,9 @@ impl Head {
         out.push(length(class.as_str()) << 4 | length(scope.as_str()));
         out.extend_from_slice(class.as_str().as_bytes());
         out.extend_from_slice(scope.as_str().as_bytes());
-        match key {
-            KeyRef::Inline { commitment, edks } => {
-                out.extend_from_slice(commitment.as_bytes());
-                out.push(u8::try_from(edks.len()).unwrap_or(u8::MAX));
-                for edk in edks {
-                    out.extend_from_slice(edk.kek.as_bytes());
-                    out.extend_from_slice(&u16::try_from(edk.blob.len()).unwrap_or(u16::MAX).to_be_bytes());
-                    out.extend_from_slice(&edk.blob);
-                }
-            }
-            KeyRef::Stored { id } => {
-                out.extend_from_slice(id.as_bytes());
-                out.extend_from_slice(salt.as_ref().map_or(&[], |salt| salt.as_slice()));
-            }
+        key.write(out);
+        if let (KeyRef::Stored { .. }, Some(salt)) = (key, salt) {
+            out.extend_from_slice(&salt);
         }
     }
 }

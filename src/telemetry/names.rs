@@ -52,6 +52,12 @@ metrics! {
         "Calls to the keyring's KEK by operation and outcome: ok, unavailable, denied or rejected.";
     KMS_SECONDS = "sealgate_kms_call_duration_seconds", Histogram, ["operation"],
         "Time that a call to the keyring's KEK took, with its retries.";
+    KEYS_CACHED = "sealgate_keys_cached", Gauge, ["kind"],
+        "Data keys in memory by kind: sealing or opening.";
+    KEY_CONFIRMATIONS = "sealgate_key_confirmations_total", Counter, ["kind", "outcome"],
+        "Data keys in memory that were asked for again, by kind and outcome: ok, unavailable (it may go on for a while) or dropped.";
+    STALE_KEY_USES = "sealgate_stale_key_uses_total", Counter, [],
+        "Times that a data key was handed out beyond its time because KEK or key store gave no answer.";
     REVOCATION_BOUND = "sealgate_key_revocation_bound_seconds", Gauge, [],
         "After this time at the latest a data key is out of use that was disabled, denied or revoked.";
     AUDIT_RECORDS = "sealgate_audit_records_total", Counter, [],
