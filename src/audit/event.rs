@@ -41,6 +41,11 @@ pub enum AuditEvent {
     },
     /// The gate has drained and stops.
     GateStopped,
+    /// Somebody had the gate drop every data key that it held.
+    KeysPurged {
+        /// The peer of the admin listener.
+        from: SocketAddr,
+    },
     /// Records that the disk did not take, now that it takes records again.
     RecordsMissed {
         /// Records whose exchanges were refused for it.

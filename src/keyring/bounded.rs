@@ -46,13 +46,13 @@ impl<K: Copy + Eq + Hash, V: Clone> Bounded<K, V> {
         if !may(ring.entries.get(&key).map(|kept| &kept.value)) {
             return;
         }
-        let kept = Kept { value, asked_for: AtomicBool::new(false) };
-        if ring.entries.insert(key, kept).is_none() {
-            ring.order.push_back(key);
-            while ring.entries.len() > self.max {
+        if !ring.entries.contains_key(&key) {
+            while ring.entries.len() >= self.max {
                 ring.make_room();
             }
+            ring.order.push_back(key);
         }
+        ring.entries.insert(key, Kept { value, asked_for: AtomicBool::new(false) });
     }
 
     /// Takes the entry out if it is there and `gone` says so.

@@ -214,6 +214,11 @@ impl Keys {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// See [`CacheSettings::revocation_bound`].
     #[must_use]
     pub fn revocation_bound(&self) -> Duration {

@@ -274,3 +274,6 @@ fn bound_to(label: &[u8], context: &EncryptionContext) -> Vec<u8> {
     }
     bound
 }
+
+#[cfg(test)]
+mod tests;

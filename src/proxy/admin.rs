@@ -1,9 +1,12 @@
-//! Probes and metrics, in plain HTTP on a listener of their own: `/livez`, `/readyz`, `/metrics`, nothing else.
+//! Probes and metrics, in plain HTTP on a listener of their own: `/livez`, `/readyz`, `/metrics`; and one order,
+//! `POST /keys/purge`, for who is on this machine.
 
 use super::Gate;
+use crate::audit::AuditEvent;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -11,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -71,7 +75,7 @@ impl Health {
 pub async fn serve(listener: TcpListener, health: Arc<Health>) {
     let room = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok((tcp, _)) = listener.accept().await else {
+        let Ok((tcp, from)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -81,8 +85,8 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>) {
         let health = Arc::clone(&health);
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = answer(&health, &request);
-                async move { Ok::<_, Infallible>(response) }
+                let health = Arc::clone(&health);
+                async move { Ok::<_, Infallible>(answer(&health, from, &request).await) }
             });
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -93,27 +97,51 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>) {
     }
 }
 
-fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let text = |status, text: String, content_type| {
-        let mut response = Response::new(Full::new(text.into()));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        response
-    };
-    const PLAIN: &str = "text/plain; charset=utf-8";
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned(), PLAIN);
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+fn text(status: StatusCode, text: impl Into<Bytes>, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+async fn answer(health: &Health, from: SocketAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.uri().path() == "/keys/purge" {
+        return purge(health, from, request).await;
     }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n", PLAIN);
+    }
+    let state = |wrong: Option<&str>| match wrong {
+        None => text(StatusCode::OK, "ok\n", PLAIN),
+        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),
+    };
     match request.uri().path() {
-        "/livez" => match health.not_alive() {
-            None => text(StatusCode::OK, "ok\n".to_owned(), PLAIN),
-            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),
-        },
-        "/readyz" => match health.not_ready() {
-            None => text(StatusCode::OK, "ok\n".to_owned(), PLAIN),
-            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),
-        },
+        "/livez" => state(health.not_alive()),
+        "/readyz" => state(health.not_ready()),
         "/metrics" => text(StatusCode::OK, health.metrics.render(), "text/plain; version=0.0.4; charset=utf-8"),
-        _ => text(StatusCode::NOT_FOUND, "only /livez, /readyz and /metrics\n".to_owned(), PLAIN),
+        _ => text(StatusCode::NOT_FOUND, "only /livez, /readyz, /metrics and POST /keys/purge\n", PLAIN),
+    }
+}
+
+/// Drops every data key. It costs calls to the KEK, so that not everybody who can reach the probes may order it, and no page
+/// in a browser on this machine either: those send `Origin` with every POST (Fetch, 3.2 "`Origin` header").
+async fn purge(health: &Health, from: SocketAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if *request.method() != Method::POST {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n", PLAIN);
+    }
+    if !from.ip().to_canonical().is_loopback() || request.headers().contains_key(ORIGIN) {
+        return text(StatusCode::FORBIDDEN, "only from this machine, and from no web page\n", PLAIN);
+    }
+    if !request.body().is_end_stream() {
+        return text(StatusCode::BAD_REQUEST, "no body is wanted\n", PLAIN);
+    }
+    // First, whatever becomes of the record: keys that are gone do no harm.
+    health.gate.keys.purge();
+    tracing::warn!(%from, "all data keys were dropped by order");
+    match health.gate.recorder.record(&AuditEvent::KeysPurged { from }).await {
+        Ok(_) => text(StatusCode::NO_CONTENT, "", PLAIN),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "done, but not on record\n", PLAIN),
     }
 }
