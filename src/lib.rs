@@ -10,7 +10,7 @@
 //! the parts of a body that rules name, and replaces them in place. [`keyring`] brings data keys from KMS. [`policy`] says
 //! who may do what, [`view`] how a value is shown, [`audit`] keeps the record. [`proxy`] is the gate; in it,
 //! [`pipeline`](proxy::pipeline) is the one place where the order of things is decided. [`config`] is the file, [`app`] puts
-//! it all together, [`cli`] is the command line.
+//! it all together, [`cli`] is the command line, which has [`process`] keep its memory to itself before a key is loaded.
 //!
 //! # What always holds
 //!
@@ -45,6 +45,8 @@ pub mod keyring;
 pub mod net;
 #[cfg(feature = "gateway")]
 pub mod policy;
+#[cfg(feature = "gateway")]
+pub mod process;
 #[cfg(feature = "gateway")]
 pub mod proxy;
 #[cfg(feature = "gateway")]

@@ -3,17 +3,21 @@
 use super::{Exit, complain, load};
 use crate::app::{self, StartError};
 use crate::config::Config;
+use crate::process;
 use crate::telemetry::{self, Logging};
 use std::io;
 use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(file: &Path) -> Exit {
+    // Before the config: the keys that it names are loaded with it.
+    let hardening = process::harden();
     let config = match load(file) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
     let logging = telemetry::start_logging(config.log);
+    hardening.log();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

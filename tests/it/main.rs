@@ -12,6 +12,7 @@ mod keks;
 mod kms;
 mod lifecycle;
 mod logging;
+mod memory;
 mod protection;
 mod refusals;
 mod responses;

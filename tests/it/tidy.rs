@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("seal", &[]),
     ("document", &[]),
+    ("process", &[]),
     ("policy", &["seal"]),
     ("telemetry", &[]),
     ("net", &["seal", "telemetry"]),
@@ -18,7 +19,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("proxy", &["seal", "document", "keyring", "policy", "view", "audit", "net", "telemetry"]),
     ("config", &["seal", "document", "policy", "telemetry", "net", "view", "keyring", "audit", "proxy"]),
     ("app", &["seal", "document", "policy", "telemetry", "net", "view", "keyring", "audit", "proxy", "config"]),
-    ("cli", &["seal", "document", "policy", "telemetry", "net", "view", "keyring", "audit", "proxy", "config", "app"]),
+    (
+        "cli",
+        &[
+            "seal",
+            "document",
+            "process",
+            "policy",
+            "telemetry",
+            "net",
+            "view",
+            "keyring",
+            "audit",
+            "proxy",
+            "config",
+            "app",
+        ],
+    ),
 ];
 
 /// Each crypto crate, and the one file that may name it. rustls has paths of its own by these names.
