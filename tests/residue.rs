@@ -1,0 +1,190 @@
+//! Looks for keys in the memory of its own process, while they live and after they were dropped.
+//!
+//! A binary of its own: it reads all memory that can be written to, and nothing else is to move in it meanwhile. What it
+//! shows is true of this build and its compiler. Registers are not looked at, nor is what KMS' client received the key in.
+
+#![cfg(all(test, target_os = "linux"))]
+
+use sealgate::seal::crypto::{CryptoProvider, providers};
+use sealgate::seal::sealer::Budget;
+use sealgate::seal::{
+    Class, Context, DataKey, EncryptedDataKey, KekTag, Kind, Nonces, Scope, SealingKey, Token, UnwrappedKey,
+};
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const KEY_BYTES: usize = 32;
+const HALF_BYTES: usize = KEY_BYTES / 2;
+const CLASS: &str = "ssn";
+
+/// One search at a time, in one process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// 32 bytes to look for, held in two halves: neither, nor both side by side, are the bytes.
+struct Masked {
+    mask: [u8; KEY_BYTES],
+    masked: [u8; KEY_BYTES],
+}
+
+impl Masked {
+    /// Random ones that were never in memory in one piece.
+    fn random(provider: &dyn CryptoProvider) -> Self {
+        let mut halves = Self { mask: [0; KEY_BYTES], masked: [0; KEY_BYTES] };
+        provider.fill_random(&mut halves.mask).unwrap();
+        provider.fill_random(&mut halves.masked).unwrap();
+        halves
+    }
+
+    /// Those of a key that is there.
+    fn of(key: &DataKey, provider: &dyn CryptoProvider) -> Self {
+        let mut halves = Self { mask: [0; KEY_BYTES], masked: [0; KEY_BYTES] };
+        provider.fill_random(&mut halves.mask).unwrap();
+        for at in 0..KEY_BYTES {
+            halves.masked[at] = black_box(key.expose()[at]) ^ halves.mask[at];
+        }
+        halves
+    }
+
+    /// The byte at `at`, as one byte and no more.
+    #[inline(never)]
+    fn byte(&self, at: usize) -> u8 {
+        black_box(self.mask[at]) ^ black_box(self.masked[at])
+    }
+
+    /// The bytes, on the heap: for a key that wipes them.
+    fn reveal(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(KEY_BYTES);
+        for at in 0..KEY_BYTES {
+            bytes.push(self.byte(at));
+        }
+        bytes
+    }
+
+    /// Whether one half of the key stands there. What is left of a key on the heap may lack its start, where the allocator
+    /// keeps its own records in what was freed.
+    fn stands_at(&self, half: usize, start: &[u8]) -> bool {
+        let (mask, masked) = (&self.mask[half * HALF_BYTES..], &self.masked[half * HALF_BYTES..]);
+        start.len() >= HALF_BYTES && (0..HALF_BYTES).all(|at| start[at] ^ mask[at] == masked[at])
+    }
+
+    /// Where in the memory of this process the bytes stand, by the names that the kernel gives to its parts.
+    fn places(&self) -> Vec<String> {
+        let memory = File::open("/proc/self/mem").unwrap();
+        // What it reads, it holds: it must not be found there again, nor left behind.
+        let mut read = vec![0; 1 << 20];
+        let own = read.as_ptr().addr()..read.as_ptr().addr() + read.len();
+        let mut found = Vec::new();
+        for (start, end, name) in writable() {
+            let mut from = start;
+            while from < end {
+                let length = read.len().min(end - from);
+                // A part of the address space may have gone since its name was read.
+                let Ok(length) = memory.read_at(&mut read[..length], from as u64) else { break };
+                for half in 0..KEY_BYTES / HALF_BYTES {
+                    for at in memchr::memchr_iter(self.byte(half * HALF_BYTES), &read[..length]) {
+                        let address = from + at;
+                        if self.stands_at(half, &read[at..length]) && !own.contains(&address) {
+                            found.push(format!("half {half} at {name}+{:#x}", address - start));
+                        }
+                    }
+                }
+                // The next piece overlaps, for what lies across the border.
+                from += if length >= HALF_BYTES && from + length < end { length - (HALF_BYTES - 1) } else { length };
+            }
+        }
+        read.fill(0);
+        black_box(&read);
+        found
+    }
+}
+
+/// The parts of memory that can be written to: start, end, name.
+fn writable() -> Vec<(usize, usize, String)> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    let parts = maps.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (start, end) = words.next().unwrap().split_once('-').unwrap();
+        let rights = words.next().unwrap();
+        let name = words.nth(3).unwrap_or("anonymous").to_owned();
+        rights.starts_with("rw").then(|| (number(start), number(end), name))
+    });
+    parts.collect()
+}
+
+fn seal_and_open(key: &SealingKey) {
+    let context = Context { class: Class::parse(CLASS).unwrap(), scope: Scope::parse("clinic").unwrap(), bind: &[] };
+    let token = key.seal(&mut Nonces::new(), &context, Kind::Text, b"078-05-1120").unwrap();
+    let envelope = Token::read(token.as_str().as_bytes()).unwrap();
+    assert_eq!(key.unwrapped().open(&envelope, &context).unwrap().expose(), b"078-05-1120");
+}
+
+/// The field key of the class, by another implementation in another process, so that this one has never seen it.
+fn field_key(data_key: &Masked) -> Masked {
+    let hex = data_encoding::HEXLOWER;
+    let python = Command::new("python3")
+        .args(["-c", include_str!("residue.py"), CLASS])
+        .args([hex.encode(&data_key.mask), hex.encode(&data_key.masked)])
+        .output()
+        .unwrap();
+    assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+    let lines = String::from_utf8(python.stdout).unwrap();
+    let mut lines = lines.lines().map(|line| hex.decode(line.as_bytes()).unwrap().try_into().unwrap());
+    Masked { mask: lines.next().unwrap(), masked: lines.next().unwrap() }
+}
+
+/// Where none of the bytes are: what a search that finds nothing gives.
+const NOWHERE: [String; 0] = [];
+
+fn lives(key: &Masked, provider: &dyn CryptoProvider) {
+    let places = key.places();
+    assert!(places.len() >= KEY_BYTES / HALF_BYTES, "{}: the search finds what is there: {places:#?}", provider.name());
+}
+
+fn is_gone(key: &Masked, provider: &dyn CryptoProvider) {
+    assert_eq!(key.places(), NOWHERE, "{}", provider.name());
+}
+
+#[test]
+fn a_data_key_is_gone_when_it_is_dropped() {
+    let _alone = alone();
+    for provider in providers() {
+        let needle = Masked::random(*provider);
+        is_gone(&needle, *provider);
+        let key = DataKey::take(needle.reveal()).unwrap();
+        lives(&needle, *provider);
+        drop(key);
+        is_gone(&needle, *provider);
+
+        let key = DataKey::generate(*provider).unwrap();
+        let needle = Masked::of(&key, *provider);
+        lives(&needle, *provider);
+        drop(key);
+        is_gone(&needle, *provider);
+    }
+}
+
+#[test]
+fn a_key_that_sealed_and_opened_is_gone_when_it_is_dropped() {
+    let _alone = alone();
+    for provider in providers() {
+        let needle = Masked::random(*provider);
+        let key = DataKey::take(needle.reveal()).unwrap();
+        let edks = vec![EncryptedDataKey { kek: KekTag::from_bytes([1; 8]), blob: vec![2; 96] }];
+        let key = SealingKey::new(UnwrappedKey::new(*provider, key).unwrap(), edks, Budget::default());
+        seal_and_open(&key);
+        let field_key = field_key(&needle);
+        lives(&needle, *provider);
+        // As bytes: a key schedule for AES instructions starts with the key itself (FIPS 197 5.2).
+        lives(&field_key, *provider);
+        drop(key);
+        is_gone(&needle, *provider);
+        is_gone(&field_key, *provider);
+    }
+}
