@@ -6,6 +6,7 @@
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::fmt;
+use std::fs;
 use std::io;
 
 /// What [`harden`] brought about.
@@ -47,15 +48,25 @@ fn forbid_dumps() -> Result<(), Weak> {
     Ok(())
 }
 
-/// Locks all memory, now and later, each page once it is touched. Only without a limit.
+/// Locks all memory, now and later, each page once it is touched. Only without a limit, or where none binds.
 fn lock_memory() -> Result<(), Weak> {
-    let limit = getrlimit(Resource::Memlock);
-    if let Some(bytes) = limit.current {
-        let unlimited = Rlimit { current: None, maximum: None };
-        setrlimit(Resource::Memlock, unlimited).map_err(|_| Weak::Limited(bytes))?;
+    let unlimited = Rlimit { current: None, maximum: None };
+    let limit = getrlimit(Resource::Memlock).current.filter(|_| setrlimit(Resource::Memlock, unlimited).is_err());
+    if let Some(bytes) = limit
+        && size_bytes() <= bytes
+    {
+        return Err(Weak::Limited(bytes));
     }
-    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).map_err(io::Error::from)?;
-    Ok(())
+    // What is larger than the limit can be locked by CAP_IPC_LOCK alone, which no limit binds later either (mlock(2)).
+    let locked = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT);
+    locked.map_err(|error| limit.map_or_else(|| Weak::Refused(error.into()), Weak::Limited))
+}
+
+/// Size of the address space; 0 if the kernel does not say.
+fn size_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse().ok());
+    size.map_or(0, |kibibytes: u64| kibibytes.saturating_mul(1024))
 }
 
 impl Hardening {
