@@ -3,7 +3,8 @@
 //! A binary of its own: it reads all memory that can be written to, and nothing else is to move in it meanwhile. What it
 //! shows is true of this build and its compiler. Registers are not looked at, nor is what KMS' client received the key in.
 
-#![cfg(all(test, target_os = "linux"))]
+#![cfg(test)]
+#![cfg(target_os = "linux")]
 
 use sealgate::seal::crypto::{CryptoProvider, providers};
 use sealgate::seal::sealer::Budget;
