@@ -15,7 +15,7 @@ use crate::proxy::admin::{self, Health};
 use crate::proxy::route::{Protection, Routes};
 use crate::proxy::rule::{ScopeSource, Treatment};
 use crate::proxy::{Gate, listener};
-use crate::seal::crypto::sha256;
+use crate::seal::crypto::{fips, sha256};
 use crate::seal::{CryptoProvider, Scope};
 use crate::telemetry::{self, DroppedLines, names};
 use keys::{Assembled, assemble};
@@ -76,6 +76,9 @@ pub enum StartError {
     /// The metrics recorder.
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// A build for FIPS 140 that would do without its module.
+    #[error("{0}: not within the FIPS 140 module, which this build is for")]
+    NotFips(&'static str),
     /// A thread or its runtime.
     #[error("worker: {0}")]
     Worker(io::Error),
@@ -101,6 +104,7 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]; nothing is left running then.
 pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Running, StartError> {
+    require_fips(&config)?;
     let metrics = telemetry::start_metrics()?;
     let Config {
         dev_mode,
@@ -150,14 +154,27 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         let worker = listener::start(number, socket, Arc::clone(&gate), Arc::clone(&tls), cut.clone());
         workers.push(worker.map_err(StartError::Worker)?);
     }
-    metrics::gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name())
-        .set(1);
+    let fips_module = provider.fips_module().unwrap_or_default();
+    metrics::gauge!(
+        names::BUILD_INFO,
+        "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name(), "fips_module" => fips_module,
+    )
+    .set(1);
     let health = Arc::new(Health { gate, workers: Mutex::new(workers), draining: AtomicBool::new(false), metrics });
     metrics::gauge!(names::READY).set(1);
     let tasks = tasks(admin_socket, &health, dropped_lines);
     let crypto_provider = provider.name();
-    tracing::info!(%address, admin = %admin_address, workers = listener.workers, crypto_provider, "serving");
+    tracing::info!(%address, admin = %admin_address, workers = listener.workers, crypto_provider, fips_module, "serving");
     Ok(Running { address, admin_address, health, journal, drain, cut, tasks })
+}
+
+/// In a build for FIPS 140: the module is there, its self-tests passed, and TLS on both sides uses what it approves.
+fn require_fips(config: &Config) -> Result<(), StartError> {
+    let wanted = |there: bool, what| if there || !fips::REQUIRED { Ok(()) } else { Err(StartError::NotFips(what)) };
+    wanted(config.provider.fips_module().is_some(), "crypto provider")?;
+    wanted(config.tls.fips(), "TLS of the listener")?;
+    let mut upstreams = config.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
+    upstreams.try_for_each(|(tls, _)| wanted(tls.fips(), "TLS of an upstream"))
 }
 
 /// The keyring, with a key for each scope before the first request: what is wrong with the KEK shows now.

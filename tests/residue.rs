@@ -9,7 +9,8 @@
 use sealgate::seal::crypto::{CryptoProvider, providers};
 use sealgate::seal::sealer::Budget;
 use sealgate::seal::{
-    Class, Context, DataKey, EncryptedDataKey, KekTag, Kind, Nonces, Scope, SealingKey, Token, UnwrappedKey,
+    Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
+    SealingKey, Token, UnwrappedKey, Workspace,
 };
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -121,9 +122,9 @@ fn writable() -> Vec<(usize, usize, String)> {
 
 fn seal_and_open(key: &SealingKey) {
     let context = Context { class: Class::parse(CLASS).unwrap(), scope: Scope::parse("clinic").unwrap(), bind: &[] };
-    let token = key.seal(&mut Nonces::new(), &context, Kind::Text, b"078-05-1120").unwrap();
+    let token = key.seal(&mut Workspace::new(), &context, Manner::random(Kind::Text), b"078-05-1120").unwrap();
     let envelope = Token::read(token.as_str().as_bytes()).unwrap();
-    assert_eq!(key.unwrapped().open(&envelope, &context).unwrap().expose(), b"078-05-1120");
+    assert_eq!(key.unwrapped().open(envelope, &context).unwrap().expose(), b"078-05-1120");
 }
 
 /// The field key of the class, by another implementation in another process, so that this one has never seen it.
@@ -178,7 +179,9 @@ fn a_key_that_sealed_and_opened_is_gone_when_it_is_dropped() {
         let needle = Masked::random(*provider);
         let key = DataKey::take(needle.reveal()).unwrap();
         let edks = vec![EncryptedDataKey { kek: KekTag::from_bytes([1; 8]), blob: vec![2; 96] }];
-        let key = SealingKey::new(UnwrappedKey::new(*provider, key).unwrap(), edks, Budget::default());
+        let made_for = EncryptionContext { scope: Scope::parse("clinic").unwrap(), purpose: Purpose::Field };
+        let key = UnwrappedKey::new(*provider, key).unwrap();
+        let key = SealingKey::new(key, made_for, Origin::Inline(edks), Budget::default());
         seal_and_open(&key);
         let field_key = field_key(&needle);
         lives(&needle, *provider);

@@ -119,7 +119,11 @@ fn dispatch(command: Command) -> Exit {
 }
 
 fn version() -> Exit {
-    let providers: Vec<_> = crate::seal::crypto::providers().iter().map(|provider| provider.name()).collect();
+    let providers = crate::seal::crypto::providers().iter().map(|provider| match provider.fips_module() {
+        Some(module) => format!("{} with FIPS module {module}", provider.name()),
+        None => provider.name().to_owned(),
+    });
+    let providers: Vec<_> = providers.collect();
     say(&format!("sealgate {} ({})\n", env!("CARGO_PKG_VERSION"), providers.join(", ")))
 }
 

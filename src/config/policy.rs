@@ -6,6 +6,7 @@ use super::source::{item, key};
 use crate::policy::{Identity, Policy, Principal, Role, View};
 use crate::proxy::is_spiffe_id;
 use crate::proxy::rule::{ClassRule, Treatment};
+use crate::seal::crypto::fips;
 use crate::seal::format::Alphabet;
 use crate::seal::{Class, Kind, Placement, Scope, Suite};
 use crate::view::MaskRule;
@@ -47,6 +48,14 @@ pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>, 
         let mask = mask
             .map_or_else(MaskRule::default, |mask| MaskRule { keep_first: mask.keep_first, keep_last: mask.keep_last });
         let treatment = treatment(files, &path, &raw);
+        let method = match treatment {
+            Some(Treatment::Deterministic { .. }) => fips::Method::Siv,
+            Some(Treatment::Format(_)) => fips::Method::Ff1,
+            Some(Treatment::Random { .. }) | None => fips::Method::RandomNonce,
+        };
+        if let Err(error) = method.permit() {
+            files.problem(&key(&path, "suite"), error.to_string());
+        }
         let store = matches!(treatment.and_then(|treatment| treatment.key()), Some((Suite::Random, Placement::Stored)));
         let long_lived = matches!(treatment, Some(Treatment::Deterministic { .. } | Treatment::Format(_)));
         if store && !kept.store {

@@ -61,7 +61,9 @@ fn crypto_mode(provider: &'static dyn CryptoProvider) -> tls::rustls_provider::C
     match provider.name() {
         #[cfg(feature = "ring")]
         "ring" => tls::rustls_provider::CryptoMode::Ring,
-        #[cfg(feature = "aws-lc")]
+        #[cfg(feature = "fips")]
+        _ => tls::rustls_provider::CryptoMode::AwsLcFips,
+        #[cfg(all(feature = "aws-lc", not(feature = "fips")))]
         _ => tls::rustls_provider::CryptoMode::AwsLc,
         #[cfg(not(feature = "aws-lc"))]
         _ => tls::rustls_provider::CryptoMode::Ring,

@@ -16,8 +16,8 @@
 //! config.
 
 use super::context::{Class, Scope};
-use super::crypto::CryptoFailed;
 use super::crypto::rustcrypto::Ff1;
+use super::crypto::{CryptoFailed, fips};
 use super::length_prefix;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -108,6 +108,9 @@ pub enum FormatError {
     /// Too short: fewer than 10^6 values of that length.
     #[error("value: too short for its format")]
     DomainTooSmall,
+    /// A build for FIPS 140 does not seal so.
+    #[error(transparent)]
+    NotApproved(#[from] fips::NotApproved),
     /// The provider failed.
     #[error(transparent)]
     Crypto(#[from] CryptoFailed),
@@ -160,6 +163,7 @@ impl FormatKey {
     /// # Errors
     /// [`FormatError`]; nothing is sealed then.
     pub fn seal(&self, text: &[u8]) -> Result<String, FormatError> {
+        fips::Method::Ff1.permit()?;
         self.walk(text, Ff1::seal).map(|text| String::from_utf8_lossy(&text).into_owned())
     }
 

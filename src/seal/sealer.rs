@@ -1,7 +1,7 @@
 //! Values in, tokens out: a data key that may still seal, and how much.
 
 use super::context::{Class, Context, EncryptionContext, Scope};
-use super::crypto::{CryptoFailed, CryptoProvider, NONCE_BYTES};
+use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES, Sealed, fips};
 use super::envelope::{SALT_BYTES, Suite};
 use super::head::{Head, KeyRef};
 use super::key::{EncryptedDataKey, KeyId};
@@ -27,6 +27,9 @@ pub enum SealError {
     /// The key is of another scope, or its purpose is not that of the suite.
     #[error("data key: made for another scope or purpose")]
     WrongKey,
+    /// A build for FIPS 140 does not seal so.
+    #[error(transparent)]
+    NotApproved(#[from] fips::NotApproved),
     /// The provider failed.
     #[error(transparent)]
     Crypto(#[from] CryptoFailed),
@@ -192,7 +195,8 @@ impl SealingKey {
         self.judge(context.scope, suite)?;
         self.spend(value.len())?;
         let beginning = self.beginning(suite, context.class)?;
-        let nonce = workspace.nonce(self.key.provider)?;
+        // A FIPS 140 module may not take a nonce from outside.
+        let nonce = if fips::REQUIRED { None } else { Some(workspace.nonce(self.key.provider)?) };
         let Workspace { plaintext, aad, .. } = workspace;
         let aad = if context.bind.is_empty() {
             &beginning.aad
@@ -206,10 +210,13 @@ impl SealingKey {
         plaintext.extend_from_slice(&beginning.rest);
         match &*beginning.key {
             FieldKey::Gcm(key) => {
-                plaintext.extend_from_slice(&nonce);
                 let start = plaintext.len();
+                plaintext.extend_from_slice(&[0; NONCE_BYTES]);
                 manner.write(value, plaintext);
-                let tag = key.seal(nonce, aad, plaintext.get_mut(start..).ok_or(CryptoFailed)?)?;
+                let rest = plaintext.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut);
+                let (room, sealed) = rest.ok_or(CryptoFailed)?;
+                let (nonce, tag) = encrypt(&**key, nonce, aad, sealed)?;
+                *room = nonce;
                 plaintext.extend_from_slice(&tag);
                 Ok(Token::write(&beginning.text, plaintext))
             }
@@ -227,6 +234,11 @@ impl SealingKey {
     pub(super) fn judge(&self, scope: Scope, suite: Suite) -> Result<(), SealError> {
         let inline = matches!(self.reference, KeyRef::Inline { .. });
         let wanted = EncryptionContext { scope, purpose: suite.purpose() };
+        match suite {
+            Suite::Random => fips::Method::RandomNonce.permit()?,
+            Suite::Deterministic => fips::Method::Siv.permit()?,
+            Suite::Stream => fips::Method::CountedNonce.permit()?,
+        }
         // Long-lived keys never ride in a token.
         if self.made_for != wanted || (inline && suite == Suite::Deterministic) {
             return Err(SealError::WrongKey);
@@ -272,6 +284,19 @@ impl SealingKey {
             beginnings.insert((suite, class), Arc::clone(&beginning));
         }
         Ok(beginning)
+    }
+}
+
+/// Under the given nonce, or one that the provider draws.
+fn encrypt(
+    key: &dyn Aead,
+    nonce: Option<[u8; NONCE_BYTES]>,
+    aad: &[u8],
+    in_out: &mut [u8],
+) -> Result<Sealed, CryptoFailed> {
+    match nonce {
+        None => key.seal_drawing(aad, in_out),
+        Some(nonce) => Ok((nonce, key.seal(nonce, aad, in_out)?)),
     }
 }
 

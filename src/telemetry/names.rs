@@ -68,6 +68,6 @@ metrics! {
         "Log lines that were dropped because nobody read them fast enough.";
     READY = "sealgate_ready", Gauge, [],
         "1 while the gate is ready for traffic, else 0.";
-    BUILD_INFO = "sealgate_build_info", Gauge, ["version", "crypto_provider"],
+    BUILD_INFO = "sealgate_build_info", Gauge, ["version", "crypto_provider", "fips_module"],
         "Always 1; the labels tell what runs.";
 }

@@ -1,7 +1,7 @@
 //! The aws-lc-rs provider.
 
-use super::{Aead, CryptoFailed, CryptoProvider, KEY_BYTES, NONCE_BYTES, Oaep, RsaKey, RsaRefused, TAG_BYTES};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use super::{Aead, CryptoFailed, CryptoProvider, KEY_BYTES, NONCE_BYTES, Oaep, RsaKey, RsaRefused, Sealed, TAG_BYTES};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, RandomizedNonceKey, UnboundKey};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::rsa::{
@@ -17,6 +17,11 @@ pub(super) struct AwsLc;
 impl CryptoProvider for AwsLc {
     fn name(&self) -> &'static str {
         "aws-lc-rs"
+    }
+
+    #[cfg(feature = "fips")]
+    fn fips_module(&self) -> Option<&'static str> {
+        aws_lc_rs::try_fips_mode().is_ok().then(aws_lc_rs::awslc_version)
     }
 
     fn fill_random(&self, out: &mut [u8]) -> Result<(), CryptoFailed> {
@@ -40,6 +45,8 @@ impl CryptoProvider for AwsLc {
                 self.0
             }
         }
+        // No salt is a salt of zeros (RFC 5869 2.2), and FIPS 140 wants it spelled out.
+        let salt = if salt.is_empty() { &[0; 32] } else { salt };
         let key = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
         let info = [info];
         let okm = key.expand(&info, Length(out.len())).map_err(|_| CryptoFailed)?;
@@ -47,8 +54,9 @@ impl CryptoProvider for AwsLc {
     }
 
     fn aes_256_gcm(&self, key: &[u8; KEY_BYTES]) -> Result<Box<dyn Aead>, CryptoFailed> {
+        let drawing = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| CryptoFailed)?;
         let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| CryptoFailed)?;
-        Ok(Box::new(Gcm(LessSafeKey::new(key))))
+        Ok(Box::new(Gcm { key: LessSafeKey::new(key), drawing }))
     }
 
     fn rsa_oaep_sha256(&self, key: RsaKey<'_>) -> Result<Box<dyn Oaep>, RsaRefused> {
@@ -66,18 +74,27 @@ impl CryptoProvider for AwsLc {
     }
 }
 
-struct Gcm(LessSafeKey);
+struct Gcm {
+    key: LessSafeKey,
+    /// The same key, for seals under nonces that are drawn inside: the only ones that FIPS 140 approves of.
+    drawing: RandomizedNonceKey,
+}
 
 impl Aead for Gcm {
     fn seal(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_BYTES], CryptoFailed> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), in_out).map_err(|_| CryptoFailed)?;
+        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(aad), in_out).map_err(|_| CryptoFailed)?;
         tag.as_ref().try_into().map_err(|_| CryptoFailed)
+    }
+
+    fn seal_drawing(&self, aad: &[u8], in_out: &mut [u8]) -> Result<Sealed, CryptoFailed> {
+        let (nonce, tag) = self.drawing.seal_in_place_separate_tag(Aad::from(aad), in_out).map_err(|_| CryptoFailed)?;
+        Ok((*nonce.as_ref(), tag.as_ref().try_into().map_err(|_| CryptoFailed)?))
     }
 
     fn open(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], in_out: &mut [u8]) -> Result<usize, CryptoFailed> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.0.open_in_place(nonce, Aad::from(aad), in_out).map(|plain| plain.len()).map_err(|_| CryptoFailed)
+        self.key.open_in_place(nonce, Aad::from(aad), in_out).map(|plain| plain.len()).map_err(|_| CryptoFailed)
     }
 }
 

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
+pub mod fips;
 #[cfg(feature = "ring")]
 mod ring;
 mod rsa;
@@ -29,6 +30,11 @@ pub struct CryptoFailed;
 pub trait CryptoProvider: Send + Sync + fmt::Debug {
     /// The name that logs and `sealgate version` show.
     fn name(&self) -> &'static str;
+
+    /// The version of the FIPS 140 module that does its work, if one does and has passed its self-tests.
+    fn fips_module(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Fills `out` from the provider's generator, which the operating system seeds.
     ///
@@ -61,6 +67,9 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
     }
 }
 
+/// The nonce that a provider drew, and the tag.
+pub type Sealed = ([u8; NONCE_BYTES], [u8; TAG_BYTES]);
+
 /// AES-256-GCM under one key.
 pub trait Aead: Send + Sync {
     /// Encrypts `in_out` in place and returns the tag. The caller never uses a nonce twice under one key.
@@ -68,6 +77,12 @@ pub trait Aead: Send + Sync {
     /// # Errors
     /// [`CryptoFailed`] beyond GCM's length limit.
     fn seal(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_BYTES], CryptoFailed>;
+
+    /// Encrypts `in_out` in place under a random nonce that the provider itself draws, and returns it with the tag.
+    ///
+    /// # Errors
+    /// [`CryptoFailed`] if there is no entropy, and beyond GCM's length limit.
+    fn seal_drawing(&self, aad: &[u8], in_out: &mut [u8]) -> Result<Sealed, CryptoFailed>;
 
     /// Decrypts `in_out` (ciphertext, then tag) in place and returns how many of its first bytes are plaintext.
     ///
@@ -140,6 +155,10 @@ mod tests {
             let want = hex("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865");
             assert_eq!(out.as_slice(), want, "{}", p.name());
             assert!(p.hkdf_sha256(b"", b"k", b"", &mut vec![0; 255 * 32 + 1]).is_err());
+            // RFC 5869 A.3: neither salt nor info.
+            p.hkdf_sha256(b"", &[0x0b; 22], b"", &mut out).unwrap();
+            let want = hex("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
+            assert_eq!(out.as_slice(), want, "{}", p.name());
         });
     }
 
@@ -176,6 +195,24 @@ mod tests {
             }
             assert!(aead.open(nonce, b"", &mut sealed.clone()).is_err());
             assert!(aead.open(nonce, b"", &mut [0; 15]).is_err(), "shorter than a tag");
+        });
+    }
+
+    #[test]
+    fn a_provider_draws_another_nonce_each_time() {
+        on_each(|p| {
+            let aead = p.aes_256_gcm(&[3; KEY_BYTES]).unwrap();
+            let mut sealed = [0, 1].map(|_| {
+                let mut text = b"text".to_vec();
+                let (nonce, tag) = aead.seal_drawing(b"aad", &mut text).unwrap();
+                text.extend_from_slice(&tag);
+                (nonce, text)
+            });
+            assert_ne!(sealed[0].0, sealed[1].0, "{}", p.name());
+            for (nonce, text) in &mut sealed {
+                assert_eq!(aead.open(*nonce, b"aad", text), Ok(4), "{}", p.name());
+                assert_eq!(&text[..4], b"text");
+            }
         });
     }
 

@@ -3,7 +3,7 @@
 //! ring wipes nothing: key schedules and what HKDF went through stay where they were. So both are overwritten here, as far
 //! as safe Rust can: nothing else was found (`tests/residue.rs`), and nothing is promised for another compiler.
 
-use super::{Aead, CryptoFailed, CryptoProvider, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
+use super::{Aead, CryptoFailed, CryptoProvider, KEY_BYTES, NONCE_BYTES, Sealed, TAG_BYTES};
 use ::ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ::ring::rand::{SecureRandom, SystemRandom};
 use ::ring::{digest, hkdf};
@@ -90,6 +90,12 @@ impl Aead for Gcm {
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), in_out).map_err(|_| CryptoFailed)?;
         tag.as_ref().try_into().map_err(|_| CryptoFailed)
+    }
+
+    fn seal_drawing(&self, aad: &[u8], in_out: &mut [u8]) -> Result<Sealed, CryptoFailed> {
+        let mut nonce = [0; NONCE_BYTES];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| CryptoFailed)?;
+        Ok((nonce, self.seal(nonce, aad, in_out)?))
     }
 
     fn open(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], in_out: &mut [u8]) -> Result<usize, CryptoFailed> {
