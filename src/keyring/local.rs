@@ -18,7 +18,8 @@ pub const EDK_BYTES: usize = NONCE_BYTES + 32 + 16;
 
 /// AES-256-GCM under a KEK that this process holds.
 ///
-/// A wrapped key is nonce (12) ‖ ciphertext (32) ‖ tag (16), with the encryption context as AAD.
+/// A wrapped key is nonce (12) ‖ ciphertext (32) ‖ tag (16), with the encryption context as AAD, each part with its length
+/// before it: lp(`sealgate/v1/local-wrap`) ‖ lp(`app`) ‖ lp(`sealgate`) ‖ lp(`scope`) ‖ lp(scope) ‖ lp(`purpose`) ‖ lp(purpose).
 pub struct Local {
     provider: &'static dyn CryptoProvider,
     aead: Box<dyn Aead>,

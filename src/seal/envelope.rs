@@ -36,7 +36,14 @@
 //! whether the value is text (`0`) or a JSON literal (`1`), bit 1 whether it is padded (ISO/IEC 7816-4: `0x80`, then as many
 //! `0x00` as it takes); the other bits are zero. Text is WTF-8: UTF-8, with a lone UTF-16 surrogate as its three bytes.
 //!
-//! The text form, a [`Token`](super::Token), is `sgv1.` and canonical base64url without padding.
+//! The text form, a [`Token`](super::Token), is `sgv1.` and canonical base64url (RFC 4648 section 5) without padding, its
+//! unused bits zero:
+//!
+//! ```text
+//! token     = "sgv" version "." *base64url
+//! version   = DIGIT                             ; "1"; any other digit is a token of another version
+//! base64url = ALPHA / DIGIT / "-" / "_"
+//! ```
 //!
 //! # Length
 //!
@@ -53,13 +60,30 @@
 //!   lp(class)): 32 bytes for AES-256-GCM, 64 for AES-256-SIV. The purpose is `field` (random), `lookup` (deterministic) or
 //!   `stream`; the salt is the stored key's process salt, else none.
 //! - AAD = lp(`sealgate/v1/aad`) ‖ lp(version, suite) ‖ lp(key id) ‖ lp(class) ‖ lp(scope), then lp(name) ‖ lp(value) for
-//!   each bound value, in the order of their names. The deterministic suite takes it as the one associated string of S2V
-//!   and has no bound values.
-//! - KEK tag = first 8 bytes of SHA-256(lp(`sealgate/v1/kek`) ‖ lp(name of the KEK)).
+//!   each bound value, in the order of the bytes of their names, no name twice. The deterministic suite takes it as the one
+//!   associated string of S2V and has no bound values.
+//! - KEK tag = first 8 bytes of SHA-256(lp(`sealgate/v1/kek`) ‖ lp(name of the KEK)). The name is the ARN of a KMS key as the
+//!   config has it; [`KekTag`](super::KekTag) says what it is of other keepers.
 //! - KMS encryption context = `app` = `sealgate`, `scope`, `purpose`.
 //!
-//! A reader takes the data key from KMS (from the token, or from the key's row), computes its commitment, compares it in
-//! constant time with that of the token or row, and only then derives anything else.
+//! Of the 64 bytes for AES-256-SIV the first half is for S2V, the second for CTR (RFC 5297 2.6). No salt is a salt of
+//! zeros to HKDF (RFC 5869 2.2): a process salt of eight zero bytes would come to the same. A random one never is that.
+//!
+//! # Reading
+//!
+//! In this order; the names are those of the published vectors (`tests/vectors`).
+//!
+//! 1. No `sgv`, digit, `.` at the start: `spelling`. A digit other than 1: `unknown_version`, whatever follows it. A body of
+//!    4n + 1 characters: `truncated`. Not canonical base64url: `spelling`.
+//! 2. From the first byte on: `unknown_version`, `unknown_suite` (stream, too, in a text), `unknown_placement` (inline, too,
+//!    of the deterministic suite), `malformed` (class or scope outside the alphabet, number or length of encrypted data keys
+//!    outside its range), and `truncated` where the next field, or the least body of one kind byte, is not there.
+//! 3. The data key comes from KMS, by an encrypted data key of the token or of the key's row. Its commitment is computed
+//!    and compared in constant time with that of the token, or with the key id and with the whole commitment of the row:
+//!    `commitment`. Nothing else is derived of it before.
+//! 4. Another class or scope than where the token stands, a failed decryption, an unknown bit in the kind byte, or padding
+//!    that is announced and is not there (the last byte that is not zero, the kind byte aside, is not `0x80`):
+//!    `unauthentic`. No more than that is told.
 //!
 //! # Limits
 //!

@@ -4,12 +4,23 @@
 //! and **not recognisable**: a wrong key gives another plausible value, and only a rule says that a value is one of these.
 //! One key serves a class and scope for life, for nothing says which key sealed a value.
 //!
+//! A value is at most 256 bytes: characters of the alphabet and, kept where they are, spaces and any of `-./()+:_,#`.
+//!
+//! | alphabet | numerals, from 0 | radix |
+//! |---|---|---|
+//! | `digits` | `0-9` | 10 |
+//! | `uppercase` | `0-9A-Z` | 36 |
+//! | `alphanumeric` | `0-9A-Za-z` | 62 |
+//! | `date`, `date_month_first`, `date_day_first` | the bits of a day's number | 2 |
+//!
 //! - format key = HKDF-SHA-256(IKM = data key, salt = none, info = lp(`sealgate/v1`) ‖ lp(`format`) ‖ lp(alphabet) ‖
 //!   lp(class)), 32 bytes.
 //! - tweak = lp(`sealgate/v1/format`) ‖ lp(alphabet) ‖ lp(class) ‖ lp(scope).
-//! - digits and letters are the numerals of FF1, in the order of [`Alphabet`]; separators stay where they are.
-//! - a date is the number of days since 1900-01-01 as 20 binary numerals, the highest first, sealed again and again until it
-//!   falls before 2100-01-01 (cycle walking), and written in the layout that it had.
+//! - FF1 is that of SP 800-38G, algorithms 7 and 8, with AES-256 and this tweak, over all numerals of the value at once.
+//! - a date is four digits of the year and two each of month and day, with the same one of `-/.` twice between them or with
+//!   none. It is the number of days since 1900-01-01 as 20 binary numerals, the highest first, sealed again and again until
+//!   it falls before 2100-01-01 (cycle walking), and written in the layout that it had.
+//! - in the published vectors a value that is not of the format is `mismatch`, one of too few numerals `domain_too_small`.
 //!
 //! FF1 wants a domain of at least 10^6: 6 digits, 4 of 36 or 62 letters and digits. There are 73 049 days, which is fewer:
 //! whoever knows the key's owner a little can tell days apart by counting, so that dates take a word of consent in the

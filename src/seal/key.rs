@@ -174,6 +174,9 @@ impl fmt::Debug for KeyId {
 }
 
 /// Which KEK wrapped a data key: the first 8 bytes of SHA-256(lp(`sealgate/v1/kek`) ‖ lp(the KEK's full name)). Public.
+///
+/// The name is the ARN of a KMS key, `local:` and the first 8 bytes of SHA-256(`sealgate/v1/local-kek` ‖ KEK) in lower-case
+/// hex for a KEK in a file, or `recovery:` and the first 8 bytes of the SHA-256 of the public key (DER) in lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KekTag([u8; 8]);
 

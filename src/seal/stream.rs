@@ -12,8 +12,12 @@
 //! - nonce of a segment = its number from 0 as 11 bytes, big-endian ‖ `1` for the last one, else `0`.
 //! - AAD of every segment = that of an envelope with the same key id, class, scope and bound values.
 //!
-//! Only the only segment of an empty stream is empty. A stream has at most 2^32 segments. What was cut off at its end is
-//! noticed before the end is reported; what was delivered until then is authentic.
+//! Every segment but the last is full. Only the only segment of an empty stream is empty. A stream has at most 2^32
+//! segments. What was cut off at its end is noticed before the end is reported; what was delivered until then is authentic.
+//!
+//! In the published vectors a stream that ends within its head, behind its head, or with a whole segment that opens as one
+//! that is not the last is `stream_truncated`; one that does not begin with the first five bytes is `spelling`; one that is
+//! cut within a segment, goes on behind its end, or ends with an empty segment behind others is `unauthentic`.
 
 use super::context::Context;
 use super::crypto::{Aead, CryptoFailed, NONCE_BYTES, TAG_BYTES};
