@@ -21,3 +21,4 @@ mod stores;
 mod tidy;
 mod tokens;
 mod unread;
+mod way_out;
