@@ -121,6 +121,9 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 }
 
 #[cfg(test)]
+mod wycheproof_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use data_encoding::HEXLOWER_PERMISSIVE;

@@ -31,7 +31,7 @@ impl Siv {
     /// # Errors
     /// [`CryptoFailed`] beyond the algorithm's length limit.
     pub fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
-        self.0.lock().map_err(|_| CryptoFailed)?.encrypt([aad], plaintext).map_err(|_| CryptoFailed)
+        self.seal_with(&[aad], plaintext)
     }
 
     /// The plaintext of a synthetic IV and ciphertext.
@@ -39,10 +39,19 @@ impl Siv {
     /// # Errors
     /// [`CryptoFailed`] if it does not authenticate.
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
+        self.open_with(&[aad], sealed)
+    }
+
+    /// The published test vectors have several associated strings, of which the format has one.
+    pub(super) fn seal_with(&self, associated: &[&[u8]], plaintext: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
+        self.0.lock().map_err(|_| CryptoFailed)?.encrypt(associated, plaintext).map_err(|_| CryptoFailed)
+    }
+
+    pub(super) fn open_with(&self, associated: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
         if sealed.len() < TAG_BYTES {
             return Err(CryptoFailed);
         }
-        self.0.lock().map_err(|_| CryptoFailed)?.decrypt([aad], sealed).map_err(|_| CryptoFailed)
+        self.0.lock().map_err(|_| CryptoFailed)?.decrypt(associated, sealed).map_err(|_| CryptoFailed)
     }
 }
 
