@@ -86,7 +86,7 @@ impl Keyring {
 impl Kek {
     fn edk_bytes(&self) -> usize {
         match self {
-            Self::Local(_) => local::EDK_BYTES,
+            Self::Local(_) => crate::seal::local::EDK_BYTES,
             Self::AwsKms(_) => aws_kms::EDK_BYTES,
             Self::Recovery(recovery) => recovery.edk_bytes(),
         }

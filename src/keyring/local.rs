@@ -1,29 +1,15 @@
 //! A KEK in a file: for development and the demo. Whoever reads the file opens everything.
 
-use super::{Decrypted, Kek, KeyringError, KmsCall, Wrapped, bound_to};
-use crate::seal::crypto::{Aead, CryptoFailed, NONCE_BYTES};
+use super::{Decrypted, Kek, KeyringError, KmsCall, Wrapped};
+use crate::seal::crypto::CryptoFailed;
+use crate::seal::local::{LocalKek, NotAKek, UnwrapError};
 use crate::seal::{CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag};
-use data_encoding::{BASE64, HEXLOWER};
 use futures_util::future::{BoxFuture, ready};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
-/// Why a text is no local KEK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("local KEK: wanted the base64 of 32 random bytes (`openssl rand -base64 32`)")]
-pub struct NotAKek;
-
-/// Bytes of a wrapped data key: nonce, key, tag.
-pub const EDK_BYTES: usize = NONCE_BYTES + 32 + 16;
-
-/// AES-256-GCM under a KEK that this process holds.
-///
-/// A wrapped key is nonce (12) ‖ ciphertext (32) ‖ tag (16), with the encryption context as AAD, each part with its length
-/// before it: lp(`sealgate/v1/local-wrap`) ‖ lp(`app`) ‖ lp(`sealgate`) ‖ lp(`scope`) ‖ lp(scope) ‖ lp(`purpose`) ‖ lp(purpose).
+/// A [`LocalKek`] as one of a keyring.
 pub struct Local {
-    provider: &'static dyn CryptoProvider,
-    aead: Box<dyn Aead>,
-    tag: KekTag,
+    kek: LocalKek,
     name: Arc<str>,
 }
 
@@ -33,12 +19,9 @@ impl Local {
     /// # Errors
     /// [`NotAKek`] unless it is the base64 of 32 bytes.
     pub fn read(provider: &'static dyn CryptoProvider, text: &str) -> Result<Self, NotAKek> {
-        let bytes = Zeroizing::new(BASE64.decode(text.trim().as_bytes()).map_err(|_| NotAKek)?);
-        let kek: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| NotAKek)?;
-        let aead = provider.aes_256_gcm(kek).map_err(|_| NotAKek)?;
-        let print = provider.sha256(&[b"sealgate/v1/local-kek", kek]);
-        let name: Arc<str> = format!("local:{}", HEXLOWER.encode(print.first_chunk::<8>().unwrap_or(&[0; 8]))).into();
-        Ok(Self { provider, aead, tag: KekTag::of(provider, &name), name })
+        let kek = LocalKek::read(provider, text)?;
+        let name = kek.name().into();
+        Ok(Self { kek, name })
     }
 
     /// `local:` and a fingerprint.
@@ -56,35 +39,24 @@ impl Local {
     }
 
     fn generate(&self, context: &EncryptionContext) -> Result<(DataKey, Wrapped), CryptoFailed> {
-        let key = DataKey::generate(self.provider)?;
+        let key = self.kek.generate()?;
         let wrapped = self.wrap(&key, context)?;
         Ok((key, wrapped))
     }
 
     fn wrap(&self, key: &DataKey, context: &EncryptionContext) -> Result<Wrapped, CryptoFailed> {
-        let mut nonce = [0; NONCE_BYTES];
-        self.provider.fill_random(&mut nonce)?;
-        let mut text = Zeroizing::new(*key.expose());
-        let tag = self.aead.seal(nonce, &aad(context), text.as_mut())?;
-        let blob = [&nonce, text.as_slice(), &tag].concat();
-        Ok(Wrapped { edk: EncryptedDataKey { kek: self.tag, blob }, call: self.call() })
+        Ok(Wrapped { edk: self.kek.wrap(key, context)?, call: self.call() })
     }
 
     fn unwrap(&self, edk: &EncryptedDataKey, context: &EncryptionContext) -> Result<Decrypted, KeyringError> {
-        if edk.kek != self.tag {
-            return Err(KeyringError::UnknownKek);
-        }
-        let rejected = || KeyringError::Rejected { why: "it does not authenticate".into(), request_id: None };
-        let (nonce, text) = edk.blob.split_first_chunk::<NONCE_BYTES>().ok_or_else(rejected)?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let length = self.aead.open(*nonce, &aad(context), &mut text).map_err(|_| rejected())?;
-        let key = DataKey::take(text.get(..length).unwrap_or_default().to_vec()).map_err(|_| rejected())?;
+        let key = self.kek.unwrap(edk, context).map_err(|error| match error {
+            UnwrapError::OtherKek => KeyringError::UnknownKek,
+            UnwrapError::Unauthentic => {
+                KeyringError::Rejected { why: "it does not authenticate".into(), request_id: None }
+            }
+        })?;
         Ok(Decrypted { key, call: self.call() })
     }
-}
-
-fn aad(context: &EncryptionContext) -> Vec<u8> {
-    bound_to(b"sealgate/v1/local-wrap", context)
 }
 
 impl Kek for Local {
@@ -93,7 +65,7 @@ impl Kek for Local {
     }
 
     fn tag(&self) -> KekTag {
-        self.tag
+        self.kek.tag()
     }
 
     fn generate_data_key(&self, context: EncryptionContext) -> BoxFuture<'_, Result<(DataKey, Wrapped), KeyringError>> {

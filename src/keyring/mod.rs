@@ -25,7 +25,7 @@ pub use cached::{Held, Keys, Parts};
 pub use settings::{CacheSettings, STALE_MAX};
 pub use several::Several;
 
-use crate::seal::{DataKey, EncryptedDataKey, EncryptionContext, KekTag, KeyId, Purpose, Scope, length_prefix};
+use crate::seal::{DataKey, EncryptedDataKey, EncryptionContext, KekTag, KeyId, Purpose, Scope};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use store::StoreError;
@@ -261,18 +261,6 @@ impl From<StoreError> for KeyringError {
             error => Self::Store { why: error.to_string().into() },
         }
     }
-}
-
-/// What a KEK of this process binds a wrapped key to: lp(`label`), then lp(name) ‖ lp(value) of each pair of the
-/// encryption context.
-fn bound_to(label: &[u8], context: &EncryptionContext) -> Vec<u8> {
-    let mut bound = Vec::with_capacity(112);
-    length_prefix(label, &mut bound);
-    for (name, value) in context.pairs() {
-        length_prefix(name.as_bytes(), &mut bound);
-        length_prefix(value.as_bytes(), &mut bound);
-    }
-    bound
 }
 
 #[cfg(test)]

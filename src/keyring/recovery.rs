@@ -27,7 +27,7 @@
 //! The name is `recovery:` and the first 16 characters of
 //! `openssl pkey -in recovery.pem -pubout -outform DER | sha256sum`.
 
-use super::{Decrypted, Kek, KeyringError, KmsCall, Wrapped, bound_to};
+use super::{Decrypted, Kek, KeyringError, KmsCall, Wrapped};
 use crate::seal::crypto::{CryptoFailed, Oaep, RsaKey, RsaRefused};
 use crate::seal::{CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag};
 use data_encoding::HEXLOWER;
@@ -153,7 +153,7 @@ impl Recovery {
 }
 
 fn label(context: &EncryptionContext) -> Vec<u8> {
-    bound_to(b"sealgate/v1/recovery-wrap", context)
+    context.aad(b"sealgate/v1/recovery-wrap")
 }
 
 impl Kek for Recovery {

@@ -179,6 +179,17 @@ impl EncryptionContext {
     pub fn pairs(&self) -> [(&'static str, &str); 3] {
         [("app", "sealgate"), ("scope", self.scope.as_str()), ("purpose", self.purpose.as_str())]
     }
+
+    /// The pairs as the AAD of a wrap of our own: the label that is for it alone, then names and values.
+    pub(crate) fn aad(&self, label: &[u8]) -> Vec<u8> {
+        let mut aad = Vec::with_capacity(128);
+        length_prefix(label, &mut aad);
+        for (name, value) in self.pairs() {
+            length_prefix(name.as_bytes(), &mut aad);
+            length_prefix(value.as_bytes(), &mut aad);
+        }
+        aad
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod format;
 pub mod head;
 pub mod key;
+pub mod local;
 pub mod opener;
 pub mod sealer;
 pub mod stream;
