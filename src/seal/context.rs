@@ -4,6 +4,8 @@ use super::envelope::{Suite, VERSION};
 use super::key::KeyId;
 use super::length_prefix;
 use std::fmt;
+use std::io::Write;
+use std::ops::Deref;
 
 /// The longest class or scope, in bytes.
 pub const LABEL_BYTES_MAX: usize = 16;
@@ -106,15 +108,28 @@ impl Context<'_> {
     ///
     /// Encrypted data keys and placement are left out on purpose: a token can be re-wrapped under another KEK without
     /// being opened. The commitment ties it to its data key all the same.
-    pub(crate) fn aad(&self, suite: Suite, key_id: &KeyId) -> Vec<u8> {
-        let mut aad = Vec::with_capacity(128);
-        length_prefix(b"sealgate/v1/aad", &mut aad);
-        length_prefix(&[VERSION, suite.id()], &mut aad);
-        length_prefix(key_id.as_bytes(), &mut aad);
-        length_prefix(self.class.as_str().as_bytes(), &mut aad);
-        length_prefix(self.scope.as_str().as_bytes(), &mut aad);
-        self.bind_into(&mut aad);
-        aad
+    pub(crate) fn aad(&self, suite: Suite, key_id: &KeyId) -> Aad {
+        let mut fixed = [0; Aad::FIXED_BYTES_MAX];
+        let mut room = fixed.as_mut_slice();
+        let parts: [&[u8]; 5] = [
+            b"sealgate/v1/aad",
+            &[VERSION, suite.id()],
+            key_id.as_bytes(),
+            self.class.as_str().as_bytes(),
+            self.scope.as_str().as_bytes(),
+        ];
+        for part in parts {
+            // None is longer than 16 bytes, and there is room for all of them.
+            let length = [0, 0, 0, u8::try_from(part.len()).unwrap_or_default()];
+            let _fits = room.write_all(&length).and_then(|()| room.write_all(part));
+        }
+        let length = Aad::FIXED_BYTES_MAX - room.len();
+        let mut bound = Vec::new();
+        if !self.bind.is_empty() {
+            bound.extend_from_slice(fixed.get(..length).unwrap_or_default());
+            self.bind_into(&mut bound);
+        }
+        Aad { fixed, length, bound }
     }
 
     /// Appends the bound values, the part of the AAD that is another one for each record.
@@ -123,6 +138,27 @@ impl Context<'_> {
             length_prefix(name.as_bytes(), aad);
             length_prefix(value, aad);
         }
+    }
+}
+
+/// Additional authenticated data. Nothing is allocated for it unless there are bound values.
+pub(crate) struct Aad {
+    fixed: [u8; Self::FIXED_BYTES_MAX],
+    length: usize,
+    /// The whole of it, where there are bound values.
+    bound: Vec<u8>,
+}
+
+impl Aad {
+    /// Five length-prefixed parts: 15, 2, 16, and at most 16 and 16 bytes.
+    const FIXED_BYTES_MAX: usize = 5 * 4 + 15 + 2 + 16 + 2 * LABEL_BYTES_MAX;
+}
+
+impl Deref for Aad {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        if self.bound.is_empty() { self.fixed.get(..self.length).unwrap_or_default() } else { &self.bound }
     }
 }
 
@@ -215,11 +251,34 @@ mod tests {
     }
 
     #[test]
+    fn the_aad_is_as_documented_at_any_length_of_its_parts() {
+        let id = KeyId::from_bytes([7; 16]);
+        let longest = "sixteen_letters_";
+        for (class, scope) in [("s", "c"), ("ssn", longest), (longest, longest)] {
+            for bind in [&[][..], &[("id", b"42".as_slice())][..]] {
+                let (class, scope) = (Class::parse(class).unwrap(), Scope::parse(scope).unwrap());
+                let mut want = Vec::new();
+                for part in [b"sealgate/v1/aad".as_slice(), &[1, 2], &[7; 16]] {
+                    length_prefix(part, &mut want);
+                }
+                length_prefix(class.as_str().as_bytes(), &mut want);
+                length_prefix(scope.as_str().as_bytes(), &mut want);
+                for (name, value) in bind {
+                    length_prefix(name.as_bytes(), &mut want);
+                    length_prefix(value, &mut want);
+                }
+                let aad = Context { class, scope, bind }.aad(Suite::Deterministic, &id);
+                assert_eq!(*aad, *want, "{class} {scope} {bind:?}");
+            }
+        }
+    }
+
+    #[test]
     fn parts_of_the_aad_cannot_trade_places() {
         let id = KeyId::from_bytes([7; 16]);
         let aad = |class: &str, scope: &str, bind: &[(&str, &[u8])]| {
             let (class, scope) = (Class::parse(class).unwrap(), Scope::parse(scope).unwrap());
-            Context { class, scope, bind }.aad(Suite::Random, &id)
+            Context { class, scope, bind }.aad(Suite::Random, &id).to_vec()
         };
         let all = [
             aad("ab", "c", &[]),

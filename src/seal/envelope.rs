@@ -263,10 +263,6 @@ impl Envelope {
     pub fn sealed_bytes(&self) -> usize {
         self.bytes.len() - self.head.length()
     }
-
-    pub(super) fn sealed(&self) -> &[u8] {
-        self.bytes.get(self.head.length()..).unwrap_or_default()
-    }
 }
 
 #[cfg(test)]

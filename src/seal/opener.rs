@@ -2,7 +2,7 @@
 
 use super::context::{Class, Context};
 use super::crypto::rustcrypto::Siv;
-use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES};
+use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES, TAG_BYTES};
 use super::envelope::{Envelope, SALT_BYTES, Suite};
 use super::format::{Alphabet, FormatKey};
 use super::head::Head;
@@ -121,7 +121,12 @@ impl UnwrappedKey {
                 Value::read(bytes, start)
             }
             FieldKey::Siv(key) => {
-                Value::read(Zeroizing::new(key.open(&aad, envelope.sealed()).map_err(unauthentic)?), 0)
+                let mut bytes = Zeroizing::new(envelope.bytes);
+                let start = head.length() + TAG_BYTES;
+                let sealed = bytes.get_mut(head.length()..).and_then(<[u8]>::split_first_chunk_mut);
+                let (iv, sealed) = sealed.ok_or(OpenError::Unauthentic)?;
+                key.open(&aad, iv, sealed).map_err(unauthentic)?;
+                Value::read(bytes, start)
             }
         };
         let value = value.ok_or(OpenError::Unauthentic)?;

@@ -1,8 +1,8 @@
 //! Values in, tokens out: a data key that may still seal, and how much.
 
-use super::context::{Class, Context, EncryptionContext, Scope};
-use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES, Sealed, fips};
-use super::envelope::{SALT_BYTES, Suite};
+use super::context::{Aad, Class, Context, EncryptionContext, Scope};
+use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES, Sealed, TAG_BYTES, fips};
+use super::envelope::{EDK_BYTES_MAX, EDKS_MAX, SALT_BYTES, Suite};
 use super::head::{Head, KeyRef};
 use super::key::{EncryptedDataKey, KeyId};
 use super::opener::{FieldKey, UnwrappedKey};
@@ -30,6 +30,9 @@ pub enum SealError {
     /// A build for FIPS 140 does not seal so.
     #[error(transparent)]
     NotApproved(#[from] fips::NotApproved),
+    /// The key cannot be written into a token: there would be no reading it again.
+    #[error("data key: wanted 1 to 4 encrypted forms of 1 to 6144 bytes each")]
+    Unwritable,
     /// The provider failed.
     #[error(transparent)]
     Crypto(#[from] CryptoFailed),
@@ -37,8 +40,14 @@ pub enum SealError {
 
 /// Room to work in, and random nonces, drawn for many values in one call. For one document: it is dropped with it, so that
 /// a process that is cloned between two documents has no nonce in store. What stood in it is zeroized.
+///
+/// The first call draws one nonce, each further one twice as many as the one before, up to 32: a single value does not pay
+/// for a document.
 pub struct Workspace {
     drawn: [u8; NONCE_BYTES * Self::BATCH],
+    /// How many bytes the next call draws.
+    batch: usize,
+    /// Those not yet used stand at the end.
     used: usize,
     plaintext: Zeroizing<Vec<u8>>,
     aad: Vec<u8>,
@@ -51,13 +60,15 @@ impl Workspace {
     #[must_use]
     pub fn new() -> Self {
         let drawn = [0; NONCE_BYTES * Self::BATCH];
-        Self { drawn, used: NONCE_BYTES * Self::BATCH, plaintext: Zeroizing::default(), aad: Vec::new() }
+        Self { drawn, batch: NONCE_BYTES, used: drawn.len(), plaintext: Zeroizing::default(), aad: Vec::new() }
     }
 
     pub(super) fn nonce(&mut self, provider: &dyn CryptoProvider) -> Result<[u8; NONCE_BYTES], CryptoFailed> {
         if self.used >= self.drawn.len() {
-            provider.fill_random(&mut self.drawn)?;
-            self.used = 0;
+            let start = self.drawn.len() - self.batch;
+            provider.fill_random(self.drawn.get_mut(start..).ok_or(CryptoFailed)?)?;
+            self.used = start;
+            self.batch = (self.batch * 2).min(self.drawn.len());
         }
         let nonce = self.drawn.get(self.used..).and_then(<[u8]>::first_chunk).ok_or(CryptoFailed)?;
         self.used += NONCE_BYTES;
@@ -121,7 +132,7 @@ pub struct SealingKey {
 struct Beginning {
     key: Arc<FieldKey>,
     /// The AAD up to the bound values.
-    aad: Vec<u8>,
+    aad: Aad,
     /// The text form of the head, as far as it is made of whole groups of three bytes.
     text: String,
     /// The rest of the head, at most two bytes.
@@ -182,8 +193,8 @@ impl SealingKey {
     /// Seals a value. The budget is spent first. Nothing is allocated but the token, once `workspace` has grown.
     ///
     /// # Errors
-    /// [`SealError::Exhausted`] once the budget is spent, [`SealError::WrongKey`] if the key was not made for this; nothing
-    /// is sealed then.
+    /// [`SealError::Exhausted`] once the budget is spent, [`SealError::WrongKey`] if the key was not made for this,
+    /// [`SealError::Unwritable`] if tokens cannot hold its encrypted forms; nothing is sealed then.
     pub fn seal(
         &self,
         workspace: &mut Workspace,
@@ -198,7 +209,7 @@ impl SealingKey {
         // A FIPS 140 module may not take a nonce from outside.
         let nonce = if fips::REQUIRED { None } else { Some(workspace.nonce(self.key.provider)?) };
         let Workspace { plaintext, aad, .. } = workspace;
-        let aad = if context.bind.is_empty() {
+        let aad: &[u8] = if context.bind.is_empty() {
             &beginning.aad
         } else {
             aad.clear();
@@ -222,10 +233,11 @@ impl SealingKey {
             }
             FieldKey::Siv(key) => {
                 let start = plaintext.len();
+                plaintext.extend_from_slice(&[0; TAG_BYTES]);
                 manner.write(value, plaintext);
-                let sealed = key.seal(aad, plaintext.get(start..).ok_or(CryptoFailed)?)?;
-                plaintext.truncate(start);
-                plaintext.extend_from_slice(&sealed);
+                let room = plaintext.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut);
+                let (iv, sealed) = room.ok_or(CryptoFailed)?;
+                *iv = key.seal(aad, sealed)?;
                 Ok(Token::write(&beginning.text, plaintext))
             }
         }
@@ -238,6 +250,12 @@ impl SealingKey {
             Suite::Random => fips::Method::RandomNonce.permit()?,
             Suite::Deterministic => fips::Method::Siv.permit()?,
             Suite::Stream => fips::Method::CountedNonce.permit()?,
+        }
+        if let KeyRef::Inline { edks, .. } = &self.reference {
+            let fits = |edk: &EncryptedDataKey| (1..=EDK_BYTES_MAX).contains(&edk.blob.len());
+            if !(1..=EDKS_MAX).contains(&edks.len()) || !edks.iter().all(fits) {
+                return Err(SealError::Unwritable);
+            }
         }
         // Long-lived keys never ride in a token.
         if self.made_for != wanted || (inline && suite == Suite::Deterministic) {
@@ -436,12 +454,37 @@ mod tests {
             let one = UnwrappedKey::new(p, DataKey::take(vec![1; 32]).unwrap()).unwrap();
             let (budget, at) = (Budget { seals_max: 2, bytes_max: 100 }, context("ssn", "clinic", &[]));
             let made_for = EncryptionContext { scope: at.scope, purpose: Purpose::Field };
-            let key = SealingKey::new(one, made_for, Origin::Inline(Vec::new()), budget);
+            let edks = vec![EncryptedDataKey { kek: KekTag::from_bytes([1; 8]), blob: vec![1] }];
+            let key = SealingKey::new(one, made_for, Origin::Inline(edks), budget);
             let seal = |value: &[u8]| key.seal(&mut Workspace::new(), &at, Manner::random(Kind::Text), value);
             assert!(seal(&[0; 90]).is_ok());
             assert_eq!(seal(&[0; 11]).err(), Some(SealError::Exhausted), "bytes");
             assert_eq!(seal(b"").err(), Some(SealError::Exhausted), "seals");
             assert!(key.spent() > 1.0);
+        });
+    }
+
+    #[test]
+    fn a_key_that_no_token_can_hold_seals_nothing() {
+        on_each(|p| {
+            let at = context("ssn", "clinic", &[]);
+            let made_for = EncryptionContext { scope: at.scope, purpose: Purpose::Field };
+            let edk = |length| EncryptedDataKey { kek: KekTag::from_bytes([1; 8]), blob: vec![1; length] };
+            for (edks, good) in [
+                (vec![], false),
+                (vec![edk(0)], false),
+                (vec![edk(6144); 4], true),
+                (vec![edk(1); 5], false),
+                (vec![edk(1), edk(6145)], false),
+            ] {
+                let one = UnwrappedKey::new(p, DataKey::take(vec![1; 32]).unwrap()).unwrap();
+                let key = SealingKey::new(one, made_for, Origin::Inline(edks), Budget::default());
+                let sealed = key.seal(&mut Workspace::new(), &at, Manner::random(Kind::Text), b"x");
+                match sealed {
+                    Ok(token) => assert!(good && open(&key, &token, &at).is_ok()),
+                    Err(error) => assert_eq!((good, error), (false, SealError::Unwritable)),
+                }
+            }
         });
     }
 
@@ -469,7 +512,9 @@ mod tests {
             KeyRef::Stored { .. } => None,
         });
         let [Some((one_commitment, one_edks)), Some((other_commitment, other_edks))] = inline else { return false };
-        one_commitment == other_commitment && one_edks != other_edks && one.sealed() == other.sealed()
+        one_commitment == other_commitment
+            && one_edks != other_edks
+            && one.bytes.ends_with(&other.bytes[other.head().length()..])
     }
 
     proptest! {

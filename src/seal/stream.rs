@@ -19,7 +19,7 @@
 //! that is not the last is `stream_truncated`; one that does not begin with the first five bytes is `spelling`; one that is
 //! cut within a segment, goes on behind its end, or ends with an empty segment behind others is `unauthentic`.
 
-use super::context::Context;
+use super::context::{Aad, Context};
 use super::crypto::{Aead, CryptoFailed, NONCE_BYTES, TAG_BYTES};
 use super::envelope::{EDK_BYTES_MAX, EDKS_MAX, ReadError, Suite};
 use super::head::{Head, KeyRef, read_key};
@@ -42,7 +42,7 @@ const HEAD_BYTES_MAX: usize = MAGIC.len() + 3 + 32 + 33 + EDKS_MAX * (10 + EDK_B
 /// The key of one stream, and which segment comes next.
 struct Segments {
     key: Box<dyn Aead>,
-    aad: Vec<u8>,
+    aad: Aad,
     next: u32,
     /// Whether the number of the next one is beyond what `next` can hold.
     full: bool,

@@ -51,6 +51,15 @@ impl Token {
         Envelope::read(bytes)
     }
 
+    /// Takes a text that reads as a token, as it is kept in a database. Whether it opens is not asked.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(text: impl Into<String>) -> Result<Self, ReadError> {
+        let text = text.into();
+        Self::read(text.as_bytes()).map(|_| Self(text))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -26,32 +26,36 @@ impl Siv {
         Self(Mutex::new(Aes256Siv::new(key.into())))
     }
 
-    /// The synthetic IV and the ciphertext of `plaintext`: 16 bytes more.
+    /// Encrypts `in_out` in place and returns the synthetic IV.
     ///
     /// # Errors
     /// [`CryptoFailed`] beyond the algorithm's length limit.
-    pub fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
-        self.seal_with(&[aad], plaintext)
+    pub fn seal(&self, aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_BYTES], CryptoFailed> {
+        self.seal_with(&[aad], in_out)
     }
 
-    /// The plaintext of a synthetic IV and ciphertext.
+    /// Decrypts `in_out` in place.
     ///
     /// # Errors
-    /// [`CryptoFailed`] if it does not authenticate.
-    pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
-        self.open_with(&[aad], sealed)
+    /// [`CryptoFailed`] if it does not authenticate; `in_out` then holds nothing of use.
+    pub fn open(&self, aad: &[u8], iv: &[u8; TAG_BYTES], in_out: &mut [u8]) -> Result<(), CryptoFailed> {
+        self.open_with(&[aad], iv, in_out)
     }
 
     /// The published test vectors have several associated strings, of which the format has one.
-    pub(super) fn seal_with(&self, associated: &[&[u8]], plaintext: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
-        self.0.lock().map_err(|_| CryptoFailed)?.encrypt(associated, plaintext).map_err(|_| CryptoFailed)
+    pub(super) fn seal_with(&self, associated: &[&[u8]], in_out: &mut [u8]) -> Result<[u8; TAG_BYTES], CryptoFailed> {
+        let mut key = self.0.lock().map_err(|_| CryptoFailed)?;
+        key.encrypt_inout_detached(associated, in_out.into()).map(Into::into).map_err(|_| CryptoFailed)
     }
 
-    pub(super) fn open_with(&self, associated: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, CryptoFailed> {
-        if sealed.len() < TAG_BYTES {
-            return Err(CryptoFailed);
-        }
-        self.0.lock().map_err(|_| CryptoFailed)?.decrypt(associated, sealed).map_err(|_| CryptoFailed)
+    pub(super) fn open_with(
+        &self,
+        associated: &[&[u8]],
+        iv: &[u8; TAG_BYTES],
+        in_out: &mut [u8],
+    ) -> Result<(), CryptoFailed> {
+        let mut key = self.0.lock().map_err(|_| CryptoFailed)?;
+        key.decrypt_inout_detached(associated, in_out.into(), iv.into()).map_err(|_| CryptoFailed)
     }
 }
 
