@@ -7,8 +7,8 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sealgate::document::json::{Limits, Rewriter, Rules, Step, Watch, quote};
 use sealgate::document::path::FieldPath;
+use sealgate::seal::Budget;
 use sealgate::seal::crypto::default_provider;
-use sealgate::seal::sealer::Budget;
 use sealgate::seal::token::holds_token;
 use sealgate::seal::{
     Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,

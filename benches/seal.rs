@@ -1,8 +1,8 @@
 //! Sealing and opening of single values by size and provider: `cargo bench --bench seal`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sealgate::seal::Budget;
 use sealgate::seal::crypto::providers;
-use sealgate::seal::sealer::Budget;
 use sealgate::seal::{
     Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
     SealingKey, Token, UnwrappedKey, Workspace,

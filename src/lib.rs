@@ -31,6 +31,8 @@ pub mod seal;
 
 pub mod document;
 
+pub mod embed;
+
 #[cfg(feature = "gateway")]
 pub mod app;
 #[cfg(feature = "gateway")]

@@ -6,8 +6,8 @@
 #![cfg(test)]
 #![cfg(target_os = "linux")]
 
+use sealgate::seal::Budget;
 use sealgate::seal::crypto::{CryptoProvider, providers};
-use sealgate::seal::sealer::Budget;
 use sealgate::seal::{
     Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
     SealingKey, Token, UnwrappedKey, Workspace,

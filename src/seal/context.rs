@@ -8,7 +8,7 @@ use std::io::Write;
 use std::ops::Deref;
 
 /// The longest class or scope, in bytes.
-pub const LABEL_BYTES_MAX: usize = 16;
+pub(crate) const LABEL_BYTES_MAX: usize = 16;
 
 /// Says why a text is no class or scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

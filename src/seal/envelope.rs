@@ -165,6 +165,7 @@ impl Suite {
 
 /// Where the encrypted data key is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Placement {
     /// In the envelope.
     Inline,

@@ -35,6 +35,7 @@ use zeroize::Zeroizing;
 
 /// What the values of a class are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Alphabet {
     /// `0-9`.
     Digits,

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 /// Which data key sealed something, as its envelope says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyRef {
     /// The key is in the envelope, wrapped.
     Inline {

@@ -6,26 +6,26 @@
 //! (the byte layout), [`head`] (the part of it that needs no key), [`token`] (its text form), [`value`] (what goes in and comes out), [`opener`] (tokens in, values out),
 //! [`sealer`] (values in, tokens out), [`mod@format`] (values that keep their format), [`stream`] (attachments).
 
-pub mod context;
+pub(crate) mod context;
 pub mod crypto;
 pub mod envelope;
 pub mod format;
-pub mod head;
-pub mod key;
+pub(crate) mod head;
+pub(crate) mod key;
 pub mod local;
-pub mod opener;
-pub mod sealer;
+pub(crate) mod opener;
+pub(crate) mod sealer;
 pub mod stream;
 pub mod token;
-pub mod value;
+pub(crate) mod value;
 
-pub use context::{Class, Context, EncryptionContext, Purpose, Scope};
+pub use context::{Class, Context, EncryptionContext, NotALabel, Purpose, Scope};
 pub use crypto::CryptoProvider;
 pub use envelope::{Envelope, Placement, ReadError, Suite};
 pub use head::{Head, KeyRef};
-pub use key::{Commitment, DataKey, EncryptedDataKey, KekTag, KeyId};
+pub use key::{Commitment, DataKey, EncryptedDataKey, KekTag, KeyId, WrongKeyLength};
 pub use opener::{OpenError, UnwrappedKey};
-pub use sealer::{Origin, SealError, SealingKey, Workspace};
+pub use sealer::{Budget, Origin, SealError, SealingKey, Workspace};
 pub use token::Token;
 pub use value::{Kind, Manner, Value};
 

@@ -105,6 +105,7 @@ impl Default for Budget {
 
 /// Where the encrypted form of a key is found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// In every token. The key must have been made for this process alone, which seals with it and nobody else does.
     Inline(Vec<EncryptedDataKey>),

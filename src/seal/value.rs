@@ -19,6 +19,7 @@ pub enum Kind {
 
 /// How a value is sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Manner {
     /// Random or deterministic.
     pub suite: Suite,

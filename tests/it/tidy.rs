@@ -10,6 +10,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("seal", &[]),
     ("document", &[]),
     ("process", &[]),
+    ("embed", &["seal", "document"]),
     ("policy", &["seal"]),
     ("telemetry", &[]),
     ("net", &["seal", "telemetry"]),

@@ -8,7 +8,7 @@ pub mod fips;
 #[cfg(feature = "ring")]
 mod ring;
 mod rsa;
-pub mod rustcrypto;
+pub(crate) mod rustcrypto;
 
 pub use rsa::{Oaep, RsaKey, RsaRefused};
 

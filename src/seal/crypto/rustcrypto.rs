@@ -12,17 +12,17 @@ use std::fmt;
 use std::sync::Mutex;
 
 /// Bytes of an AES-256-SIV key: one half for S2V, one for CTR.
-pub const SIV_KEY_BYTES: usize = 64;
+pub(crate) const SIV_KEY_BYTES: usize = 64;
 
 /// AES-256-SIV under one key, with one associated string.
 ///
 /// The type keeps the state of its MAC in itself, so that it works on one value at a time.
-pub struct Siv(Mutex<Aes256Siv>);
+pub(crate) struct Siv(Mutex<Aes256Siv>);
 
 impl Siv {
     /// Takes the key.
     #[must_use]
-    pub fn new(key: &[u8; SIV_KEY_BYTES]) -> Self {
+    pub(crate) fn new(key: &[u8; SIV_KEY_BYTES]) -> Self {
         Self(Mutex::new(Aes256Siv::new(key.into())))
     }
 
@@ -30,7 +30,7 @@ impl Siv {
     ///
     /// # Errors
     /// [`CryptoFailed`] beyond the algorithm's length limit.
-    pub fn seal(&self, aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_BYTES], CryptoFailed> {
+    pub(crate) fn seal(&self, aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_BYTES], CryptoFailed> {
         self.seal_with(&[aad], in_out)
     }
 
@@ -38,7 +38,7 @@ impl Siv {
     ///
     /// # Errors
     /// [`CryptoFailed`] if it does not authenticate; `in_out` then holds nothing of use.
-    pub fn open(&self, aad: &[u8], iv: &[u8; TAG_BYTES], in_out: &mut [u8]) -> Result<(), CryptoFailed> {
+    pub(crate) fn open(&self, aad: &[u8], iv: &[u8; TAG_BYTES], in_out: &mut [u8]) -> Result<(), CryptoFailed> {
         self.open_with(&[aad], iv, in_out)
     }
 
@@ -66,14 +66,14 @@ impl fmt::Debug for Siv {
 }
 
 /// FF1 with AES-256 under one key and radix.
-pub struct Ff1(FF1<Aes256>);
+pub(crate) struct Ff1(FF1<Aes256>);
 
 impl Ff1 {
     /// Takes the key; `radix` is 2 to 65536.
     ///
     /// # Errors
     /// [`CryptoFailed`] for another radix.
-    pub fn new(key: &[u8; 32], radix: u32) -> Result<Self, CryptoFailed> {
+    pub(crate) fn new(key: &[u8; 32], radix: u32) -> Result<Self, CryptoFailed> {
         FF1::new(key, radix).map(Self).map_err(|_| CryptoFailed)
     }
 
@@ -81,7 +81,7 @@ impl Ff1 {
     ///
     /// # Errors
     /// [`CryptoFailed`] if there are fewer than a domain of 10^6 takes, or one is not below the radix.
-    pub fn seal(&self, tweak: &[u8], numerals: Vec<u16>) -> Result<Vec<u16>, CryptoFailed> {
+    pub(crate) fn seal(&self, tweak: &[u8], numerals: Vec<u16>) -> Result<Vec<u16>, CryptoFailed> {
         self.0.encrypt(tweak, &FlexibleNumeralString::from(numerals)).map(Into::into).map_err(|_| CryptoFailed)
     }
 
@@ -89,7 +89,7 @@ impl Ff1 {
     ///
     /// # Errors
     /// As there; a wrong key or tweak gives other numerals, not an error.
-    pub fn open(&self, tweak: &[u8], numerals: Vec<u16>) -> Result<Vec<u16>, CryptoFailed> {
+    pub(crate) fn open(&self, tweak: &[u8], numerals: Vec<u16>) -> Result<Vec<u16>, CryptoFailed> {
         self.0.decrypt(tweak, &FlexibleNumeralString::from(numerals)).map(Into::into).map_err(|_| CryptoFailed)
     }
 }
