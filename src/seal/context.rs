@@ -126,6 +126,8 @@ impl Context<'_> {
         let length = Aad::FIXED_BYTES_MAX - room.len();
         let mut bound = Vec::new();
         if !self.bind.is_empty() {
+            let bytes = self.bind.iter().map(|(name, value)| 8 + name.len() + value.len());
+            bound.reserve_exact(length + bytes.sum::<usize>());
             bound.extend_from_slice(fixed.get(..length).unwrap_or_default());
             self.bind_into(&mut bound);
         }

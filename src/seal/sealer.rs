@@ -219,6 +219,8 @@ impl SealingKey {
             aad
         };
         plaintext.clear();
+        // Once and for all: where it grew, it would leave a copy of the value behind.
+        plaintext.reserve(manner.bytes_max(value) + NONCE_BYTES + TAG_BYTES + beginning.rest.len());
         plaintext.extend_from_slice(&beginning.rest);
         match &*beginning.key {
             FieldKey::Gcm(key) => {

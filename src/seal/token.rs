@@ -5,7 +5,7 @@
 
 use super::crypto::{NONCE_BYTES, TAG_BYTES};
 use super::envelope::{Envelope, ReadError, SALT_BYTES, Suite, VERSION};
-use data_encoding::BASE64URL_NOPAD;
+use base64_simd::URL_SAFE_NO_PAD as BASE64URL;
 use memchr::memmem;
 
 const PREFIX: &str = "sgv1.";
@@ -18,17 +18,17 @@ pub struct Token(String);
 impl Token {
     /// The text of an envelope's first bytes, a multiple of three of them.
     pub(crate) fn begin(head: &[u8]) -> String {
-        let mut text = String::with_capacity(PREFIX.len() + BASE64URL_NOPAD.encode_len(head.len()));
+        let mut text = String::with_capacity(PREFIX.len() + BASE64URL.encoded_length(head.len()));
         text.push_str(PREFIX);
-        BASE64URL_NOPAD.encode_append(head, &mut text);
+        BASE64URL.encode_append(head, &mut text);
         text
     }
 
     /// The token of which `begin` made the beginning, with the rest of its bytes.
     pub(crate) fn write(beginning: &str, rest: &[u8]) -> Self {
-        let mut text = String::with_capacity(beginning.len() + BASE64URL_NOPAD.encode_len(rest.len()));
+        let mut text = String::with_capacity(beginning.len() + BASE64URL.encoded_length(rest.len()));
         text.push_str(beginning);
-        BASE64URL_NOPAD.encode_append(rest, &mut text);
+        BASE64URL.encode_append(rest, &mut text);
         Self(text)
     }
 
@@ -47,7 +47,7 @@ impl Token {
         if body.len() % 4 == 1 {
             return Err(ReadError::Truncated);
         }
-        let bytes = BASE64URL_NOPAD.decode(body).map_err(|_| ReadError::Spelling)?;
+        let bytes = BASE64URL.decode_to_vec(body).map_err(|_| ReadError::Spelling)?;
         Envelope::read(bytes)
     }
 
@@ -140,6 +140,31 @@ mod tests {
         ] {
             assert_eq!(starts_as_token(text.as_bytes()), whole, "{text:?}");
             assert_eq!(holds_token(text.as_bytes()), within, "{text:?}");
+        }
+    }
+
+    /// Long texts take another way through the decoder than short ones.
+    #[test]
+    fn one_spelling_only_at_any_length() {
+        use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
+        let bytes: Vec<u8> = (0..150_u8).map(|byte| byte.wrapping_mul(101)).collect();
+        for length in 0..bytes.len() {
+            let text = Token::write("", &bytes[..length]).0;
+            assert_eq!(text, BASE64URL_NOPAD.encode(&bytes[..length]));
+            assert_eq!(BASE64URL.decode_to_vec(&text).unwrap(), bytes[..length]);
+            let other = BASE64_NOPAD.encode(&bytes[..length]);
+            assert_eq!(BASE64URL.decode_to_vec(&other).is_ok(), text == other, "{other}");
+            for (at, wrong) in (0..text.len()).flat_map(|at| b" =+/.\n\xff".iter().map(move |wrong| (at, wrong))) {
+                let mut changed = text.clone().into_bytes();
+                changed[at] = *wrong;
+                assert!(BASE64URL.decode_to_vec(&changed).is_err(), "{wrong} at {at} of {}", text.len());
+            }
+            for last in 0..=255 {
+                let mut changed = text.clone().into_bytes();
+                changed.push(last);
+                let want = BASE64URL_NOPAD.decode(&changed).ok();
+                assert_eq!(BASE64URL.decode_to_vec(&changed).ok(), want, "{last} after {}", text.len());
+            }
         }
     }
 

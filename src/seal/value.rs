@@ -48,6 +48,11 @@ impl Manner {
         Self { pad_bytes, ..self }
     }
 
+    /// The most bytes that [`write`](Self::write) appends.
+    pub(super) const fn bytes_max(&self, value: &[u8]) -> usize {
+        value.len().saturating_add(2).saturating_add(self.pad_bytes)
+    }
+
     /// Appends kind byte, value and padding.
     pub(super) fn write(&self, value: &[u8], out: &mut Vec<u8>) {
         let kind = match self.kind {

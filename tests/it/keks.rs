@@ -6,7 +6,7 @@ use crate::fixture::tee::Tee;
 use sealgate::keyring::aws_kms::{AwsKms, KeyArn, Settings};
 use sealgate::keyring::recovery::Recovery;
 use sealgate::keyring::{Generated, Kek, Keyring, KeyringError, KmsCall, Several};
-use sealgate::seal::context::Purpose;
+use sealgate::seal::Purpose;
 use sealgate::seal::crypto::default_provider;
 use sealgate::seal::{Commitment, DataKey, EncryptedDataKey, EncryptionContext, Scope};
 use serde_json::{Value, json};

@@ -6,6 +6,7 @@ mod canary;
 mod docs;
 mod durability;
 mod edge;
+mod embedded;
 mod fhir;
 mod fixture;
 mod keks;

@@ -9,7 +9,7 @@ mod postgres;
 
 use jiff::Timestamp;
 use sealgate::keyring::store::{KeyRow, KeyState};
-use sealgate::seal::context::Purpose;
+use sealgate::seal::Purpose;
 use sealgate::seal::crypto::sha256;
 use sealgate::seal::{Commitment, EncryptedDataKey, KekTag, Scope};
 use std::process::Command;

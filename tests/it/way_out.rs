@@ -6,8 +6,8 @@ use crate::fixture::provision::python_with_moto;
 use data_encoding::{BASE64, HEXLOWER};
 use sealgate::keyring::Keyring;
 use sealgate::keyring::local::Local;
+use sealgate::seal::Budget;
 use sealgate::seal::crypto::default_provider;
-use sealgate::seal::sealer::Budget;
 use sealgate::seal::stream::{SEGMENT_BYTES, StreamSealer};
 use sealgate::seal::{
     Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,

@@ -4,7 +4,7 @@
 use super::{in_state, row, second_later};
 use futures_util::future::join_all;
 use sealgate::keyring::store::{Imported, KeyRow, KeyState, KeyStore, StoreError};
-use sealgate::seal::context::Purpose;
+use sealgate::seal::Purpose;
 use sealgate::seal::{Commitment, Scope};
 
 const ROUNDS: usize = 20;

@@ -4,7 +4,7 @@ use super::{block_on, in_state, row};
 use sealgate::keyring::store::file::FileStore;
 use sealgate::keyring::store::keyset::{self, Keyset};
 use sealgate::keyring::store::{KeyRow, KeyState, KeyStore, StoreError};
-use sealgate::seal::context::Purpose;
+use sealgate::seal::Purpose;
 
 #[test]
 fn an_export_is_read_as_the_store_it_came_from_and_written_by_nobody() {
