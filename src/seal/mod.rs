@@ -2,9 +2,10 @@
 //!
 //! Pure and synchronous. No I/O, no clock, no HTTP, and never a plaintext in an error.
 //!
-//! Reading order: [`context`] (class, scope, AAD), [`key`] (data keys and what is derived from them), [`envelope`]
-//! (the byte layout), [`head`] (the part of it that needs no key), [`token`] (its text form), [`value`] (what goes in and comes out), [`opener`] (tokens in, values out),
-//! [`sealer`] (values in, tokens out), [`mod@format`] (values that keep their format), [`stream`] (attachments).
+//! Reading order: `context` (class, scope, AAD), `key` (data keys and what is derived from them), [`envelope`] (the byte
+//! layout), `head` (the part of it that needs no key), [`token`] (its text form), `value` (what goes in and comes out),
+//! `opener` (tokens in, values out), `sealer` (values in, tokens out), [`mod@format`] (values that keep their format),
+//! [`stream`] (attachments), [`local`] (a KEK to develop with). What the modules without a link have is here.
 
 pub(crate) mod context;
 pub mod crypto;
