@@ -1,8 +1,9 @@
-//! Sealing and opening of single values by size, suite and provider, beside the bare algorithm: `cargo bench --bench seal`.
+//! Sealing and opening of single values by size, suite and provider, beside the bare algorithm:
+//! `cargo bench --bench seal`.
 //!
-//! Bare is encryption or decryption in place, with the key schedule made once, without AAD, nonce, base64 or a token. What
-//! stands beside it does all of that: value to token, and token (as text) to value. Bare decryption copies the ciphertext
-//! first, for it destroys it.
+//! Bare is encryption or decryption in place, with the key schedule made once, without AAD, nonce, base64 or a token.
+//! What stands beside it does all of that: value to token, and token (as text) to value. Bare decryption copies the
+//! ciphertext first, for it destroys it.
 
 use aes::Aes256;
 use aes_siv::KeyInit;

@@ -5,19 +5,20 @@
 //!
 //! # As a library
 //!
-//! With `default-features = false` and a crypto provider (`aws-lc` or `ring`) only [`seal`], [`document`] and [`embed`] are
-//! built: no I/O, no async runtime, no clock. A service brings its KMS as an [`embed::Keyring`]; what it seals a gate opens, and the
-//! other way round. [`embed`] has examples for single values, for asynchronous services, for the fields of JSON documents
-//! ([`Fields`](embed::Fields)) and, with the feature `serde`, for struct fields ([`Sealed`](embed::Sealed)). These three modules
-//! follow semantic versioning; the others are no interface.
+//! With `default-features = false` and a crypto provider (`aws-lc` or `ring`) only [`seal`], [`document`] and [`embed`]
+//! are built: no I/O, no async runtime, no clock. A service brings its KMS as an [`embed::Keyring`]; what it seals a
+//! gate opens, and the other way round. [`embed`] has examples for single values, for asynchronous services, for the
+//! fields of JSON documents ([`Fields`](embed::Fields)) and, with the feature `serde`, for struct fields
+//! ([`Sealed`](embed::Sealed)). These three modules follow semantic versioning; the others are no interface.
 //!
 //! # The code, in reading order
 //!
-//! [`seal`] makes tokens of values and values of tokens; its [`envelope`](seal::envelope) is the format. [`document`] finds
-//! the parts of a body that rules name, and replaces them in place. [`embed`] is what a service builds on. [`keyring`] brings data keys from KMS. [`policy`] says
-//! who may do what, [`view`] how a value is shown, [`audit`] keeps the record. [`proxy`] is the gate; in it,
-//! [`pipeline`](proxy::pipeline) is the one place where the order of things is decided. [`config`] is the file, [`app`] puts
-//! it all together, [`cli`] is the command line, which has [`process`] keep its memory to itself before a key is loaded.
+//! [`seal`] makes tokens of values and values of tokens; its [`envelope`](seal::envelope) is the format. [`document`]
+//! finds the parts of a body that rules name, and replaces them in place. [`embed`] is what a service builds on.
+//! [`keyring`] brings data keys from KMS. [`policy`] says who may do what, [`view`] how a value is shown, [`audit`]
+//! keeps the record. [`proxy`] is the gate; in it, [`pipeline`](proxy::pipeline) is the one place where the order of
+//! things is decided. [`config`] is the file, [`app`] puts it all together, [`cli`] is the command line, which has
+//! [`process`] keep its memory to itself before a key is loaded.
 //!
 //! # What always holds
 //!

@@ -247,7 +247,10 @@ fn sealing_again_gives_the_published_tokens() {
             let purpose = if head.suite == Suite::Deterministic { Purpose::Lookup } else { Purpose::Field };
             let made_for = EncryptionContext { scope: head.scope, purpose };
             let key = SealingKey::new(vector.key, made_for, origin, sealgate::seal::Budget::default());
-            let manner = Manner { suite: head.suite, kind, pad_bytes: 0 };
+            let manner = match head.suite {
+                Suite::Deterministic => Manner::deterministic(kind),
+                _ => Manner::random(kind),
+            };
             let vector = Vector::new(*provider, json);
             let sealed = vector.with_context(|at| key.seal(&mut Workspace::new(), at, manner, &value)).unwrap();
             if head.suite == Suite::Deterministic {

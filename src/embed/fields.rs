@@ -25,8 +25,8 @@ impl Field {
         Self { path, class, suite: Suite::Random, pad_bytes: 0 }
     }
 
-    /// Sealed so that the same value gives the same token in every document: to be looked up by it. Bound values are no part
-    /// of it, and its key is a [stored one](Keys::set_stored).
+    /// Sealed so that the same value gives the same token in every document: to be looked up by it. Bound values are no
+    /// part of it, and its key is a [stored one](Keys::set_stored).
     #[must_use]
     pub const fn deterministic(path: FieldPath, class: Class) -> Self {
         Self { path, class, suite: Suite::Deterministic, pad_bytes: 0 }
@@ -41,9 +41,10 @@ impl Field {
 
 /// Seals and opens the fields of JSON documents. Compiled once, used for any number of documents.
 ///
-/// Works on the text, as a gate does, with the same result: a value's place is taken by a token, a string; a token's by the value, as the
-/// type that it was, byte for byte (of a string, not its escapes). Everything else stays as it is, byte for byte. `null` and `""` stay. Where two paths
-/// select one value, the first counts. An object or array may be sealed whole.
+/// Works on the text, as a gate does, with the same result: a value's place is taken by a token, a string; a token's by
+/// the value, as the type that it was, byte for byte (of a string, not its escapes). Everything else stays as it is,
+/// byte for byte. `null` and `""` stay. Where two paths select one value, the first counts. An object or array may be
+/// sealed whole.
 ///
 /// ```
 /// use sealgate::document::path::FieldPath;
@@ -100,8 +101,8 @@ pub enum FieldsError<E: StdError + 'static> {
         #[source]
         error: Error<E>,
     },
-    /// A token, or a text with one in it, stands where a value is to be sealed, or where no path selects. Sealed twice it would
-    /// not come back; sealed unseen, it would open for whoever put it there.
+    /// A token, or a text with one in it, stands where a value is to be sealed, or where no path selects. Sealed twice
+    /// it would not come back; sealed unseen, it would open for whoever put it there.
     #[error("document: a token at byte {at}")]
     Token {
         /// Where it begins.
@@ -174,8 +175,8 @@ impl Fields {
     /// Opens the fields of a document that was sealed so.
     ///
     /// # Errors
-    /// [`FieldsError`]; there is no document then, nor a part of one. One whose fields are in the clear, but for `null` and `""`,
-    /// is refused.
+    /// [`FieldsError`]; there is no document then, nor a part of one. One whose fields are in the clear, but for `null`
+    /// and `""`, is refused.
     pub fn open<K: Keyring>(
         &self,
         keys: &Keys<K>,
@@ -199,8 +200,8 @@ impl Fields {
         })
     }
 
-    /// Whether one value that is sealed whole holds one of another class: opened with the outer one, it would be seen by those
-    /// who may not see it.
+    /// Whether one value that is sealed whole holds one of another class: opened with the outer one, it would be seen
+    /// by those who may not see it.
     fn overlaps(&self, field: &Field, slot: &Slot<'_>) -> bool {
         let mut inner = slot.inner_rules().iter().filter_map(|rule| self.fields.get(*rule));
         inner.any(|inner| inner.class != field.class)
@@ -253,9 +254,10 @@ pub(super) fn write(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-/// Documents as trees. A [`serde_json::Value`] has lost the spelling of its numbers when it comes here, so a token holds
-/// the number as serde_json writes it; what a gate sealed as `1.10` becomes `1.1`, and one beyond 64 bits and `f64` is an
-/// error (unless its feature `arbitrary_precision` is on). Of several members of one name it has the last one.
+/// Documents as trees. A [`serde_json::Value`] has lost the spelling of its numbers when it comes here, so a token
+/// holds a number as serde_json writes it. What a gate sealed as `1.10` becomes `1.1`, an integer beyond 64 bits the
+/// nearest `f64`, and what is beyond that is an error (unless serde_json's feature `arbitrary_precision` is on). Of
+/// several members of one name the tree has the last one.
 #[cfg(feature = "serde")]
 impl Fields {
     /// [`seal`](Self::seal) of a tree, in place.

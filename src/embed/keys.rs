@@ -41,8 +41,8 @@ impl StoredKey {
 /// Seals and opens values. Asks the keyring only for a key that is not at hand.
 ///
 /// For each scope, one data key seals until its [`Budget`] is spent, and then another is made. It rides in its tokens
-/// ([inline](Origin::Inline)), unless a key of the scope and purpose was [handed in](Self::set_stored), which is the only way
-/// for values that are looked up or keep their format. What other processes sealed is opened with the key that
+/// ([inline](Origin::Inline)), unless a key of the scope and purpose was [handed in](Self::set_stored), which is the
+/// only way for values that are looked up or keep their format. What other processes sealed is opened with the key that
 /// the token brings or names.
 ///
 /// Threads that need a new key to seal with wait for one call to the keyring. There is no clock: see
@@ -146,8 +146,8 @@ impl<K: Keyring> Keys<K> {
     /// Opens a token that was sealed in `context`.
     ///
     /// # Errors
-    /// [`Error`]; nothing of the value is told then. A token of another class or scope is refused before the keyring hears
-    /// of it.
+    /// [`Error`]; nothing of the value is told then. A token of another class or scope is refused before the keyring
+    /// hears of it.
     pub fn open(&self, token: impl AsRef<[u8]>, context: &Context<'_>) -> Result<Value, Error<K::Error>> {
         let envelope = Token::read(token.as_ref())?;
         if (envelope.head().class, envelope.head().scope) != (context.class, context.scope) {
@@ -157,8 +157,8 @@ impl<K: Keyring> Keys<K> {
         Ok(key.open(envelope, context)?)
     }
 
-    /// Drops every key: each that is needed again is asked of the keyring. To be called on a timer, because nothing here
-    /// has a clock; its period is how long a key that the KEK no longer unwraps goes on to seal and open.
+    /// Drops every key: each that is needed again is asked of the keyring. To be called on a timer, because nothing
+    /// here has a clock; its period is how long a key that the KEK no longer unwraps goes on to seal and open.
     pub fn forget(&self) {
         write(&self.sealing).clear();
         let mut opening = write(&self.opening);
@@ -171,7 +171,8 @@ impl<K: Keyring> Keys<K> {
         write(&self.sealing).clear();
     }
 
-    /// Makes a data key for a store. It seals nothing before it has been handed in by [`set_stored`](Self::set_stored); make it durable before that.
+    /// Makes a data key for a store. It seals nothing before it has been handed in by [`set_stored`](Self::set_stored);
+    /// make it durable before that.
     ///
     /// # Errors
     /// [`Error`] if the keyring gives none.

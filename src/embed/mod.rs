@@ -1,10 +1,10 @@
-//! sealgate inside a service: values and documents sealed with a keyring of the service's choice. No proxy, no runtime, no
-//! clock, no I/O but what the keyring does.
+//! sealgate inside a service: values and documents sealed with a keyring of the service's choice. No proxy, no runtime,
+//! no clock, no I/O but what the keyring does.
 //!
-//! [`Keyring`] is what the service brings: two calls to its KMS. [`Keys`] keeps data keys by scope and purpose and seals and
-//! opens values; [`Fields`] does so with the fields of JSON documents that paths select; [`Sealed`] (feature `serde`) is a
-//! struct field that holds a token. All of it stands on [`seal`](crate::seal) and makes the same tokens as a gate: each opens what the
-//! other sealed, given the same KEK, scope and class.
+//! [`Keyring`] is what the service brings: two calls to its KMS. [`Keys`] keeps data keys by scope and purpose and
+//! seals and opens values; [`Fields`] does so with the fields of JSON documents that paths select; [`Sealed`] (feature
+//! `serde`) is a struct field that holds a token. All of it stands on [`seal`](crate::seal) and makes the same tokens
+//! as a gate: each opens what the other sealed, given the same KEK, scope and class.
 //!
 //! # One value
 //!
@@ -33,8 +33,8 @@
 //!
 //! # How long keys live
 //!
-//! Nothing here has a clock. Call [`Keys::forget`] on a timer, say every five minutes: that is how long a data key that was
-//! revoked in KMS goes on to seal and open.
+//! Nothing here has a clock. Call [`Keys::forget`] on a timer, say every five minutes: that is how long a data key that
+//! was revoked in KMS goes on to seal and open.
 //!
 //! # In an asynchronous service
 //!
@@ -104,15 +104,15 @@ pub trait Keyring {
     /// Why it has no key. It is told to whoever asked, so it must hold no key.
     type Error: StdError + Send + Sync + 'static;
 
-    /// Makes a data key of 32 random bytes and wraps it, bound to the pairs of `context`: `GenerateDataKey` of AWS KMS. Where
-    /// there are several KEKs, each wraps it, up to 4 of them.
+    /// Makes a data key of 32 random bytes and wraps it, bound to the pairs of `context`: `GenerateDataKey` of AWS KMS.
+    /// Where there are several KEKs, each wraps it, up to 4 of them.
     ///
     /// # Errors
     /// Whatever keeps it from doing so; nothing is sealed then.
     fn generate_data_key(&self, context: EncryptionContext) -> Result<(DataKey, Vec<EncryptedDataKey>), Self::Error>;
 
-    /// Unwraps a data key that was made for `context`. All of `edks` hold the same one: take one whose KEK is at hand. They
-    /// come from tokens, that is, from anybody.
+    /// Unwraps a data key that was made for `context`. All of `edks` hold the same one: take one whose KEK is at hand.
+    /// They come from tokens, that is, from anybody.
     ///
     /// # Errors
     /// If none of them is of a KEK of its own, is intact, and was made for `context`.

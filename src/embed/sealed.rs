@@ -9,11 +9,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use zeroize::Zeroizing;
 
-/// A value of type `T`, sealed: what is stored, logged and sent is its token. The value itself is not in it, and comes out by
-/// [`open`](Self::open) alone.
+/// A value of type `T`, sealed: what is stored, logged and sent is its token. The value itself is not in it, and comes
+/// out by [`open`](Self::open) alone.
 ///
-/// What is sealed is the value's JSON: a string as text, so that a gate opens it as the same string, everything else as its
-/// literal. `Serialize` writes the token, `Deserialize` takes one and refuses everything else, without telling what it was.
+/// What is sealed is the value's JSON: a string as text, so that a gate opens it as the same string, everything else as
+/// its literal. `Serialize` writes the token, `Deserialize` takes one and refuses everything else, without telling what
+/// it was.
 ///
 /// ```
 /// use sealgate::embed::{Keys, Sealed};

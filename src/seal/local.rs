@@ -1,8 +1,9 @@
-//! A KEK in a file: for development and the demo. Whoever reads the file opens everything. No I/O: the text is handed in.
+//! A KEK in a file: for development and the demo. Whoever reads the file opens everything. No I/O: the text is handed
+//! in.
 //!
 //! An encrypted data key is nonce (12, random) ‖ ciphertext (32) ‖ tag (16) of AES-256-GCM under the KEK, with
-//! lp(`sealgate/v1/local-wrap`) and then lp(name) ‖ lp(value) of each pair of the encryption context as AAD. The KEK's name
-//! is `local:` and the first 8 bytes of SHA-256(`sealgate/v1/local-kek` ‖ KEK) in hex.
+//! lp(`sealgate/v1/local-wrap`) and then lp(name) ‖ lp(value) of each pair of the encryption context as AAD. The KEK's
+//! name is `local:` and the first 8 bytes of SHA-256(`sealgate/v1/local-kek` ‖ KEK) in hex.
 
 use super::context::EncryptionContext;
 use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES};

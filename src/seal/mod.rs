@@ -2,10 +2,10 @@
 //!
 //! Pure and synchronous. No I/O, no clock, no HTTP, and never a plaintext in an error.
 //!
-//! Reading order: `context` (class, scope, AAD), `key` (data keys and what is derived from them), [`envelope`] (the byte
-//! layout), `head` (the part of it that needs no key), [`token`] (its text form), `value` (what goes in and comes out),
-//! `opener` (tokens in, values out), `sealer` (values in, tokens out), [`mod@format`] (values that keep their format),
-//! [`stream`] (attachments), [`local`] (a KEK to develop with). What the modules without a link have is here.
+//! Reading order: `context` (class, scope, AAD), `key` (data keys and what is derived from them), [`envelope`] (the
+//! byte layout), `head` (the part of it that needs no key), [`token`] (its text form), `value` (what goes in and comes
+//! out), `opener` (tokens in, values out), `sealer` (values in, tokens out), [`mod@format`] (values that keep their
+//! format), [`stream`] (attachments), [`local`] (a KEK to develop with). What the modules without a link have is here.
 
 pub(crate) mod context;
 pub mod crypto;
@@ -32,7 +32,8 @@ pub use value::{Kind, Manner, Value};
 
 /// Appends `part` with its length before it (u32, big-endian), so that no two lists of parts give the same bytes.
 pub(crate) fn length_prefix(part: &[u8], out: &mut Vec<u8>) {
-    // A part is a label, a header or one bind value; configuration and `value_bytes_max` keep all of them far below 4 GiB.
+    // A part is a label, a header or one bind value; configuration and `value_bytes_max` keep all of them far below 4
+    // GiB.
     let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(part);

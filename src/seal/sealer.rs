@@ -38,11 +38,11 @@ pub enum SealError {
     Crypto(#[from] CryptoFailed),
 }
 
-/// Room to work in, and random nonces, drawn for many values in one call. For one document: it is dropped with it, so that
-/// a process that is cloned between two documents has no nonce in store. What stood in it is zeroized.
+/// Room to work in, and random nonces, drawn for many values in one call. For one document: it is dropped with it, so
+/// that a process that is cloned between two documents has no nonce in store. What stood in it is zeroized.
 ///
-/// The first call draws one nonce, each further one twice as many as the one before, up to 32: a single value does not pay
-/// for a document.
+/// The first call draws one nonce, each further one twice as many as the one before, up to 32: a single value does not
+/// pay for a document.
 pub struct Workspace {
     drawn: [u8; NONCE_BYTES * Self::BATCH],
     /// How many bytes the next call draws.
