@@ -242,7 +242,7 @@ fn sealing_again_gives_the_published_tokens() {
             }
             let origin = match published.key() {
                 KeyRef::Inline { edks, .. } => Origin::Inline(edks),
-                KeyRef::Stored { .. } => Origin::Stored { salt: salt(&published) },
+                _ => Origin::Stored { salt: salt(&published) },
             };
             let purpose = if head.suite == Suite::Deterministic { Purpose::Lookup } else { Purpose::Field };
             let made_for = EncryptionContext { scope: head.scope, purpose };
