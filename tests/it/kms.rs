@@ -3,6 +3,7 @@
 use crate::fixture::client::Connection;
 use crate::fixture::kms::{self, Fault, Kms};
 use crate::fixture::moto::Moto;
+use crate::fixture::service;
 use crate::fixture::tee::Tee;
 use crate::fixture::{Client, Gate, Reply, Setup, Upstream};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
@@ -382,9 +383,9 @@ impl Fragile {
     }
 }
 
-/// Reads, or writes what is given, until no key is wanting any more: a failure is remembered for ten seconds at most.
+/// Reads, or writes what is given, until no key is wanting any more: a failure is remembered for thirty seconds at most.
 async fn recovered(client: &Client, write: Option<&str>) -> Reply {
-    for _ in 0..100 {
+    for _ in 0..300 {
         let reply = match write {
             Some(json) => client.post("/Patient", json).await,
             None => client.get("/Patient/1").await,
@@ -472,11 +473,12 @@ async fn a_kms_that_hangs_holds_up_nobody_who_needs_no_key() {
     let fragile = Fragile::start().await;
     let Fragile { upstream, kms, gate } = &fragile;
     upstream.keep("/open/page", "hello");
+    // The key that opens was used: it may be asked for again in the background before anybody waits for it.
+    let calls = kms.calls();
     kms.fail(Fault::Hangs);
     sleep(EXPIRY).await;
     let (mut readers, mut writers) =
         (connections(&gate.as_client("clinician"), 20).await, connections(&gate.as_client("desk"), 20).await);
-    let calls = kms.calls();
     let waiting = async {
         let (read, written) = tokio::join!(
             all_at_once(&mut readers, &Method::GET, "/Patient/1", ""),
@@ -511,9 +513,8 @@ fn envelope(record: &str) -> (String, Vec<u8>, std::ops::Range<usize>) {
     let record: Value = serde_json::from_str(record).unwrap();
     let token = record["ssn"].as_str().unwrap();
     let bytes = BASE64URL_NOPAD.decode(token.strip_prefix("sgv1.").unwrap().as_bytes()).unwrap();
-    let class = 3 + 1 + usize::from(bytes[3]);
-    let scope = class + 1 + usize::from(bytes[class]);
-    let tag = scope + 32 + 1;
+    let (class, scope) = (usize::from(bytes[2] >> 4) + 1, usize::from(bytes[2] & 0xf) + 1);
+    let tag = 3 + class + scope + 32 + 1;
     (token.to_owned(), bytes, tag..tag + 8)
 }
 
@@ -595,4 +596,78 @@ async fn what_a_kms_denied_a_moment_ago_it_is_not_asked_again() {
     }
     let denied = r#"sealgate_kms_calls_total{operation="decrypt_data_key",outcome="denied"}"#;
     assert_eq!(fragile.gate.metric(denied), 1.0);
+}
+
+/// The life of a sealing key is a day; it is the confirmation that ends its use.
+#[tokio::test]
+async fn a_key_that_is_disabled_seals_nothing_once_it_cannot_be_confirmed() {
+    let (upstream, kms) = (Upstream::start(), Kms::start());
+    let setup = with_kms(upstream.addr(), kms.addr(), kms::KEY);
+    let gate = cached(setup, "{confirm_interval_s: 1, open_age_max_s: 40}").start();
+    assert_eq!(gate.metric("sealgate_key_revocation_bound_seconds"), 40.0);
+    let desk = gate.as_client("desk");
+    assert_eq!(desk.post("/Patient", PATIENT).await.status, 201);
+    let (made, before) = (kms.calls(), upstream.received().len());
+    sleep(EXPIRY).await;
+    assert_eq!(desk.post("/Patient", PATIENT).await.status, 201);
+    assert!(kms.calls() > made, "it was confirmed");
+    assert!(gate.metric(r#"sealgate_key_confirmations_total{kind="sealing",outcome="ok"}"#) >= 1.0);
+    assert_eq!(gate.metric(r#"sealgate_kms_calls_total{operation="generate_data_key""#), 1.0);
+    assert_eq!(gate.metric(r#"sealgate_keys_cached{kind="sealing"}"#), 1.0);
+
+    kms.fail(Fault::Disabled);
+    sleep(EXPIRY).await;
+    desk.post("/Patient", PATIENT).await.expect_problem(503, "key_denied");
+    assert_eq!(upstream.received().len(), before + 1);
+    assert_eq!(gate.metric(r#"sealgate_keys_cached{kind="sealing"}"#), 0.0);
+}
+
+#[tokio::test]
+async fn a_purge_takes_a_disabled_key_out_of_use_at_once() {
+    let (upstream, kms) = (Upstream::start(), Kms::start());
+    let gate = with_kms(upstream.addr(), kms.addr(), kms::KEY).start();
+    let clinician = gate.as_client("clinician");
+    assert_eq!(clinician.post("/Patient", PATIENT).await.status, 201);
+    kms.fail(Fault::Denies);
+    assert_eq!(clinician.post("/Patient", PATIENT).await.status, 201, "nobody has asked");
+    let purge = || service::request(gate.admin, "POST", "/keys/purge", &[], b"").unwrap().0;
+    assert_eq!(purge(), 204);
+    clinician.post("/Patient", PATIENT).await.expect_problem(503, "key_denied");
+    clinician.get("/Patient/1").await.expect_problem(503, "key_denied");
+    // It drops what is remembered of failures too.
+    kms.fail(None);
+    assert_eq!(purge(), 204);
+    expect_shown(&clinician.get("/Patient/1").await);
+    assert_eq!(clinician.post("/Patient", PATIENT).await.status, 201);
+    expect_only_sealed(&upstream);
+}
+
+#[tokio::test]
+async fn keys_that_are_used_beyond_their_time_are_on_record_and_counted() {
+    let (upstream, kms) = (Upstream::start(), Kms::start());
+    let setup = with_kms(upstream.addr(), kms.addr(), kms::KEY);
+    let gate = cached(setup, "{confirm_interval_s: 1, open_age_max_s: 1, stale_if_error_s: 600}").start();
+    assert_eq!(gate.metric("sealgate_key_revocation_bound_seconds"), 630.0);
+    let clinician = gate.as_client("clinician");
+    assert_eq!(clinician.post("/Patient", PATIENT).await.status, 201);
+    let stale = |event: &Value| event["keys"].as_array().unwrap().iter().any(|key| key["stale"] == true);
+    assert!(!gate.events_named("ExchangeAnswered").iter().any(stale));
+    assert_eq!(gate.metric("sealgate_stale_key_uses_total"), 0.0);
+    kms.fail(Fault::Throttles);
+    sleep(EXPIRY).await;
+    assert_eq!(clinician.post("/Patient", PATIENT).await.status, 201);
+    expect_shown(&clinician.get("/Patient/1").await);
+    assert!(gate.events_named("ExchangeAnswered").iter().filter(|event| stale(event)).count() >= 2);
+    assert!(gate.metric("sealgate_stale_key_uses_total") >= 2.0);
+    // A denial ends it.
+    kms.fail(Fault::Disabled);
+    for _ in 0..300 {
+        let reply = clinician.get("/Patient/1").await;
+        if reply.status != 200 {
+            reply.expect_problem(503, "key_denied");
+            return;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    panic!("it is used although it is denied");
 }

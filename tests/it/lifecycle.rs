@@ -37,7 +37,7 @@ fn verify(journal: &Path, more: &[&str]) -> (Option<i32>, String) {
 // Readiness and drain.
 
 #[test]
-fn probes_and_metrics_are_all_that_the_admin_port_has() {
+fn probes_metrics_and_one_order_are_all_that_the_admin_port_has() {
     let gate = Setup::before(Upstream::start().addr()).start();
     assert_eq!(gate.admin("/livez"), (200, "ok\n".to_owned()));
     assert_eq!(gate.admin("/readyz"), (200, "ok\n".to_owned()));
@@ -47,10 +47,22 @@ fn probes_and_metrics_are_all_that_the_admin_port_has() {
     for path in ["/", "/admin", "/livez/", "/readyz2", "/metrics/x", "/config", "/debug/pprof", "/Patient/1", "/LIVEZ"]
     {
         let (status, said) = gate.admin(path);
-        assert_eq!((status, said.as_str()), (404, "only /livez, /readyz and /metrics\n"), "{path}");
+        assert_eq!((status, said.as_str()), (404, "only /livez, /readyz, /metrics and POST /keys/purge\n"), "{path}");
     }
-    let post = crate::fixture::service::request(gate.admin, "POST", "/livez", &[], b"").unwrap();
-    assert_eq!(post.0, 405);
+    let ask = |method, path, headers: &[(&str, &str)], body: &[u8]| {
+        crate::fixture::service::request(gate.admin, method, path, headers, body).unwrap().0
+    };
+    assert_eq!(ask("POST", "/livez", &[], b""), 405);
+    assert_eq!(ask("POST", "/keys/purge/", &[], b""), 405);
+    assert_eq!(ask("GET", "/keys/purge", &[], b""), 405);
+    assert_eq!(ask("POST", "/keys/purge", &[("origin", "http://127.0.0.1:9464")], b""), 403);
+    assert_eq!(ask("POST", "/keys/purge", &[("origin", "null")], b""), 403);
+    assert_eq!(ask("POST", "/keys/purge", &[], b"x"), 400);
+    assert!(gate.events_named("KeysPurged").is_empty());
+    assert_eq!(ask("POST", "/keys/purge", &[], b""), 204);
+    let purged = gate.events_named("KeysPurged");
+    assert_eq!(purged.len(), 1);
+    assert!(purged[0]["from"].as_str().unwrap().starts_with("127.0.0.1:"));
 }
 
 #[tokio::test]
