@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// How often one caller asks anew, because keys were dropped while it waited or ran out at once.
 pub(super) const RETRIES_MAX: usize = 4;
@@ -203,15 +203,25 @@ impl Keys {
     pub async fn keep_up(&self) {
         let CacheSettings { confirm_interval, open_age_max, .. } = self.inner.settings;
         let (least, most) = UPKEEP;
-        let mut ticks = tokio::time::interval((confirm_interval.min(open_age_max) / 20).clamp(least, most));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.inner.failures.forget_old(Instant::now());
-            self.inner.sweep_sealing();
-            self.inner.sweep_opening().await;
-            self.inner.show_counts();
-        }
+        let every = (confirm_interval.min(open_age_max) / 20).clamp(least, most);
+        // Beside each other: with a KEK that hangs, the one may take long, and must not hold up the other.
+        let sealing = async {
+            let mut ticks = ticks(every);
+            loop {
+                ticks.tick().await;
+                self.inner.failures.forget_old(Instant::now());
+                self.inner.sweep_sealing();
+                self.inner.show_counts();
+            }
+        };
+        let opening = async {
+            let mut ticks = ticks(every);
+            loop {
+                ticks.tick().await;
+                self.inner.sweep_opening().await;
+            }
+        };
+        tokio::join!(sealing, opening);
     }
 
     #[cfg(test)]
@@ -224,6 +234,12 @@ impl Keys {
     pub fn revocation_bound(&self) -> Duration {
         self.inner.settings.revocation_bound()
     }
+}
+
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn sealing((sealing, stale): (Arc<Sealing>, bool)) -> Arc<Held<Arc<SealingKey>>> {

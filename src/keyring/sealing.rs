@@ -257,7 +257,7 @@ impl Inner {
         let EncryptionContext { scope, purpose } = slot.context;
         let active = self.active_row(slot.context).await?;
         let instead_of = match active {
-            Some(row) if is_long_lived(purpose) || !self.runs_out(&row, known) => {
+            Some(row) if is_long_lived(purpose) || !self.runs_out(&row, known, asked) => {
                 return self.adopt(&row, slot, known, asked).await;
             }
             row => row.map(|row| row.id()),
@@ -276,12 +276,13 @@ impl Inner {
         self.sealing_of(key, calls, None, (Duration::ZERO, asked), asked)
     }
 
-    /// Whether the active key needs a successor: by its age, or because this process has used it up. One that is not
-    /// known yet may do its last part first: its successor then comes in the background.
-    fn runs_out(&self, row: &KeyRow, known: Option<&Sealing>) -> bool {
-        let used_up = known.is_some_and(|known| known.id() == row.id() && known.held.key.spent() >= EARLY);
-        let part = if known.is_some() { EARLY } else { 1.0 };
-        used_up || rows::age(row) >= self.settings.seal_age_max.mul_f64(part)
+    /// Whether the active key needs a successor. Of the one that is there already this is judged as it is at its use, by
+    /// tokio's clock; one that is not known yet may do its last part first, and has its successor in the background.
+    fn runs_out(&self, row: &KeyRow, known: Option<&Sealing>, now: Instant) -> bool {
+        match known.filter(|known| known.id() == row.id()) {
+            Some(known) => known.spent(now, &self.settings) >= EARLY,
+            None => rows::age(row) >= self.settings.seal_age_max,
+        }
     }
 
     /// Takes the key of a row into use; `known` goes on if it is that very key.
