@@ -209,7 +209,10 @@ async fn old_records_are_shown_in_each_view_where_the_route_says_so() {
 async fn a_token_that_is_not_of_its_place_is_withheld_from_everybody() {
     let other = "routes:\n  - {name: other, path: '/Other/{id}', methods: [GET, PUT], upstream: app, scope: other, \
                  rules: [{path: $..ssn, class: ssn}, {path: '$.name[*].family', class: name}, {path: $.note, class: note}]}";
-    let bed = Bed::with(|setup| setup.replace("routes:", other));
+    let bed = Bed::with(|setup| {
+        let setup = setup.replace("routes:", other);
+        setup.replace("roles: [clinician]}", "roles: [clinician], scopes: [test, other]}")
+    });
     let [ssn, family, note] = bed.tokens("/Patient/1", DOCUMENT, PLACES).await;
     let [foreign, ..] = bed.tokens("/Other/1", DOCUMENT, PLACES).await;
     let roles = ["clinician", "billing", "desk", "dba"];

@@ -3,7 +3,7 @@
 
 use crate::fixture::bed::forged;
 use crate::fixture::pki::write_secret;
-use crate::fixture::{Bed, Call};
+use crate::fixture::{Bed, Call, Setup};
 use serde_json::Value;
 
 const DOCUMENT: &str = "{ \"ssn\":\"999-12-3456\", \"name\":[{\"family\":\"Chalmers\",\"given\":[\"Peter\",\"\",null]}], \
@@ -50,6 +50,14 @@ const NEVER: [&str; 15] = [
 fn spellings(token: &str) -> [String; 4] {
     let all = token.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
     [token.to_owned(), token.replace("sgv1.", "sgv1\\u002e"), token.replace("sgv1.", "\\u0073\\u0067v1."), all]
+}
+
+/// Gives two principals another scope besides their own.
+fn both_scopes(setup: Setup) -> Setup {
+    let both = |setup: Setup, role| {
+        setup.replace(&format!("roles: [{role}]}}"), &format!("roles: [{role}], scopes: [test, other]}}"))
+    };
+    both(both(setup, "clinician"), "dba")
 }
 
 fn fill(place: &str, token: &str) -> String {
@@ -245,28 +253,34 @@ async fn a_forged_token_is_refused_with_what_is_wrong_with_it() {
     let flip = |at: usize| forged(&ssn, |bytes| bytes[at] ^= 1);
     let back = |at: usize| forged(&ssn, |bytes| *bytes.iter_mut().nth_back(at).unwrap() ^= 1);
     let cut = |length: usize| forged(&ssn, |bytes| bytes.truncate(length));
-    // Version, suite, placement; then 3 + 1 bytes of class, 4 + 1 of scope; 32 of commitment; the encrypted data keys.
+    // Version, suite and placement, the two lengths; 3 bytes of class, 4 of scope; 32 of commitment; the number of encrypted
+    // data keys, and of the one that there is 8 bytes of tag, 2 of length, 60 of blob.
     let cases = [
         (set(0, 2), "token_version_unknown"),
         (set(0, 0), "token_version_unknown"),
         (ssn.replace("sgv1.", "sgv2."), "token_version_unknown"),
         (ssn.replace("sgv1.", "sgv0."), "token_version_unknown"),
-        (set(1, 0), "token_suite_unknown"),
-        (set(1, 2), "token_suite_unknown"),
-        (set(2, 2), "token_suite_unknown"),
-        (set(3, 0), "token_malformed"),
-        (set(3, 17), "token_malformed"),
-        (set(4, b'.'), "token_malformed"),
-        (set(8, b'\n'), "token_malformed"),
-        (set(44, 0), "token_malformed"),
-        (set(44, 9), "token_malformed"),
-        (set(4, b't'), "token_class_mismatch"),
-        (set(8, b'b'), "token_scope_mismatch"),
-        (flip(12), "token_key_rejected"),
+        (set(1, 0x01), "token_suite_unknown"),
+        (set(1, 0x41), "token_suite_unknown"),
+        (set(1, 0xf1), "token_suite_unknown"),
+        (set(1, 0x10), "token_suite_unknown"),
+        (set(1, 0x13), "token_suite_unknown"),
+        (set(1, 0x21), "token_suite_unknown"),
+        (set(1, 0x31), "token_suite_unknown"),
+        (set(2, 0xff), "token_malformed"),
+        (set(3, b'.'), "token_malformed"),
+        (set(6, b'\n'), "token_malformed"),
+        (set(42, 0), "token_malformed"),
+        (set(42, 5), "token_malformed"),
+        (set(2, 0x32), "token_class_mismatch"),
+        (set(3, b't'), "token_class_mismatch"),
+        (set(6, b'b'), "token_scope_mismatch"),
+        (set(2, 0x14), "token_class_mismatch"),
+        (flip(10), "token_key_rejected"),
+        (flip(41), "token_key_rejected"),
         (flip(43), "token_key_rejected"),
-        (flip(45), "token_key_rejected"),
-        (flip(60), "token_key_rejected"),
-        (flip(110), "token_key_rejected"),
+        (flip(53), "token_key_rejected"),
+        (flip(112), "token_key_rejected"),
         (back(39), "token_unauthentic"),
         (back(28), "token_unauthentic"),
         (back(27), "token_unauthentic"),
@@ -279,7 +293,8 @@ async fn a_forged_token_is_refused_with_what_is_wrong_with_it() {
         (cut(1), "token_truncated"),
         (cut(3), "token_truncated"),
         (cut(30), "token_truncated"),
-        (cut(44), "token_truncated"),
+        (cut(42), "token_truncated"),
+        (cut(52), "token_truncated"),
         (cut(100), "token_truncated"),
         (cut(130), "token_truncated"),
         (format!("{}AAAAA", cut(30)), "token_truncated"),
@@ -289,8 +304,8 @@ async fn a_forged_token_is_refused_with_what_is_wrong_with_it() {
     }
     // Where no rule says which class it must be, it must still be one.
     let unruled = |token: String| Call::new("PUT /Patient/1").json(format!("{{\"weight\":\"{token}\"}}"));
-    bed.refuses("dba", &unruled(set(4, b't')), (422, "token_unauthentic")).await;
-    bed.refuses("dba", &unruled(set(8, b'b')), (422, "token_scope_mismatch")).await;
+    bed.refuses("dba", &unruled(set(3, b't')), (422, "token_unauthentic")).await;
+    bed.refuses("dba", &unruled(set(6, b'b')), (422, "token_scope_mismatch")).await;
     bed.refuses("dba", &unruled(back(0)), (422, "token_unauthentic")).await;
     bed.refuses("dba", &unruled(flip(60)), (422, "token_key_rejected")).await;
 }
@@ -338,7 +353,7 @@ async fn only_one_spelling_of_a_token_is_taken() {
 async fn a_token_of_another_scope_or_key_is_refused() {
     let other = "routes:\n  - {name: other, path: '/Other/{id}', methods: [GET, PUT], upstream: app, scope: other, \
                  rules: [{path: $..ssn, class: ssn}, {path: '$.name[*].family', class: name}, {path: $.note, class: note}]}";
-    let bed = Bed::with(|setup| setup.replace("routes:", other));
+    let bed = Bed::with(|setup| both_scopes(setup.replace("routes:", other)));
     let [foreign, ..] = bed.tokens("/Other/1", DOCUMENT, PLACES).await;
     let [own, ..] = bed.tokens("/Patient/1", DOCUMENT, PLACES).await;
     let scope = (422, "token_scope_mismatch");
@@ -347,7 +362,10 @@ async fn a_token_of_another_scope_or_key_is_refused() {
         bed.refuses("dba", &Call::new("PUT /Other/1").json(fill(place, &own)), scope).await;
     }
     // With the other scope's name in its head it is still the other scope's.
-    let renamed = forged(&foreign, |bytes| drop(bytes.splice(7..13, *b"\x04test")));
+    let renamed = forged(&foreign, |bytes| {
+        bytes[2] = 0x23;
+        drop(bytes.splice(6..11, *b"test"));
+    });
     let call = Call::new("PUT /Patient/1").json(fill("{\"ssn\":\"?\"}", &renamed));
     bed.refuses("dba", &call, (422, "token_key_rejected")).await;
     let good = Call::new("PUT /Other/1").json(fill("{\"ssn\":\"?\"}", &foreign));

@@ -6,6 +6,11 @@ use std::ops::Range;
 /// In JSON, a text that nobody takes for a value.
 pub(super) const UNOPENABLE: &[u8] = b"\"[UNOPENABLE]\"";
 
+/// Whether a text is the mark: written back, it would replace what may open again one day.
+pub(super) fn is_mark(text: &[u8]) -> bool {
+    UNOPENABLE.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) == Some(text)
+}
+
 const REASON: &str = concat!(
     "{\"extension\":[{\"url\":\"http://hl7.org/fhir/StructureDefinition/data-absent-reason\",",
     "\"valueCode\":\"error\"}]}"

@@ -10,6 +10,7 @@ use super::super::target;
 use super::super::trail::Trail;
 use super::super::{Gate, Limits};
 use super::bind::{Binds, borrowed};
+use super::mark::is_mark;
 use super::{ReadFailure, is_identity, is_json, overlaps, read, unfinished};
 use crate::audit::event::FieldAction;
 use crate::document::json::{self, Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
@@ -188,10 +189,13 @@ impl Sealing<'_> {
                 accepted.map(|()| None).map_err(about)
             }
             (_, text) => {
-                if !writes {
+                // Who is shown a sealed value of a format cannot tell it from one in the clear: sealed twice it is lost.
+                let is_shown_format = view == View::Sealed && rule.class.treatment.key().is_none();
+                if !writes || is_shown_format {
                     return Err(about(Code::FieldNotWritable.into()));
                 }
-                if view != View::Plain && text.is_some_and(looks_hidden) {
+                let is_hidden = |text: &[u8]| is_mark(text) || (view != View::Plain && looks_hidden(text));
+                if text.is_some_and(is_hidden) {
                     return Err(about(Code::FieldHidden.into()));
                 }
                 self.seal(rule, slot).await.map(Some).map_err(about)

@@ -212,9 +212,9 @@ impl Plan {
                 _ => None,
             };
             let Some(result) = result else { continue };
-            // Trying again may help then, and no mark must hide it.
             let tried = match result {
-                Err(error @ KeyringError::Unavailable { .. }) => return Err(error.into()),
+                // Whoever keeps keys is at fault then, not this one: trying again may help, and no mark must hide it.
+                Err(error) if !error.is_about_the_key() => return Err(error.into()),
                 Err(error) => Err(unopenable(error)),
                 Ok(key) => edit.shown.take_key(&key, scope),
             };
@@ -430,5 +430,5 @@ fn unsealed(
 
 /// A token whose key is refused, retired, revoked or gone is the response's fault, not the caller's.
 fn unopenable(error: KeyringError) -> Refusal {
-    if error.is_about_the_key() { Refusal { code: Code::ResponseUnopenable, ..error.into() } } else { error.into() }
+    Refusal { code: Code::ResponseUnopenable, ..error.into() }
 }
