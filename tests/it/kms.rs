@@ -1,6 +1,7 @@
 //! Data keys from a KMS: as few calls as can be, bound to their context, and no way round it when it fails.
 
 use crate::fixture::client::Connection;
+use crate::fixture::keys::{bodies, cached, with_kms};
 use crate::fixture::kms::{self, Fault, Kms};
 use crate::fixture::moto::Moto;
 use crate::fixture::service;
@@ -29,27 +30,6 @@ const SHORT: &str = "{seal_age_max_s: 1, open_age_max_s: 1}";
 fn moto() -> &'static Moto {
     static MOTO: OnceLock<Moto> = OnceLock::new();
     MOTO.get_or_init(|| Moto::start().unwrap())
-}
-
-/// A gate to be whose KEK is in the KMS at that address.
-fn with_kms(upstream: SocketAddr, kms: SocketAddr, key_arn: &str) -> Setup {
-    Setup::before(upstream)
-        .replace("scope: test\n", "scope: test\ndev_mode: true\n")
-        .replace("local: {key_file: kek}", &format!("aws_kms: {{key_arn: '{key_arn}', endpoint_url: 'http://{kms}'}}"))
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-}
-
-/// The same with another cache.
-fn cached(setup: Setup, cache: &str) -> Setup {
-    setup.replace("\naudit: {", &format!("\n  cache: {cache}\naudit: {{"))
-}
-
-/// The JSON bodies of everything that was sent to a KMS through a tee.
-fn bodies(received: &[u8]) -> Vec<Value> {
-    let text = String::from_utf8(received.to_vec()).unwrap();
-    let bodies = text.split("POST / HTTP/1.1\r\n").skip(1);
-    bodies.map(|request| serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()).collect()
 }
 
 /// None of the values stands in anything that the upstream got.

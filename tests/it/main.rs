@@ -19,6 +19,7 @@ mod refusals;
 mod responses;
 mod spellings;
 mod stores;
+mod suites;
 mod tidy;
 mod tokens;
 mod unread;
