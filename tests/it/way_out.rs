@@ -3,10 +3,12 @@
 
 use crate::fixture::moto::Moto;
 use crate::fixture::provision::python_with_moto;
-use data_encoding::{BASE64, HEXLOWER};
-use sealgate::keyring::Keyring;
+use data_encoding::BASE64;
+use jiff::Timestamp;
 use sealgate::keyring::local::Local;
-use sealgate::seal::Budget;
+use sealgate::keyring::recovery::Recovery;
+use sealgate::keyring::store::{KeyRow, KeyState, keyset};
+use sealgate::keyring::{Kek, Keyring};
 use sealgate::seal::crypto::default_provider;
 use sealgate::seal::stream::{SEGMENT_BYTES, StreamSealer};
 use sealgate::seal::{
@@ -98,20 +100,19 @@ impl Clinic {
         sealing(key, purpose, Origin::Inline(vec![edk]))
     }
 
-    /// A stored key, and its row as `keys export` writes it.
-    fn stored(&self, purpose: Purpose) -> (Arc<SealingKey>, Value) {
+    /// A stored key, and its row.
+    fn stored(&self, purpose: Purpose) -> (Arc<SealingKey>, KeyRow) {
         let (key, edk) = self.data_key(purpose);
         let key = sealing(key, purpose, Origin::Stored { salt: [9, 8, 7, 6, 5, 4, 3, 2] });
-        let row = json!({
-            "id": key.id().to_string(),
-            "commitment": BASE64.encode(key.unwrapped().commitment().as_bytes()),
-            "scope": SCOPE,
-            "purpose": purpose.as_str(),
-            "state": "active",
-            "created_at": "2026-01-01T00:00:00Z",
-            "changed_at": "2026-01-01T00:00:00Z",
-            "edks": [{ "kek": edk.kek.to_string(), "blob": BASE64.encode(&edk.blob) }],
-        });
+        let row = KeyRow {
+            commitment: key.unwrapped().commitment(),
+            scope: made_for(purpose).scope,
+            purpose,
+            state: KeyState::Active,
+            edks: vec![edk],
+            created_at: Timestamp::UNIX_EPOCH,
+            changed_at: Timestamp::UNIX_EPOCH,
+        };
         (key, row)
     }
 
@@ -141,9 +142,11 @@ fn seal_stream(key: &Arc<SealingKey>, plaintext: &[u8]) -> Vec<u8> {
     out
 }
 
-fn keyset(at: &Path, rows: &[&Value]) -> PathBuf {
+/// Rows as they are exported.
+fn keyset(at: &Path, rows: &[&KeyRow]) -> PathBuf {
     let path = at.join("keys.json");
-    fs::write(&path, json!({ "format": "sealgate-keyset-1", "keys": rows }).to_string()).unwrap();
+    let rows: Vec<KeyRow> = rows.iter().map(|row| (*row).clone()).collect();
+    fs::write(&path, keyset::write(&rows)).unwrap();
     path
 }
 
@@ -267,43 +270,33 @@ async fn a_kek_in_a_file_opens_without_any_kms() {
     assert!(said.contains("no key: wrapped by KEK"), "{said}");
 }
 
-/// Makes an RSA key, writes it to the file of the first argument, and prints its fingerprint and the data key of the
-/// second argument wrapped with the label of the third.
-const WRAP: &str = "
-import hashlib, sys
-from cryptography.hazmat.primitives import hashes, serialization as s
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+/// Makes an RSA key, writes it to the file of its argument, and prints the public half.
+const MAKE_RSA: &str = "
+import sys
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric import rsa
 key = rsa.generate_private_key(65537, 3072)
 open(sys.argv[1], 'wb').write(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
-public = key.public_key()
-der = public.public_bytes(s.Encoding.DER, s.PublicFormat.SubjectPublicKeyInfo)
-oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), bytes.fromhex(sys.argv[3]))
-print(hashlib.sha256(der).hexdigest()[:16], public.encrypt(bytes.fromhex(sys.argv[2]), oaep).hex())
+print(key.public_key().public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo).decode())
 ";
 
-#[test]
-fn a_recovery_key_opens_when_the_kms_is_gone() {
+#[tokio::test]
+async fn a_recovery_key_opens_when_the_kms_is_gone() {
     let mut clinic = Clinic::open();
     let tempdir = tempfile::tempdir().unwrap();
     let pem = tempdir.path().join("recovery.pem");
+    let output = Command::new(python_with_moto().unwrap()).args(["-c", MAKE_RSA]).arg(&pem).output().unwrap();
+    let recovery = Recovery::read_public(default_provider(), &output.stdout).unwrap();
     let (key, by_kms) = clinic.data_key(Purpose::Field);
-    let mut label = Vec::new();
-    for part in ["sealgate/v1/recovery-wrap", "app", "sealgate", "scope", SCOPE, "purpose", "field"] {
-        label.extend_from_slice(&u32::try_from(part.len()).unwrap().to_be_bytes());
-        label.extend_from_slice(part.as_bytes());
-    }
-    let mut wrap = Command::new(python_with_moto().unwrap());
-    wrap.args(["-c", WRAP]).arg(&pem).args([HEXLOWER.encode(key.expose()), HEXLOWER.encode(&label)]);
-    let output = wrap.output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let (print, blob) = printed.trim().split_once(' ').unwrap();
-    let kek = KekTag::of(default_provider(), &format!("recovery:{print}"));
-    let by_recovery = EncryptedDataKey { kek, blob: HEXLOWER.decode(blob.as_bytes()).unwrap() };
+    let by_recovery = recovery.encrypt_data_key(&key, made_for(Purpose::Field)).await.unwrap().edk;
     let key = sealing(key, Purpose::Field, Origin::Inline(vec![by_kms, by_recovery]));
     let token = seal(&key, &context("ssn"), Manner::random(Kind::Text), b"999-12-3456");
     assert_eq!(opened(&run(&mut clinic.script(), &token)).len(), 1, "the KMS opens it");
     clinic.moto.stop();
     let output = run(script("open_token.py").arg("--recovery-key").arg(&pem), &token);
+    assert_eq!(opened(&output)[0]["value"], "999-12-3456");
+    // With both at hand, the one that is gone is passed over.
+    let output = run(clinic.script().env("AWS_MAX_ATTEMPTS", "1").arg("--recovery-key").arg(&pem), &token);
     assert_eq!(opened(&output)[0]["value"], "999-12-3456");
 }
 
@@ -334,7 +327,7 @@ fn what_cannot_be_opened_is_named_and_ends_the_script() {
     let said = refused(&run(&mut clinic.script(), &swapped), 0);
     assert!(said.contains("commitment"), "{said}");
     let (_, wrong) = clinic.stored(Purpose::Field);
-    row["edks"] = wrong["edks"].clone();
+    row.edks.clone_from(&wrong.edks);
     let path = keyset(tempdir.path(), &[&row]);
     let said = refused(&run(clinic.script().arg("--keyset").arg(&path), &in_store), 0);
     assert!(said.contains("commitment"), "{said}");
@@ -345,10 +338,10 @@ fn what_cannot_be_opened_is_named_and_ends_the_script() {
     let said = refused(&run(&mut clinic.script(), &moved), 0);
     assert!(said.contains("InvalidCiphertext"), "{said}");
 
-    for (state, edks) in [("revoked", wrong["edks"].clone()), ("shredded", json!([]))] {
-        (row["state"], row["edks"]) = (json!(state), edks);
+    for (state, edks) in [(KeyState::Revoked, wrong.edks), (KeyState::Shredded, Vec::new())] {
+        (row.state, row.edks) = (state, edks);
         let path = keyset(tempdir.path(), &[&row]);
         let said = refused(&run(clinic.script().arg("--keyset").arg(&path), &in_store), 0);
-        assert!(said.contains(state), "{said}");
+        assert!(said.contains(state.as_str()), "{said}");
     }
 }
