@@ -119,6 +119,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         audit,
         log: _,
         upstreams,
+        classes: _,
         policy,
         routes,
     } = config;

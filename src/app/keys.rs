@@ -30,19 +30,54 @@ pub async fn assemble(
     provider: &'static dyn CryptoProvider,
     keyring: checked::Keyring,
 ) -> Result<Assembled, StartError> {
-    let checked::Keyring { first, also, old, keyset, store } = keyring;
-    let first = kek(provider, first).await?;
-    let also = keks(provider, also).await?;
-    let old = keks(provider, old).await?;
-    let store: Option<Arc<dyn KeyStore>> = match store {
+    let checked::Keyring { first, also, old, keyset, keyset_path: _, store } = keyring;
+    let store = match store {
+        Some(settings) => Some(self::store(provider, settings, FileStoreIs::There).await?),
         None => None,
-        Some(StoreConfig::File(path)) => Some(Arc::new(FileStore::open(&path).await?)),
-        Some(StoreConfig::Postgres(settings)) => Some(Arc::new(Postgres::new(provider, settings)?)),
-        #[cfg(feature = "dynamodb")]
-        Some(StoreConfig::DynamoDb(settings)) => Some(Arc::new(DynamoDb::new(provider, &settings).await?)),
     };
     let keyset = keyset.map(|keyset| Arc::new(keyset) as Arc<dyn KeyStore>);
-    Ok(Assembled { keyring: Arc::new(Several::new(first, also, old)?), keyset, store })
+    let keyring = self::keyring(provider, first, (also, old)).await?;
+    Ok(Assembled { keyring: Arc::new(keyring), keyset, store })
+}
+
+/// Whether a file store may be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileStoreIs {
+    /// It must be there.
+    There,
+    /// It is made where there is none.
+    Made,
+}
+
+/// The key store. A file store is opened, or made; nothing else is connected to.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn store(
+    provider: &'static dyn CryptoProvider,
+    settings: StoreConfig,
+    file: FileStoreIs,
+) -> Result<Arc<dyn KeyStore>, StartError> {
+    Ok(match settings {
+        StoreConfig::File(path) if file == FileStoreIs::Made => Arc::new(FileStore::create(&path).await?),
+        StoreConfig::File(path) => Arc::new(FileStore::open(&path).await?),
+        StoreConfig::Postgres(settings) => Arc::new(Postgres::new(provider, settings)?),
+        #[cfg(feature = "dynamodb")]
+        StoreConfig::DynamoDb(settings) => Arc::new(DynamoDb::new(provider, &settings).await?),
+    })
+}
+
+/// The keyring of `first` and those that wrap as well or only open. Connects to nothing.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn keyring(
+    provider: &'static dyn CryptoProvider,
+    first: KekConfig,
+    (also, old): (Vec<KekConfig>, Vec<KekConfig>),
+) -> Result<Several, StartError> {
+    let first = kek(provider, first).await?;
+    Ok(Several::new(first, keks(provider, also).await?, keks(provider, old).await?)?)
 }
 
 async fn keks(provider: &'static dyn CryptoProvider, keks: Vec<KekConfig>) -> Result<Vec<Box<dyn Kek>>, StartError> {

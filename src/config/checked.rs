@@ -1,6 +1,6 @@
 //! The config as the program runs on it: parsed, looked up, complete. A value of these types needs no further check.
 
-use super::files::Files;
+use super::files::{Files, KeysetFile};
 use super::source::{Places, Problem, sorted};
 use super::{keyring, policy, raw, routes, rules, upstreams};
 use crate::keyring::recovery::Recovery;
@@ -11,6 +11,7 @@ use crate::keyring::store::postgres;
 use crate::keyring::{CacheSettings, aws_kms, local};
 use crate::policy::Policy;
 use crate::proxy::route::Routes;
+use crate::proxy::rule::ClassRule;
 use crate::proxy::{Limits, listener, tls, upstream};
 use crate::seal::{CryptoProvider, Scope, crypto};
 use crate::telemetry::{LogFormat, LogSettings};
@@ -46,6 +47,8 @@ pub struct Config {
     pub log: LogSettings,
     /// The services behind the gate.
     pub upstreams: Vec<Arc<upstream::Target>>,
+    /// Every kind of PHI.
+    pub classes: Arc<[ClassRule]>,
     /// Who may do what.
     pub policy: Policy,
     /// Which requests go where.
@@ -71,6 +74,8 @@ pub struct Keyring {
     pub old: Vec<Kek>,
     /// Long-lived ones, where there is no store.
     pub keyset: Option<Keyset>,
+    /// Where those are.
+    pub keyset_path: Option<PathBuf>,
     /// Those that stand in no token.
     pub store: Option<Store>,
 }
@@ -119,14 +124,20 @@ pub enum Store {
 pub struct Audit {
     /// The journal's directory.
     pub directory: PathBuf,
+    /// The directory of the journal of commands.
+    pub operator_directory: PathBuf,
     /// Bytes of one of its files.
     pub segment_bytes_max: Option<u64>,
     /// How long an exchange waits for its record.
     pub record_timeout: Duration,
 }
 
-pub(super) fn check(raw: raw::Config, places: &Places, directory: &Path) -> Result<Config, Vec<Problem>> {
-    let mut files = Files { directory, places, problems: Vec::new() };
+pub(super) fn check(
+    raw: raw::Config,
+    places: &Places,
+    (directory, keyset): (&Path, KeysetFile),
+) -> Result<Config, Vec<Problem>> {
+    let mut files = Files { directory, places, keyset, problems: Vec::new() };
     let config = build(&mut files, raw);
     let problems = sorted(files.problems);
     match config {
@@ -186,6 +197,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         audit,
         log: self::log(&log),
         upstreams: upstreams?,
+        classes: classes.all(),
         policy,
         routes,
     })
@@ -253,12 +265,19 @@ fn limits(raw: &raw::Limits, handshake_timeout: Duration) -> Limits {
 }
 
 fn audit(files: &mut Files<'_>, raw: &raw::Audit) -> Audit {
-    let raw::Audit { directory, segment_bytes_max, record_timeout_ms } = raw;
+    let raw::Audit { directory, operator_directory, segment_bytes_max, record_timeout_ms } = raw;
     if directory.is_empty() {
         files.problem("audit.directory", "wanted the name of a directory, found nothing");
     }
+    let beside = || format!("{}-operator", directory.trim_end_matches('/'));
+    let operator_directory = files.path(&operator_directory.clone().unwrap_or_else(beside));
+    if operator_directory == files.path(directory) {
+        let (gate, operator) = ("audit.directory", "audit.operator_directory");
+        files.problem_of(operator, &[gate, operator], "the gate's own journal, which it locks; name another directory");
+    }
     Audit {
         directory: files.path(directory),
+        operator_directory,
         segment_bytes_max: *segment_bytes_max,
         record_timeout: ms(*record_timeout_ms, 5_000),
     }

@@ -9,10 +9,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
+/// Whether the keyset file has to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum KeysetFile {
+    /// As for everything that serves.
+    Needed,
+    /// For the commands that make it.
+    ToBeMade,
+}
+
 /// Looks files up from the config's own directory and keeps what is wrong with them.
 pub(super) struct Files<'a> {
     pub(super) directory: &'a Path,
     pub(super) places: &'a Places,
+    pub(super) keyset: KeysetFile,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -84,29 +94,24 @@ impl Files<'_> {
         }
     }
 
+    /// The keyset file; an empty keyset where it is not there and need not be.
+    pub(super) fn keyset(&mut self, path: &str, name: &str) -> Option<Vec<u8>> {
+        let absent = matches!(std::fs::exists(self.path(name)), Ok(false));
+        if absent && self.keyset == KeysetFile::ToBeMade {
+            return Some(crate::keyring::store::keyset::write(&[]).into());
+        }
+        self.public(path, name)
+    }
+
     /// A file that only its owner may read.
     pub(super) fn secret(&mut self, path: &str, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        let read = || -> std::io::Result<(Metadata, Zeroizing<Vec<u8>>)> {
-            let mut file = File::open(self.path(name))?;
-            let meta = file.metadata()?;
-            // Room for all of it at once, so that no copy is left behind by a vector that grows.
-            let room = usize::try_from(meta.len()).unwrap_or_default().saturating_add(1);
-            let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-            file.read_to_end(&mut bytes)?;
-            Ok((meta, bytes))
-        };
-        match read() {
-            Ok((meta, _)) if is_exposed(&meta) => {
-                let mode = meta.mode() & 0o777;
+        match read_secret(&self.path(name)) {
+            Ok(bytes) => Some(bytes),
+            Err(NoSecret::Exposed { mode }) => {
                 let name_told = self.quoted(path, name).trim_matches('"').to_owned();
-                self.wrong(
-                    path,
-                    name,
-                    &format!("readable by group or others (mode {mode:o}); run: chmod 600 {name_told}"),
-                )
+                self.wrong(path, name, &NoSecret::Exposed { mode }.told(&name_told))
             }
-            Ok((_, bytes)) => Some(bytes),
-            Err(error) => self.wrong(path, name, &error.to_string()),
+            Err(NoSecret::Unreadable(error)) => self.wrong(path, name, &error.to_string()),
         }
     }
 
@@ -119,6 +124,44 @@ impl Files<'_> {
         let file = self.path(name);
         self.problem(path, format!("file {}: {why}", self.quoted(path, &file.display().to_string())));
         None
+    }
+}
+
+/// Why a secret was not taken from its file.
+pub(super) enum NoSecret {
+    /// More than its owner may read it.
+    Exposed { mode: u32 },
+    /// It cannot be read.
+    Unreadable(std::io::Error),
+}
+
+impl NoSecret {
+    /// `name` is how the file may be told.
+    pub(super) fn told(&self, name: &str) -> String {
+        match self {
+            Self::Exposed { mode } => {
+                format!("readable by group or others (mode {mode:o}); run: chmod 600 {name}")
+            }
+            Self::Unreadable(error) => error.to_string(),
+        }
+    }
+}
+
+/// What is in a file that only its owner may read.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, NoSecret> {
+    let read = || -> std::io::Result<(Metadata, Zeroizing<Vec<u8>>)> {
+        let mut file = File::open(path)?;
+        let meta = file.metadata()?;
+        // Room for all of it at once, so that no copy is left behind by a vector that grows.
+        let room = usize::try_from(meta.len()).unwrap_or_default().saturating_add(1);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        file.read_to_end(&mut bytes)?;
+        Ok((meta, bytes))
+    };
+    match read() {
+        Ok((meta, _)) if is_exposed(&meta) => Err(NoSecret::Exposed { mode: meta.mode() & 0o777 }),
+        Ok((_, bytes)) => Ok(bytes),
+        Err(error) => Err(NoSecret::Unreadable(error)),
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn keyring(files: &mut Files<'_>, under: Under, raw: raw::Keyring) ->
     }
     let also = keks(files, under, "keyring.also", also, false);
     let old = keks(files, under, "keyring.old", old, true);
+    let keyset_path = keyset_file.as_ref().map(|name| files.path(name));
     let keyset = keyset_file.map(|name| keyset(files, &name));
     let store = store.map(|store| self::store(files, under, store));
     Some(Keyring {
@@ -37,6 +38,7 @@ pub(super) fn keyring(files: &mut Files<'_>, under: Under, raw: raw::Keyring) ->
         also: also?,
         old: old?,
         keyset: keyset.map_or(Some(None), |keyset| keyset.map(Some))?,
+        keyset_path,
         store: store.map_or(Some(None), |store| store.map(Some))?,
     })
 }
@@ -150,7 +152,7 @@ fn ca(files: &mut Files<'_>, path: &str, name: Option<&str>) -> Option<Option<Ve
 
 fn keyset(files: &mut Files<'_>, name: &str) -> Option<Keyset> {
     let path = "keyring.keyset_file";
-    let bytes = files.public(path, name)?;
+    let bytes = files.keyset(path, name)?;
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     Keyset::read(name, text).map_err(|error| files.problem(path, error.to_string())).ok()
 }

@@ -17,19 +17,33 @@ mod tests;
 pub use checked::Config;
 pub use source::Problem;
 
+use files::KeysetFile;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// Reads and checks a config file.
 ///
 /// # Errors
 /// Every problem there is, each with its line and column; one without a place if the file cannot be read.
 pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
+    load_with(file, KeysetFile::Needed)
+}
+
+/// Reads and checks a config file for a command that makes keys: the keyset file that it names may not be there yet.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_before_keys(file: &Path) -> Result<Config, Vec<Problem>> {
+    load_with(file, KeysetFile::ToBeMade)
+}
+
+fn load_with(file: &Path, keyset: KeysetFile) -> Result<Config, Vec<Problem>> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         vec![Problem { line: 0, column: 0, path: String::new(), message: format!("{}: {error}", file.display()) }]
     })?;
     // Relative file names are relative to the config file, wherever the program was started.
     let directory = file.parent().unwrap_or(Path::new("."));
-    parse(&text, directory, &environment)
+    parse_with(&text, (directory, keyset), &environment)
 }
 
 /// Checks a config text; files that it names are looked up from `directory`.
@@ -37,14 +51,30 @@ pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
 /// # Errors
 /// Every problem there is: with the form of the file, and with what stands in it as far as that can be read.
 pub fn parse(text: &str, directory: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
+    parse_with(text, (directory, KeysetFile::Needed), env)
+}
+
+fn parse_with(
+    text: &str,
+    files: (&Path, KeysetFile),
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Vec<Problem>> {
     let source::Refused { mut problems, rest } = match source::load::<raw::Config>(text, env) {
-        Ok(loaded) => return checked::check(loaded.value, &loaded.places, directory),
+        Ok(loaded) => return checked::check(loaded.value, &loaded.places, files),
         Err(refused) => refused,
     };
     if let Some(rest) = rest {
-        problems.extend(checked::check(rest.value, &rest.places, directory).err().unwrap_or_default());
+        problems.extend(checked::check(rest.value, &rest.places, files).err().unwrap_or_default());
     }
     Err(source::sorted(problems))
+}
+
+/// What is in a secret's file, such as a recovery key that is named on the command line.
+///
+/// # Errors
+/// What is wrong with the file: it cannot be read, or more than its owner may read it.
+pub fn secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    files::read_secret(path).map_err(|error| error.told(&path.display().to_string()))
 }
 
 /// The JSON Schema of the config file.

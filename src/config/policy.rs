@@ -225,27 +225,28 @@ const fn view(raw: raw::View) -> View {
 }
 
 fn identity(files: &mut Files<'_>, path: &str, raw: &raw::Principal) -> Option<Identity> {
-    let raw::Principal { spiffe, dns, subject, .. } = raw;
-    let [spiffe_path, dns_path, subject_path] = &identities(path);
+    let raw::Principal { spiffe, dns, subject, uid, .. } = raw;
+    let [spiffe_path, dns_path, subject_path, uid_path] = &identities(path);
     if let Some(id) = spiffe
         && !is_spiffe_id(id)
     {
         files.problem(spiffe_path, "wanted a SPIFFE id such as spiffe://example.org/billing");
     }
-    match (spiffe, dns, subject) {
-        (Some(id), None, None) if is_spiffe_id(id) => Some(Identity::Spiffe(id.as_str().into())),
-        (None, Some(name), None) => Some(Identity::Dns(name.to_ascii_lowercase().into())),
-        (None, None, Some(name)) => Some(Identity::Subject(name.as_str().into())),
-        (Some(_), None, None) => None,
+    match (spiffe, dns, subject, uid) {
+        (Some(id), None, None, None) if is_spiffe_id(id) => Some(Identity::Spiffe(id.as_str().into())),
+        (None, Some(name), None, None) => Some(Identity::Dns(name.to_ascii_lowercase().into())),
+        (None, None, Some(name), None) => Some(Identity::Subject(name.as_str().into())),
+        (None, None, None, Some(uid)) => Some(Identity::Uid(*uid)),
+        (Some(_), None, None, None) => None,
         _ => {
-            let causes = [spiffe_path.as_str(), dns_path, subject_path];
-            files.problem_of(path, &causes, "wanted exactly one of spiffe, dns and subject");
+            let causes = [spiffe_path.as_str(), dns_path, subject_path, uid_path];
+            files.problem_of(path, &causes, "wanted exactly one of spiffe, dns, subject and uid");
             None
         }
     }
 }
 
 /// The keys of which a principal has one.
-fn identities(path: &str) -> [String; 3] {
-    ["spiffe", "dns", "subject"].map(|name| key(path, name))
+fn identities(path: &str) -> [String; 4] {
+    ["spiffe", "dns", "subject", "uid"].map(|name| key(path, name))
 }

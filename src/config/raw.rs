@@ -157,6 +157,9 @@ pub struct Admin {
 pub struct Audit {
     /// Directory of the journal, used by this process alone; made if it is not there.
     pub directory: String,
+    /// Directory of the journal of commands that open values or change keys on this machine. Default: that of the gate's
+    /// journal with `-operator` behind it.
+    pub operator_directory: Option<String>,
     /// Bytes of one file of the journal. Default 268435456.
     #[schemars(range(min = 65536))]
     pub segment_bytes_max: Option<u64>,

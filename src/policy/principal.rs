@@ -1,10 +1,10 @@
-//! Who asks: the identity that a certificate proves, and the roles that the config gives it.
+//! Who asks: the identity that a certificate or the operating system proves, and the roles that the config gives it.
 
 use crate::seal::Scope;
 use std::fmt;
 use std::sync::Arc;
 
-/// The name that a verified client certificate proves.
+/// The name that a verified client certificate proves, or the user as whom a command runs.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {
     /// The only URI SAN, a SPIFFE id.
@@ -13,6 +13,8 @@ pub enum Identity {
     Dns(Arc<str>),
     /// The subject (RFC 4514 order as issued), where there is no SAN.
     Subject(Arc<str>),
+    /// The real user id of a process: of one who works with commands on the machine itself. No certificate proves it.
+    Uid(u32),
 }
 
 impl fmt::Display for Identity {
@@ -21,6 +23,7 @@ impl fmt::Display for Identity {
             Self::Spiffe(id) => f.write_str(id),
             Self::Dns(name) => write!(f, "dns:{name}"),
             Self::Subject(name) => write!(f, "subject:{name}"),
+            Self::Uid(uid) => write!(f, "uid:{uid}"),
         }
     }
 }

@@ -125,7 +125,7 @@ pub struct Role {
     pub read_only: bool,
 }
 
-/// Who has which roles. Exactly one of `spiffe`, `dns` and `subject`.
+/// Who has which roles. Exactly one of `spiffe`, `dns`, `subject` and `uid`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Principal {
@@ -136,6 +136,8 @@ pub struct Principal {
     /// The subject of a certificate that has neither, as `openssl x509 -noout -subject -nameopt RFC2253` shows it: the
     /// most specific part first, such as CN=billing,O=Clinic,C=US.
     pub subject: Option<String>,
+    /// The real user id of who runs `sealgate open` and `sealgate seal` on this machine.
+    pub uid: Option<u32>,
     /// Names of roles; of those that speak of a class, the first decides.
     #[schemars(length(min = 1))]
     pub roles: Vec<String>,

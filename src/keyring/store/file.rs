@@ -59,18 +59,33 @@ impl<E: Into<redb::Error>> From<E> for Failed {
 }
 
 impl FileStore {
-    /// Opens the file, or makes it where there is none; its folder must be there. The path is followed once: a link
-    /// stays one.
+    /// Opens the file. The path is followed once: a link stays one.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if it is open already, [`StoreError::Broken`] if it is damaged, empty or something else,
-    /// which is left as it is, [`StoreError::Unavailable`] if it cannot be read or made.
+    /// [`StoreError::Missing`] if there is none: it may be on a volume that is not mounted, and in a new one keys would be
+    /// made that hide the old ones. [`StoreError::Locked`] if it is open already, [`StoreError::Broken`] if it is damaged,
+    /// empty or something else, which is left as it is, [`StoreError::Unavailable`] if it cannot be read.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_or(path, |inner| Err(Failed::Store(StoreError::Missing { store: Arc::clone(&inner.name) }))).await
+    }
+
+    /// Opens the file, or makes it where there is none; its folder must be there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`StoreError::Missing`]; [`StoreError::Unavailable`] also if it cannot be made.
+    pub async fn create(path: &Path) -> Result<Self, StoreError> {
+        Self::open_or(path, |inner| inner.write_anew(tables::make)).await
+    }
+
+    async fn open_or(
+        path: &Path,
+        missing: impl FnOnce(&Inner) -> Result<Database, Failed> + Send + 'static,
+    ) -> Result<Self, StoreError> {
         let name: Arc<str> = path.to_string_lossy().into();
         let path = path.to_owned();
         let inner = blocking(&name, {
             let name = Arc::clone(&name);
-            move || Inner::open(name, &path)
+            move || Inner::open(name, &path, missing)
         });
         Ok(Self { inner: Arc::new(inner.await?) })
     }
@@ -97,7 +112,11 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Inner {
-    fn open(name: Arc<str>, path: &Path) -> Result<Self, StoreError> {
+    fn open(
+        name: Arc<str>,
+        path: &Path,
+        missing: impl FnOnce(&Self) -> Result<Database, Failed>,
+    ) -> Result<Self, StoreError> {
         let io = |error: io::Error| StoreError::unavailable(&name, error.to_string());
         let path = resolve(path).map_err(io)?;
         let lock_path = beside(&path, ".lock");
@@ -117,7 +136,7 @@ impl Inner {
             _ => {}
         }
         let database = match fs::symlink_metadata(&inner.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => inner.write_anew(tables::make),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing(&inner),
             _ => open_database(&inner.path),
         };
         let database = database.map_err(|failed| inner.error(failed))?;
@@ -218,7 +237,7 @@ fn io_failed(error: io::Error) -> Failed {
 }
 
 /// The path without links, so that a rename replaces the file and not the link to it.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let name = path.file_name().ok_or(error)?;

@@ -9,6 +9,7 @@
 pub mod dynamodb;
 pub mod file;
 pub mod keyset;
+pub mod keyset_file;
 pub mod postgres;
 mod rules;
 
@@ -153,6 +154,12 @@ pub enum StoreError {
     /// It cannot be written, such as a keyset file.
     #[error("key store {store} is read-only")]
     ReadOnly {
+        /// Which.
+        store: Arc<str>,
+    },
+    /// There is none where it should be.
+    #[error("key store {store} is not there; if it is to be a new one, make it with `sealgate keys init`")]
+    Missing {
         /// Which.
         store: Arc<str>,
     },

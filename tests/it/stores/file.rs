@@ -19,7 +19,7 @@ const KEYS: TableDefinition<'_, &[u8; 16], &str> = TableDefinition::new("sealgat
 const ACTIVE: TableDefinition<'_, (&str, &str), &[u8; 16]> = TableDefinition::new("sealgate-active-1");
 
 fn open(path: &Path) -> Result<FileStore, StoreError> {
-    block_on(FileStore::open(path))
+    block_on(FileStore::create(path))
 }
 
 /// Runs this very test again as a process of its own.
@@ -46,7 +46,7 @@ fn the_file_keeps_the_contract_and_all_rows_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.redb");
     let rows = block_on(async {
-        let store = FileStore::open(&path).await.unwrap();
+        let store = FileStore::create(&path).await.unwrap();
         assert_eq!(store.name(), path.to_str().unwrap());
         contract::hold(&store, &store).await
     });
@@ -293,7 +293,7 @@ fn a_damaged_file_gives_its_rows_or_an_error() {
     let mut broken = 0;
     let mut check = |content: &[u8], what: &str| {
         fs::write(&path, content).unwrap();
-        let there = block_on(async { FileStore::open(&path).await?.list(None, 100).await });
+        let there = block_on(async { FileStore::create(&path).await?.list(None, 100).await });
         match there {
             Ok(there) => assert!(there.iter().all(|row| rows.contains(row)), "{what}: a row that never was"),
             Err(StoreError::Broken { .. }) => broken += 1,

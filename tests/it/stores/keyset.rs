@@ -10,7 +10,7 @@ use sealgate::seal::Purpose;
 fn an_export_is_read_as_the_store_it_came_from_and_written_by_nobody() {
     let folder = tempfile::tempdir().unwrap();
     block_on(async {
-        let store = FileStore::open(&folder.path().join("keys.redb")).await.unwrap();
+        let store = FileStore::create(&folder.path().join("keys.redb")).await.unwrap();
         for scope in ["one", "two", "three"] {
             let (old, active) = (row(scope), row(scope));
             let lookup = KeyRow { purpose: Purpose::Lookup, ..row(scope) };
@@ -43,7 +43,7 @@ fn an_export_is_read_as_the_store_it_came_from_and_written_by_nobody() {
         assert_eq!(read.import(other).await, Err(read_only.clone()));
         assert_eq!(read_only.to_string(), "key store keys.json is read-only");
         // And back: into an empty store, all of it.
-        let restored = FileStore::open(&folder.path().join("restored.redb")).await.unwrap();
+        let restored = FileStore::create(&folder.path().join("restored.redb")).await.unwrap();
         for row in keyset::read(&exported).unwrap() {
             restored.import(row).await.unwrap();
         }
