@@ -46,6 +46,16 @@ pub enum AuditEvent {
         /// The peer of the admin listener.
         from: SocketAddr,
     },
+    /// A command is about to show values that it has opened; its journal is that of commands, not the gate's.
+    ValuesOpened(Operation),
+    /// A command is about to give out the tokens of values that it has sealed.
+    ValuesSealed(Operation),
+    /// A command was refused, or what it was given could not be opened or sealed; `code` says why.
+    OperationRefused(Operation),
+    /// A command is about to change keys.
+    KeyChangeIntended(KeyChange),
+    /// What became of that; with a `code` where it went wrong. A long one is recorded in parts.
+    KeysChanged(KeyChange),
     /// Records that the disk did not take, now that it takes records again.
     RecordsMissed {
         /// Records whose exchanges were refused for it.
@@ -112,6 +122,100 @@ pub struct Exchange {
     pub kms_request_id: Option<Arc<str>>,
     /// Whether the upstream was sent the request.
     pub sent_upstream: bool,
+}
+
+/// One command that opens or seals values, as far as it has come.
+#[derive(Clone, Serialize, Debug)]
+pub struct Operation {
+    /// Shared by all records of one command.
+    pub operation: uuid::Uuid,
+    /// What was called.
+    pub command: &'static str,
+    /// The real user id of who called it.
+    pub uid: u32,
+    /// The identity, if the config knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// Its roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Arc<str>>,
+    /// What for, as the caller said.
+    pub reason: String,
+    /// Whose data it is; one event for each scope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Which classes, in which view, how many values.
+    pub fields: Vec<FieldCount>,
+    /// The data keys that were used, and the KEK calls that brought them: the first [`KEYS_MAX`] of them.
+    pub keys: Vec<KeyUse>,
+    /// How many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keys_omitted: u64,
+    /// The error code, where it was refused or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// What more there is to know of it: public parts of a token, what the key service said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The request id of the KMS call that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_request_id: Option<Arc<str>>,
+}
+
+impl Operation {
+    /// Notes that a data key was used, and the call that brought it.
+    pub fn key(&mut self, new: KeyUse) {
+        if self.keys.contains(&new) {
+            return;
+        }
+        if self.keys.len() < KEYS_MAX {
+            self.keys.push(new);
+        } else {
+            self.keys_omitted += 1;
+        }
+    }
+
+    /// Notes what was done with a value.
+    pub fn field(&mut self, class: Class, action: FieldAction) {
+        let same = |count: &&mut FieldCount| count.class == class && count.action == action;
+        match self.fields.iter_mut().find(same) {
+            Some(count) => count.count += 1,
+            None => self.fields.push(FieldCount { class, action, count: 1 }),
+        }
+    }
+}
+
+/// One command that changes keys, as far as it has come.
+#[derive(Clone, Serialize, Debug)]
+pub struct KeyChange {
+    /// Shared by all records of one command.
+    pub operation: uuid::Uuid,
+    /// What was called: `create`, `rotate`, `rewrap`, `revoke`, `restore`, `shred` or `import`.
+    pub change: &'static str,
+    /// The real user id of who called it.
+    pub uid: u32,
+    /// Which key store or keyset file.
+    pub store: String,
+    /// Whose keys, if it is about those of one scope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// What for, if it is about keys for one purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<&'static str>,
+    /// How many keys.
+    pub count: u64,
+    /// Which keys: the first [`KEYS_MAX`] of them.
+    #[serde(serialize_with = "display_all")]
+    pub ids: Vec<KeyId>,
+    /// The KEK calls that it took, those that failed among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyUse>,
+    /// How many keys failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed: u64,
+    /// Why, of the last that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 /// How many values of a class were treated in one way.
@@ -200,6 +304,10 @@ impl KeyUse {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 const fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+fn display_all<S: Serializer>(ids: &[KeyId], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ids.iter().map(ToString::to_string))
 }
 
 fn display<S: Serializer>(what: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn healthcheck(admin: SocketAddr) -> Exit {
-    match ask(admin) {
+    match ask(admin, "GET", "/readyz") {
         Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => Exit::Ok,
         Ok(answer) => {
             complain(&format!("not ready: {}\n", answer.lines().last().unwrap_or_default()));
@@ -21,10 +21,13 @@ pub(super) fn healthcheck(admin: SocketAddr) -> Exit {
     }
 }
 
-fn ask(admin: SocketAddr) -> io::Result<String> {
+/// What the admin listener answers.
+pub(super) fn ask(admin: SocketAddr, method: &str, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&admin, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let length = if method == "POST" { "content-length: 0\r\n" } else { "" };
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{length}connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(4096).read_to_string(&mut answer)?;
     Ok(answer)

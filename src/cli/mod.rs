@@ -4,7 +4,10 @@ mod audit;
 #[cfg(feature = "demo")]
 mod demo;
 mod healthcheck;
+mod keys;
+mod purge;
 mod run;
+mod session;
 mod validate;
 
 use crate::config::{self, Config, Problem};
@@ -48,6 +51,9 @@ enum Command {
     /// About audit journals.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Work on data keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Show the gate at work, with a throw-away PKI and a small registry behind it.
     #[cfg(feature = "demo")]
     Demo {
@@ -111,6 +117,7 @@ fn dispatch(command: Command) -> Exit {
         Command::Validate(file) => validate::validate(&file.config),
         Command::Config(ConfigCommand::Schema) => say(&config::schema()),
         Command::Audit(AuditCommand::Verify { directory, head }) => audit::verify(&directory, &head),
+        Command::Keys(command) => keys::keys(command),
         #[cfg(feature = "demo")]
         Command::Demo { once } => demo::demo(once),
         Command::Healthcheck { admin } => healthcheck::healthcheck(admin),
@@ -142,12 +149,32 @@ fn complain(text: &str) {
 
 /// Loads a config, or says what is wrong with it.
 fn load(file: &Path) -> Result<Config, Exit> {
-    config::load(file).map_err(|problems| {
-        for problem in &problems {
-            complain(&format!("{}: {problem}\n", file.display()));
-        }
-        Exit::Config
-    })
+    config::load(file).map_err(|problems| tell(file, &problems))
+}
+
+/// Says what is wrong with a config.
+fn tell(file: &Path, problems: &[Problem]) -> Exit {
+    for problem in problems {
+        complain(&format!("{}: {problem}\n", file.display()));
+    }
+    Exit::Config
+}
+
+/// Lines of cells, one under the other.
+fn table(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 /// Says how many problems there are.
