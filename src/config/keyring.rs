@@ -9,9 +9,9 @@ use crate::keyring::store::keyset::Keyset;
 use crate::keyring::store::postgres;
 use crate::keyring::{CacheSettings, aws_kms, local};
 use crate::proxy::Limits;
+use crate::seal::Budget;
 use crate::seal::CryptoProvider;
 use crate::seal::envelope::EDKS_MAX;
-use crate::seal::sealer::Budget;
 use std::time::Duration;
 use zeroize::Zeroizing;
 

@@ -200,8 +200,8 @@ impl Kek for Recovery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::Purpose;
     use crate::seal::Scope;
-    use crate::seal::context::Purpose;
     use crate::seal::crypto::{default_provider, providers};
     use futures_util::FutureExt;
     use std::path::Path;

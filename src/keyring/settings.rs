@@ -1,6 +1,6 @@
 //! How long and how much data keys are used.
 
-use crate::seal::sealer::Budget;
+use crate::seal::Budget;
 use std::time::Duration;
 
 /// The longest [`CacheSettings::stale_if_error`] that there can be.

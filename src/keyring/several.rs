@@ -245,8 +245,8 @@ mod tests {
     use super::*;
     use crate::keyring::Wrapped;
     use crate::keyring::local::Local;
+    use crate::seal::Purpose;
     use crate::seal::Scope;
-    use crate::seal::context::Purpose;
     use crate::seal::crypto::default_provider;
     use data_encoding::BASE64;
     use futures_util::FutureExt;

@@ -11,7 +11,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::task::JoinSet;

@@ -12,7 +12,7 @@ use sealgate::keyring::{Kek, Keyring};
 use sealgate::seal::crypto::default_provider;
 use sealgate::seal::stream::{SEGMENT_BYTES, StreamSealer};
 use sealgate::seal::{
-    Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
+    Budget, Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
     SealingKey, UnwrappedKey, Workspace,
 };
 use serde_json::{Value, json};

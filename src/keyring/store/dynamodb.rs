@@ -23,7 +23,7 @@
 use super::rules::{self, Activation};
 use super::{Imported, KeyRow, KeyState, KeyStore, StoreError, keyset};
 use crate::keyring::aws;
-use crate::seal::context::Purpose;
+use crate::seal::Purpose;
 use crate::seal::{CryptoProvider, KeyId, Scope};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::config::retry::RetryConfig;

@@ -10,7 +10,7 @@
 //! After an I/O error, such as a full disk, the file is closed and opened again, checked, by the next call.
 
 use super::{Imported, KeyRow, KeyState, KeyStore, StoreError, rules};
-use crate::seal::context::Purpose;
+use crate::seal::Purpose;
 use crate::seal::{KeyId, Scope};
 use futures_util::future::BoxFuture;
 use redb::backends::FileBackend;

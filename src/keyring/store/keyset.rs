@@ -27,7 +27,7 @@
 //! digits than it takes. A shredded key has no encrypted data key, every other one has 1 to 4. Nothing else may stand in it.
 
 use super::{Imported, KeyRow, KeyState, KeyStore, StoreError};
-use crate::seal::context::Purpose;
+use crate::seal::Purpose;
 use crate::seal::envelope::{EDK_BYTES_MAX, EDKS_MAX};
 use crate::seal::{Commitment, EncryptedDataKey, KekTag, KeyId, Scope};
 use data_encoding::{BASE64, Encoding, HEXLOWER};

@@ -3,7 +3,7 @@
 use super::keyset::{self, KEYSET_BYTES_MAX};
 use super::rules::{self, Activation};
 use super::{Imported, KeyRow, KeyState, KeyStore, StoreError};
-use crate::seal::context::Purpose;
+use crate::seal::Purpose;
 use crate::seal::{KeyId, Scope};
 use futures_util::future::{BoxFuture, ready};
 use std::ffi::OsString;

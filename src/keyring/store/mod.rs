@@ -13,7 +13,7 @@ pub mod keyset_file;
 pub mod postgres;
 mod rules;
 
-use crate::seal::context::Purpose;
+use crate::seal::Purpose;
 use crate::seal::{Commitment, EncryptedDataKey, KeyId, Scope};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;

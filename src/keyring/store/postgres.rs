@@ -27,7 +27,7 @@
 use super::rules::{self, Activation};
 use super::{Imported, KeyRow, KeyState, KeyStore, StoreError, keyset};
 use crate::net;
-use crate::seal::context::Purpose;
+use crate::seal::Purpose;
 use crate::seal::{CryptoProvider, KeyId, Scope};
 use futures_util::future::BoxFuture;
 use rustls_pki_types::CertificateDer;

@@ -2,7 +2,7 @@
 
 use super::keyset::{check, read_row};
 use super::{Imported, KeyRow, KeyState, StoreError};
-use crate::seal::context::Purpose;
+use crate::seal::Purpose;
 use crate::seal::{KeyId, Scope};
 use std::sync::Arc;
 

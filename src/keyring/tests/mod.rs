@@ -5,8 +5,8 @@ mod inline;
 mod stored;
 
 use super::*;
+use crate::seal::Budget;
 use crate::seal::crypto::default_provider;
-use crate::seal::sealer::Budget;
 use crate::seal::{Class, Context, Envelope, Kind, Manner, Placement, SealError, SealingKey, Suite, Token, Workspace};
 use doubles::{Keks, Rows};
 use std::time::Duration;

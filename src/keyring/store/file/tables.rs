@@ -3,7 +3,7 @@
 use super::super::rules::{self, Activation};
 use super::super::{Imported, KeyRow, KeyState, keyset};
 use super::Failed;
-use crate::seal::context::Purpose;
+use crate::seal::Purpose;
 use crate::seal::{KeyId, Scope};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::ops::Bound;
