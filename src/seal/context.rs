@@ -4,6 +4,7 @@ use super::envelope::{Suite, VERSION};
 use super::key::KeyId;
 use super::length_prefix;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::ops::Deref;
 
@@ -15,7 +16,7 @@ pub(crate) const LABEL_BYTES_MAX: usize = 16;
 #[error("wanted 1 to 16 characters of [A-Za-z0-9_-]")]
 pub struct NotALabel;
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Label {
     bytes: [u8; LABEL_BYTES_MAX],
     length: u8,
@@ -34,9 +35,19 @@ impl Label {
         Ok(Self { bytes, length })
     }
 
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
     fn as_str(&self) -> &str {
-        let text = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        std::str::from_utf8(text).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+/// At once: the bytes alone tell labels apart, for none has a zero in it.
+impl Hash for Label {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_le_bytes(self.bytes));
     }
 }
 
@@ -57,6 +68,10 @@ macro_rules! label {
 
             pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, NotALabel> {
                 Label::parse(text).map(Self)
+            }
+
+            pub(crate) fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
             }
 
             /// The label as text.
@@ -115,8 +130,8 @@ impl Context<'_> {
             b"sealgate/v1/aad",
             &[VERSION, suite.id()],
             key_id.as_bytes(),
-            self.class.as_str().as_bytes(),
-            self.scope.as_str().as_bytes(),
+            self.class.as_bytes(),
+            self.scope.as_bytes(),
         ];
         for part in parts {
             // None is longer than 16 bytes, and there is room for all of them.

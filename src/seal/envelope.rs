@@ -218,7 +218,7 @@ pub enum ReadError {
 /// An envelope as read: what can be told without a key, and the sealed bytes. Public bytes only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    head: Head,
+    pub(super) head: Head,
     pub(super) bytes: Vec<u8>,
 }
 

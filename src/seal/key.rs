@@ -127,7 +127,16 @@ impl Commitment {
     /// Whether both commit to the same key, compared in constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.words().ct_eq(&other.words()).into()
+    }
+
+    /// By words: an eighth of the comparisons.
+    fn words(&self) -> [u64; 4] {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(self.0.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        words
     }
 
     /// Whether it commits to the key of that name, compared in constant time.

@@ -15,6 +15,7 @@ pub(crate) mod head;
 pub(crate) mod key;
 pub mod local;
 pub(crate) mod opener;
+mod quick;
 pub(crate) mod sealer;
 pub mod stream;
 pub mod token;

@@ -7,12 +7,12 @@ use super::envelope::{Envelope, SALT_BYTES, Suite};
 use super::format::{Alphabet, FormatKey};
 use super::head::Head;
 use super::key::{Commitment, DataKey, KeyId};
-use super::value::Value;
+use super::quick::QuickMap;
+use super::value::{Plaintext, Value};
 use super::{Purpose, Scope};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use zeroize::Zeroizing;
 
 /// How many field keys of one data key are kept. Those of the config's classes are far fewer; tokens may name others.
 const FIELD_KEYS_MAX: usize = 512;
@@ -39,7 +39,7 @@ pub(super) enum FieldKey {
 }
 
 type Salt = Option<[u8; SALT_BYTES]>;
-type FieldKeys = HashMap<(Suite, Class, Salt), Arc<FieldKey>>;
+type FieldKeys = QuickMap<(Suite, Class, Salt), Arc<FieldKey>>;
 
 /// A data key in the clear with the field keys derived from it so far.
 pub struct UnwrappedKey {
@@ -103,32 +103,28 @@ impl UnwrappedKey {
     /// # Errors
     /// [`OpenError`]; nothing of the value is told then.
     pub fn open(&self, envelope: Envelope, context: &Context<'_>) -> Result<Value, OpenError> {
-        let head = envelope.head().clone();
+        let Envelope { head, bytes } = envelope;
         self.check(&head)?;
         head.check(context)?;
         let unauthentic = |_| OpenError::Unauthentic;
         let suite = head.suite;
         let (key, is_new) = self.field_key(suite, context.class, head.salt).map_err(unauthentic)?;
         let aad = context.aad(suite, &head.key_id);
-        let value = match &*key {
+        let start = head.length() + if matches!(*key, FieldKey::Gcm(_)) { NONCE_BYTES } else { TAG_BYTES };
+        let mut plaintext = Plaintext::new(bytes, start);
+        let (before, sealed) = plaintext.split().ok_or(OpenError::Unauthentic)?;
+        let length = match &*key {
             FieldKey::Gcm(key) => {
-                let mut bytes = Zeroizing::new(envelope.bytes);
-                let (start, nonce) = (head.length() + NONCE_BYTES, bytes.get(head.length()..));
-                let nonce = *nonce.and_then(<[u8]>::first_chunk).ok_or(OpenError::Unauthentic)?;
-                let sealed = bytes.get_mut(start..).ok_or(OpenError::Unauthentic)?;
-                let length = key.open(nonce, &aad, sealed).map_err(unauthentic)?;
-                bytes.truncate(start + length);
-                Value::read(bytes, start)
+                let nonce = before.last_chunk().ok_or(OpenError::Unauthentic)?;
+                key.open(*nonce, &aad, sealed).map_err(unauthentic)?
             }
             FieldKey::Siv(key) => {
-                let mut bytes = Zeroizing::new(envelope.bytes);
-                let start = head.length() + TAG_BYTES;
-                let sealed = bytes.get_mut(head.length()..).and_then(<[u8]>::split_first_chunk_mut);
-                let (iv, sealed) = sealed.ok_or(OpenError::Unauthentic)?;
+                let iv = before.last_chunk().ok_or(OpenError::Unauthentic)?;
                 key.open(&aad, iv, sealed).map_err(unauthentic)?;
-                Value::read(bytes, start)
+                sealed.len()
             }
         };
+        let value = Value::read(plaintext, length);
         let value = value.ok_or(OpenError::Unauthentic)?;
         if is_new {
             // Only now: what a forged token names is not kept.

@@ -6,9 +6,9 @@ use super::envelope::{EDK_BYTES_MAX, EDKS_MAX, SALT_BYTES, Suite};
 use super::head::{Head, KeyRef};
 use super::key::{EncryptedDataKey, KeyId};
 use super::opener::{FieldKey, UnwrappedKey};
+use super::quick::QuickMap;
 use super::token::Token;
 use super::value::Manner;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -126,7 +126,7 @@ pub struct SealingKey {
     budget: Budget,
     seals: AtomicU64,
     bytes: AtomicU64,
-    beginnings: RwLock<HashMap<(Suite, Class), Arc<Beginning>>>,
+    beginnings: RwLock<QuickMap<(Suite, Class), Arc<Beginning>>>,
 }
 
 /// What all tokens of one key, suite and class begin with, and the key that makes the rest.

@@ -1,7 +1,8 @@
 //! What is sealed, and what comes back: a value with its kind, and padding that hides its length.
 
 use super::envelope::Suite;
-use zeroize::Zeroizing;
+use std::ops::Range;
+use zeroize::Zeroize;
 
 const LITERAL: u8 = 1;
 const PADDED: u8 = 2;
@@ -79,27 +80,56 @@ impl Manner {
 /// ```
 pub struct Value {
     kind: Kind,
-    bytes: Zeroizing<Vec<u8>>,
+    plaintext: Plaintext,
+    range: Range<usize>,
+}
+
+/// The memory of an envelope, which from `start` on is about to hold, or holds, a plaintext. That part is zeroized on drop;
+/// what is before it is public.
+pub(super) struct Plaintext {
+    bytes: Vec<u8>,
     start: usize,
 }
 
+impl Plaintext {
+    pub(super) const fn new(bytes: Vec<u8>, start: usize) -> Self {
+        Self { bytes, start }
+    }
+
+    /// What is before the plaintext, and the plaintext or what is to become it.
+    pub(super) fn split(&mut self) -> Option<(&[u8], &mut [u8])> {
+        self.bytes.split_at_mut_checked(self.start).map(|(before, secret)| (&*before, secret))
+    }
+}
+
+impl Drop for Plaintext {
+    fn drop(&mut self) {
+        // A slice is wiped at once, a vector byte by byte.
+        if let Some(secret) = self.bytes.get_mut(self.start..) {
+            secret.zeroize();
+        }
+    }
+}
+
 impl Value {
-    /// Takes a plaintext that starts at `start`; `None` if it is none of ours, though it authenticated.
-    pub(super) fn read(bytes: Zeroizing<Vec<u8>>, start: usize) -> Option<Self> {
-        let mut bytes = bytes;
-        let kind = *bytes.get(start)?;
+    /// Takes a plaintext of `length` bytes; `None` if it is none of ours, though it authenticated.
+    pub(super) fn read(plaintext: Plaintext, length: usize) -> Option<Self> {
+        let start = plaintext.start;
+        let bytes = plaintext.bytes.get(start..start + length)?;
+        let (kind, padded) = bytes.split_first()?;
         if kind & !(LITERAL | PADDED) != 0 {
             return None;
         }
+        let mut end = bytes.len();
         if kind & PADDED != 0 {
-            let end = bytes.iter().rposition(|byte| *byte != 0).filter(|at| *at > start)?;
-            if bytes.get(end) != Some(&PADDING_STARTS) {
+            let last = padded.iter().rposition(|byte| *byte != 0)?;
+            if padded.get(last) != Some(&PADDING_STARTS) {
                 return None;
             }
-            bytes.truncate(end);
+            end = 1 + last;
         }
         let kind = if kind & LITERAL == 0 { Kind::Text } else { Kind::Literal };
-        Some(Self { kind, bytes, start: start + 1 })
+        Some(Self { kind, plaintext, range: start + 1..start + end })
     }
 
     /// What it was.
@@ -111,7 +141,7 @@ impl Value {
     /// The value, to be written where the one who asked for it will read it, and nowhere else.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
+        self.plaintext.bytes.get(self.range.clone()).unwrap_or_default()
     }
 }
 
@@ -125,6 +155,11 @@ mod tests {
         out
     }
 
+    fn read(bytes: Vec<u8>, start: usize) -> Option<Value> {
+        let length = bytes.len() - start;
+        Value::read(Plaintext::new(bytes, start), length)
+    }
+
     #[test]
     fn padding_hides_the_length_and_is_taken_off_again() {
         for length in 0..70 {
@@ -135,9 +170,9 @@ mod tests {
                 let manner = Manner::random(Kind::Literal).padded(32);
                 let bytes = plaintext(manner, &value);
                 assert_eq!((bytes.len() - 6) % 32, 0);
-                let back = Value::read(Zeroizing::new(bytes), 6).unwrap();
+                let back = read(bytes, 6).unwrap();
                 assert_eq!((back.kind(), back.expose()), (Kind::Literal, &value[..]), "{length}");
-                let bare = Value::read(Zeroizing::new(plaintext(Manner::random(Kind::Text), &value)), 6).unwrap();
+                let bare = read(plaintext(Manner::random(Kind::Text), &value), 6).unwrap();
                 assert_eq!((bare.kind(), bare.expose()), (Kind::Text, &value[..]));
             }
         }
@@ -146,7 +181,7 @@ mod tests {
     #[test]
     fn a_plaintext_of_no_known_form_is_no_value() {
         for bytes in [&[][..], &[4], &[0xff, 1], &[PADDED], &[PADDED, 0, 0], &[PADDED, 7, 0]] {
-            assert!(Value::read(Zeroizing::new(bytes.to_vec()), 0).is_none(), "{bytes:?}");
+            assert!(read(bytes.to_vec(), 0).is_none(), "{bytes:?}");
         }
     }
 }
