@@ -237,19 +237,21 @@ impl StreamOpener {
     /// # Errors
     /// [`OpenError::Truncated`] if there was to be another one, [`OpenError::Unauthentic`] for everything else.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), OpenError> {
-        // Where the stream was cut between two segments, the one before the cut is a whole one that is not the last.
-        let cut = self.segments.nonce(false).is_ok_and(|nonce| {
-            let mut copy = Zeroizing::new(self.sealed.to_vec());
-            self.sealed.len() == SEALED_BYTES && self.segments.key.open(nonce, &self.segments.aad, &mut copy).is_ok()
-        });
-        if cut || self.sealed.is_empty() {
+        if self.sealed.is_empty() {
             return Err(OpenError::Truncated);
         }
         // Only an empty stream has an empty segment.
         if self.sealed.len() == TAG_BYTES && self.segments.next > 0 {
             return Err(OpenError::Unauthentic);
         }
-        self.flush(true, out)
+        // Where the stream was cut between two segments, the one before the cut is a whole one that is not the last.
+        let whole = if self.sealed.len() == SEALED_BYTES { self.sealed.to_vec() } else { Vec::new() };
+        self.flush(true, out).map_err(|error| {
+            let mut whole = Zeroizing::new(whole);
+            let nonce = self.segments.nonce(false).ok().filter(|_| !whole.is_empty());
+            let cut = nonce.is_some_and(|nonce| self.segments.key.open(nonce, &self.segments.aad, &mut whole).is_ok());
+            if cut { OpenError::Truncated } else { error }
+        })
     }
 
     fn flush(&mut self, last: bool, out: &mut Vec<u8>) -> Result<(), OpenError> {
