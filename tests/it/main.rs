@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod bind;
 mod canary;
 mod docs;
 mod durability;
@@ -17,6 +18,7 @@ mod memory;
 mod protection;
 mod refusals;
 mod responses;
+mod scopes;
 mod spellings;
 mod stores;
 mod suites;
