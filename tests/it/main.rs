@@ -24,5 +24,6 @@ mod stores;
 mod suites;
 mod tidy;
 mod tokens;
+mod unopenable;
 mod unread;
 mod way_out;
