@@ -15,6 +15,8 @@ mod kms;
 mod lifecycle;
 mod logging;
 mod memory;
+mod open_anywhere;
+mod pasted;
 mod protection;
 mod refusals;
 mod responses;
