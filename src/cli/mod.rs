@@ -4,11 +4,13 @@ mod audit;
 #[cfg(feature = "demo")]
 mod demo;
 mod healthcheck;
+mod inspect;
 mod keys;
 mod purge;
 mod run;
 mod session;
 mod validate;
+mod values;
 
 use crate::config::{self, Config, Problem};
 use clap::{Parser, Subcommand};
@@ -51,6 +53,16 @@ enum Command {
     /// About audit journals.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Tell what a token says of itself without a key.
+    Inspect(inspect::Inspect),
+    /// Open tokens of standard input, one a line, for the user as whom it runs; on record before they are shown.
+    ///
+    /// Out come JSON values, one a line; a token that does not open stands as null.
+    Open(values::Open),
+    /// Seal values of standard input, one a line, for the user as whom it runs.
+    ///
+    /// An empty line stays one.
+    Seal(values::Seal),
     /// Work on data keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -117,6 +129,9 @@ fn dispatch(command: Command) -> Exit {
         Command::Validate(file) => validate::validate(&file.config),
         Command::Config(ConfigCommand::Schema) => say(&config::schema()),
         Command::Audit(AuditCommand::Verify { directory, head }) => audit::verify(&directory, &head),
+        Command::Inspect(arguments) => inspect::inspect(arguments),
+        Command::Open(arguments) => values::open(arguments),
+        Command::Seal(arguments) => values::seal(arguments),
         Command::Keys(command) => keys::keys(command),
         #[cfg(feature = "demo")]
         Command::Demo { once } => demo::demo(once),
@@ -136,7 +151,12 @@ fn version() -> Exit {
 
 /// Writes to standard output.
 fn say(text: &str) -> Exit {
-    match io::stdout().write_all(text.as_bytes()) {
+    say_bytes(text.as_bytes())
+}
+
+/// The same for what need not be UTF-8.
+fn say_bytes(text: &[u8]) -> Exit {
+    match io::stdout().write_all(text) {
         Ok(()) => Exit::Ok,
         Err(_) => Exit::Failure,
     }

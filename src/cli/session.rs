@@ -3,7 +3,7 @@
 
 use super::{Exit, complain, load};
 use crate::app::StartError;
-use crate::audit::event::AuditEvent;
+use crate::audit::event::{AuditEvent, Operation};
 use crate::audit::journal::{Journal, OpenError, Settings};
 use crate::audit::{Receipt, Recorder, Unrecorded};
 use crate::config::checked::Audit;
@@ -164,6 +164,25 @@ impl Session {
     /// Who called it.
     pub(super) const fn identity(&self) -> Identity {
         Identity::Uid(self.uid)
+    }
+
+    /// The record of a command that opens or seals, with nothing done yet.
+    pub(super) fn operation(&self, command: &'static str, reason: String) -> Operation {
+        Operation {
+            operation: self.operation,
+            command,
+            uid: self.uid,
+            principal: None,
+            roles: Vec::new(),
+            reason,
+            scope: None,
+            fields: Vec::new(),
+            keys: Vec::new(),
+            keys_omitted: 0,
+            code: None,
+            cause: None,
+            kms_request_id: None,
+        }
     }
 
     /// Waits until the event is durable.

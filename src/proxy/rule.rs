@@ -96,14 +96,26 @@ impl Treatment {
     }
 
     /// The value of a slot as a deterministic class seals it.
-    pub(super) fn canonical<'s>(&self, slot: &Slot<'s>) -> Result<Cow<'s, [u8]>, Code> {
+    pub(super) fn canonical_in<'s>(&self, slot: &Slot<'s>) -> Result<Cow<'s, [u8]>, Code> {
+        match (slot.kind(), slot.text()) {
+            (json::Kind::Number, _) => self.canonical(Kind::Literal, slot.raw()),
+            (json::Kind::Text, Some(text)) => self.canonical(Kind::Text, text),
+            _ => Err(Code::ValueTypeMismatch),
+        }
+    }
+
+    /// The same for a text, or a JSON literal that is one.
+    ///
+    /// # Errors
+    /// [`Code::ValueTypeMismatch`] if it is not of the type of the class.
+    pub fn canonical<'s>(&self, is: Kind, value: &'s [u8]) -> Result<Cow<'s, [u8]>, Code> {
         let Self::Deterministic { kind, folds_case, normalizes, .. } = *self else {
             return Err(Code::Internal);
         };
-        match (kind, slot.kind(), slot.text()) {
-            (Kind::Literal, json::Kind::Number, _) => Ok(slot.raw().into()),
-            (Kind::Text, json::Kind::Text, Some(text)) if !folds_case && !normalizes => Ok(text.into()),
-            (Kind::Text, json::Kind::Text, Some(text)) => {
+        match (kind, is, value) {
+            (Kind::Literal, Kind::Literal, [b'-' | b'0'..=b'9', ..]) => Ok(value.into()),
+            (Kind::Text, Kind::Text, text) if !folds_case && !normalizes => Ok(text.into()),
+            (Kind::Text, Kind::Text, text) => {
                 // A lone surrogate has no case and no normal form.
                 let text = std::str::from_utf8(text).map_err(|_| Code::ValueTypeMismatch)?;
                 let text = if folds_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };

@@ -3,12 +3,13 @@
 use super::super::session::{self, Failure};
 use super::super::{Exit, say};
 use super::Where;
-use super::custody::{Custody, is_long_lived, note, parse_purpose, parse_scope};
+use super::custody::{self, Custody, is_long_lived, note, parse_purpose, parse_scope};
 use crate::app::keys::FileStoreIs;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::KeyRow;
 use crate::seal::{EncryptionContext, Purpose, Scope};
 use clap::Args;
+use std::sync::Arc;
 
 #[derive(Args)]
 pub(in crate::cli) struct Create {
@@ -30,9 +31,9 @@ pub(super) async fn create(arguments: Create) -> Result<Exit, Failure> {
         ));
     }
     let config = session::config_before_keys(&config.config)?;
-    let custody = Custody::open(config, keyset.as_deref(), FileStoreIs::Made).await?;
+    let mut custody = Custody::open(config, keyset.as_deref(), FileStoreIs::Made).await?;
     let context = EncryptionContext { scope, purpose };
-    refuse_second(&custody, context).await?;
+    refuse_second(&mut custody, context).await?;
     let change = KeyChange {
         scope: Some(scope.to_string()),
         purpose: Some(purpose.as_str()),
@@ -59,11 +60,17 @@ pub(super) async fn create(arguments: Create) -> Result<Exit, Failure> {
     )))
 }
 
-/// A key of the keyset goes before one of the store: a second one would take over unasked.
-async fn refuse_second(custody: &Custody, context: EncryptionContext) -> Result<(), Failure> {
+/// A key of the keyset goes before one of the store: a second one would take over unasked, or be in no use.
+async fn refuse_second(custody: &mut Custody, context: EncryptionContext) -> Result<(), Failure> {
     let EncryptionContext { scope, purpose } = context;
-    let configured = custody.keyset.iter().filter(|_| is_long_lived(purpose));
-    for place in [&custody.place].into_iter().chain(configured) {
+    let mut places = vec![Arc::clone(&custody.place)];
+    if is_long_lived(purpose) {
+        places.extend(custody.keyset.clone());
+        if let Some(settings) = custody.other.take() {
+            places.push(custody::store(custody.provider, Some(settings), FileStoreIs::Made).await?);
+        }
+    }
+    for place in places {
         if let Some(active) = place.active(scope, purpose).await? {
             return Err(Failure::new(format!(
                 "key {} of scope {scope} for {} is active in {} already",

@@ -12,8 +12,6 @@ use crate::config::checked;
 use crate::keyring::store::keyset_file::KeysetFile;
 use crate::keyring::store::{KeyRow, KeyState, KeyStore, StoreError};
 use crate::keyring::{Generated, Keyring as _, KmsCall, Several};
-use crate::policy::Policy;
-use crate::proxy::route::Routes;
 use crate::seal::{CryptoProvider, EncryptionContext, KeyId, Purpose, Scope};
 use jiff::Timestamp;
 use std::net::SocketAddr;
@@ -35,8 +33,8 @@ pub(super) struct Custody {
     pub(super) is_keyset: bool,
     /// The keyset that the config names, as it is read by the gate.
     pub(super) keyset: Option<Arc<dyn KeyStore>>,
-    pub(super) routes: Routes,
-    pub(super) policy: Policy,
+    /// The store of the config, where a keyset file is worked on.
+    pub(super) other: Option<checked::Store>,
     /// See [`CacheSettings::revocation_bound`](crate::keyring::CacheSettings::revocation_bound).
     pub(super) revocation_bound: Duration,
     /// Where the config has the gate's admin listener.
@@ -46,14 +44,14 @@ pub(super) struct Custody {
 impl Custody {
     /// Opens journal, KEKs, and the keyset file if one is named, else the store of the config.
     pub(super) async fn open(config: Config, keyset: Option<&Path>, file: FileStoreIs) -> Result<Self, Failure> {
-        let Config { provider, keyring, cache, audit, policy, routes, admin, .. } = config;
+        let Config { provider, keyring, cache, audit, admin, .. } = config;
         let session = Session::open(&audit).await?;
         let checked::Keyring { first, also, old, keyset: configured, store, .. } = keyring;
         let keyring = keys::keyring(provider, first, (also, old)).await?;
         let configured = configured.map(|keyset| Arc::new(keyset) as Arc<dyn KeyStore>);
-        let place = match keyset {
-            Some(path) => Arc::new(KeysetFile::new(path)?),
-            None => self::store(provider, store, file).await?,
+        let (place, other): (Arc<dyn KeyStore>, _) = match keyset {
+            Some(path) => (Arc::new(KeysetFile::new(path)?), store),
+            None => (self::store(provider, store, file).await?, None),
         };
         Ok(Self {
             session,
@@ -62,8 +60,7 @@ impl Custody {
             place,
             is_keyset: keyset.is_some(),
             keyset: configured,
-            routes,
-            policy,
+            other,
             revocation_bound: cache.revocation_bound(),
             admin,
         })
@@ -121,7 +118,7 @@ impl Custody {
 }
 
 /// The store of the config.
-pub(super) async fn store(
+pub(in crate::cli) async fn store(
     provider: &'static dyn CryptoProvider,
     settings: Option<checked::Store>,
     file: FileStoreIs,

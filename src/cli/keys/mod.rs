@@ -1,12 +1,17 @@
 //! `sealgate keys`: commands that work on keys. Each change is on record in the journal of commands before it is made.
 
+mod census;
 mod create;
-mod custody;
+pub(in crate::cli) mod custody;
 mod export;
 mod import;
 mod init;
-mod list;
+pub(in crate::cli) mod list;
+mod recover;
+mod revoke;
+mod rewrap;
 mod rotate;
+mod shred;
 
 use super::session::run;
 use super::{ConfigFile, Exit, purge};
@@ -24,10 +29,23 @@ pub(super) enum KeysCommand {
     List(list::List),
     /// Put a new key in the place of the active one, which opens on.
     Rotate(rotate::Rotate),
+    /// Wrap every key under exactly the KEKs that the config names now. Can be interrupted and run again.
+    Rewrap(rewrap::Rewrap),
+    /// Have a key used for nothing, or for opening again.
+    Revoke(revoke::Revoke),
+    /// Destroy all keys of a scope in the key store, and with them what they sealed. Cannot be undone.
+    Shred(shred::Shred),
     /// Print every row of the key store, as a keyset: encrypted data keys only.
     Export(ConfigFile),
     /// Add the rows of a keyset to the key store.
     Import(import::Import),
+    /// Open tokens of standard input by an offline recovery key, without KMS.
+    ///
+    /// To serve on instead: name the private key under keyring.old[].recovery.private_key_file and a new KEK as the first
+    /// one, run `sealgate keys rewrap` if there is a key store or keyset, and start the gate.
+    Recover(recover::Recover),
+    /// Tell which data keys an audit journal has seen in use: since when, until when, how often.
+    Census(census::Census),
     /// Have the gate on this machine drop every key that it holds in memory.
     Purge {
         /// Address of its admin listener.
@@ -52,8 +70,13 @@ pub(super) fn keys(command: KeysCommand) -> Exit {
         KeysCommand::Create(arguments) => run(create::create(arguments)),
         KeysCommand::List(arguments) => run(list::list(arguments)),
         KeysCommand::Rotate(arguments) => run(rotate::rotate(arguments)),
+        KeysCommand::Rewrap(arguments) => run(rewrap::rewrap(arguments)),
+        KeysCommand::Revoke(arguments) => run(revoke::revoke(arguments)),
+        KeysCommand::Shred(arguments) => run(shred::shred(arguments)),
         KeysCommand::Export(file) => run(export::export(file)),
         KeysCommand::Import(arguments) => run(import::import(arguments)),
+        KeysCommand::Recover(arguments) => run(recover::recover(arguments)),
+        KeysCommand::Census(arguments) => census::census(&arguments),
         KeysCommand::Purge { admin } => purge::purge(admin),
     }
 }

@@ -214,7 +214,7 @@ impl Sealing<'_> {
                 quote(token.as_str().as_bytes(), &mut json);
             }
             Treatment::Deterministic { .. } => {
-                let value = class.treatment.canonical(slot)?;
+                let value = class.treatment.canonical_in(slot)?;
                 let token = self.token(class, &[], kind, &value).await?;
                 quote(token.as_str().as_bytes(), &mut json);
             }
