@@ -143,6 +143,11 @@ impl Failures {
         self.0.retain(|remembered| now < remembered.1);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn clear(&self) {
         self.0.clear();
     }

@@ -154,7 +154,7 @@ impl Inner {
         self.show_counts();
     }
 
-    async fn bring_opening(
+    pub(super) async fn bring_opening(
         self: Arc<Self>,
         generation: u64,
         id: OpenId,

@@ -140,7 +140,7 @@ impl Inner {
         }
     }
 
-    async fn bring_sealing(
+    pub(super) async fn bring_sealing(
         self: Arc<Self>,
         generation: u64,
         errand: Errand,

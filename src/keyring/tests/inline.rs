@@ -1,6 +1,10 @@
 //! Keys that ride in tokens: the KEK is all there is to ask.
 
+use super::cached::Inner;
 use super::doubles::{Mood, kek};
+use super::failures::Errand;
+use super::opening::{Opening, Wanted};
+use super::sealing::Slot;
 use super::*;
 use crate::seal::{EncryptedDataKey, KeyRef};
 use futures_util::future::join_all;
@@ -23,6 +27,62 @@ async fn any_number_of_callers_make_one_call() {
     let opened = join_all((0..10_000).map(|_| other.opening_key(&token))).await;
     assert_eq!(keks.calls(), (1, 1));
     assert!(opened.iter().all(|held| held.as_ref().unwrap().key.id() == id));
+}
+
+/// As the workers do: each has a runtime of its own, the calls run on another.
+#[tokio::test]
+async fn callers_on_several_threads_make_one_call() {
+    for _ in 0..20 {
+        let keks = Keks::new();
+        let maker = keys_with(&keks, settings());
+        let token = envelope(&maker).await;
+        let keys = keys_with(&keks, settings());
+        let threads = (0..4).map(|_| {
+            let (keys, token) = (Arc::clone(&keys), token.clone());
+            tokio::task::spawn_blocking(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                runtime.block_on(async {
+                    let sealed = join_all((0..250).map(|_| sealing(&keys))).await;
+                    let opened = join_all((0..250).map(|_| keys.opening_key(&token))).await;
+                    assert!(opened.iter().all(Result::is_ok));
+                    sealed.into_iter().map(|held| held.unwrap().key.id()).collect::<BTreeSet<_>>()
+                })
+            })
+        });
+        let ids: BTreeSet<_> = join_all(threads).await.into_iter().flat_map(Result::unwrap).collect();
+        assert_eq!(ids.len(), 1);
+        assert_eq!(keks.calls(), (2, 1), "the maker's, ours, and one unwrap");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looked_a_moment_too_early_takes_what_has_come_since() {
+    let keks = Keks::new();
+    let keys = keys_with(&keks, settings());
+    let held = sealing(&keys).await.unwrap();
+    let token = seal(&held).unwrap();
+    // As a caller does who found nothing, and begins only now.
+    let again = keys.inner().make_anew(scope()).await;
+    assert_eq!(again, held.key.id());
+    assert!(keys.inner().open_anew(&token).await.is_ok());
+    assert_eq!(keks.calls(), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_keys_are_kept_than_there_is_room_for() {
+    let keks = Keks::new();
+    let keys = keys_with(&keks, CacheSettings { open_entries_max: 10, ..settings() });
+    for number in 0..100 {
+        let scope = Scope::parse(&format!("patient-{number}")).unwrap();
+        keys.sealing_key(scope, Suite::Random, Placement::Inline).await.unwrap();
+    }
+    assert_eq!((keys.inner().sealing.len(), keys.inner().opening.len()), (10, 10));
+    keks.be(Mood::Unavailable);
+    for number in 100..200 {
+        let scope = Scope::parse(&format!("patient-{number}")).unwrap();
+        assert!(keys.sealing_key(scope, Suite::Random, Placement::Inline).await.is_err());
+    }
+    assert_eq!(keys.inner().failures.len(), 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +125,7 @@ async fn given_out_after(keks: &Keks, keys: &Keys, token: &Envelope, mood: Mood)
     let since = Instant::now();
     let (mut sealed, mut opened) = (Duration::ZERO, Duration::ZERO);
     // Once it is over it must stay so.
-    while since.elapsed() < sealed.max(opened) + seconds(400) {
+    while since.elapsed() < sealed.max(opened) + seconds(400) && since.elapsed() < seconds(5000) {
         if sealing(keys).await.is_ok() {
             sealed = since.elapsed();
         }
@@ -435,6 +495,19 @@ async fn a_successor_is_there_before_age_or_budget_run_out() {
     while seal(&second).is_ok() {}
     assert_eq!(keys_now(&keys), None);
     assert_ne!(sealing(&keys).await.unwrap().key.id(), second.key.id());
+}
+
+impl Inner {
+    async fn make_anew(self: &Arc<Self>, scope: Scope) -> KeyId {
+        let slot = Slot::new(scope, Purpose::Field, Placement::Inline);
+        let work = Arc::clone(self).bring_sealing(self.generation(), Errand::Make(slot), slot, None);
+        work.await.unwrap().held.key.id()
+    }
+
+    async fn open_anew(self: &Arc<Self>, token: &Envelope) -> Opening {
+        let wanted = Wanted { context: token.head().encryption_context(), key: token.key() };
+        Arc::clone(self).bring_opening(self.generation(), self.id_of(&wanted), Arc::new(wanted), None).await
+    }
 }
 
 fn keys_now(keys: &Keys) -> Option<KeyId> {
