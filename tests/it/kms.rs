@@ -647,7 +647,7 @@ async fn keys_that_are_used_beyond_their_time_are_on_record_and_counted() {
     for _ in 0..300 {
         let reply = clinician.get("/Patient/1").await;
         if reply.status != 200 {
-            reply.expect_problem(503, "key_denied");
+            reply.expect_problem(502, "response_unopenable");
             return;
         }
         sleep(Duration::from_millis(200)).await;
