@@ -73,6 +73,15 @@ fn every_command_is_in_the_readme() {
         .filter(|name| name != "help")
         .collect();
     assert_eq!(named, there);
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_sealgate")).args(["keys", "help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let lines = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names: Vec<&str> = lines.map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        assert!(rows.iter().any(|row| row.contains(&format!("`keys {name}"))), "keys {name} is not documented");
+    }
 }
 
 #[test]

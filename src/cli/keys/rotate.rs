@@ -53,10 +53,12 @@ pub(super) async fn rotate(arguments: Rotate) -> Result<Exit, Failure> {
     };
     refuse_hidden(&custody, scope, purpose).await?;
     let context = EncryptionContext { scope, purpose };
-    let mut change =
-        KeyChange { scope: Some(scope.to_string()), purpose: Some(purpose.as_str()), ..custody.change("rotate") };
-    note(&mut change, [old.id()]);
-    custody.intend(&change).await?;
+    let change =
+        || KeyChange { scope: Some(scope.to_string()), purpose: Some(purpose.as_str()), ..custody.change("rotate") };
+    let mut intended = change();
+    note(&mut intended, [old.id()]);
+    custody.intend(&intended).await?;
+    let mut change = change();
     let result = put(&custody, context, old.id(), &mut change).await;
     let new = custody.conclude(change, result).await?;
     Ok(say(&format!(
