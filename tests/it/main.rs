@@ -24,6 +24,7 @@ mod refusals;
 mod responses;
 mod scopes;
 mod spellings;
+mod stored;
 mod stores;
 mod suites;
 mod tidy;

@@ -4,7 +4,7 @@
 //! Out of reach is a token that was encoded once more, such as in base64 within a text: it is an ordinary text, is stored
 //! as one, and comes back as one, unopened. So is whatever passes a route that says `protect: none`.
 
-use crate::fixture::keys::with_keyring;
+use crate::fixture::keys::with_file_store;
 use crate::fixture::{Bed, Call, Setup};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ fn with_oracle(setup: Setup) -> Setup {
         names.map(|name| format!("  - {{spiffe: spiffe://test.example/{name}, roles: [{name}]}}\n")).concat();
     let setup = setup.replace("\nroutes:\n", &format!("\n{ROUTES}")).replace("\nclasses:\n", &format!("\n{CLASSES}"));
     let setup = setup.replace("\nroles:\n", &format!("\n{ROLES}"));
-    with_keyring(setup.replace("\nprincipals:\n", &format!("\nprincipals:\n{principals}")), "store: {file: keys}")
+    with_file_store(setup.replace("\nprincipals:\n", &format!("\nprincipals:\n{principals}")))
 }
 
 fn victim() -> Value {

@@ -1,7 +1,7 @@
 //! Values that are found by equality, values that keep their format, lengths that do not show, short tokens.
 
 use crate::fixture::gate::KEK;
-use crate::fixture::keys::{keyset, with_keyring};
+use crate::fixture::keys::{keyset, with_file_store, with_keyring};
 use crate::fixture::pki::write_secret;
 use crate::fixture::{Bed, Call, Setup};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ const PRINCIPALS: &str = "principals:
 
 /// The gate with classes of every suite, and a key store.
 fn suites(setup: Setup) -> Setup {
-    with_keyring(without_store(setup), "store: {file: keys}")
+    with_file_store(without_store(setup))
 }
 
 fn without_store(setup: Setup) -> Setup {

@@ -3,7 +3,7 @@
 
 use crate::fixture::bed::forged;
 use crate::fixture::gate::Fallen;
-use crate::fixture::keys::{cached, with_keyring, with_kms};
+use crate::fixture::keys::{cached, with_file_store, with_kms};
 use crate::fixture::kms::{self, Fault, KeyState as KekState, Kms};
 use crate::fixture::{Bed, Call, Gate, Reply, Setup, Upstream};
 use sealgate::keyring::store::file::FileStore;
@@ -45,7 +45,7 @@ fn lenient(setup: Setup) -> Setup {
     let setup = setup.replace("\nroutes:\n", &format!("\n{ROUTES}"));
     let setup = setup.replace("\nclasses:\n", "\nclasses:\n  acct: {placement: stored, mask: {keep_last: 2}}\n");
     let setup = setup.replace("roles: [clinician]}", "roles: [clinician], scopes: [test, other]}");
-    with_keyring(setup, "store: {file: keys}")
+    with_file_store(setup)
 }
 
 /// What the upstream got of a document that a clinician wrote.
@@ -198,7 +198,9 @@ async fn a_stored_key_that_is_revoked_shredded_or_unknown_opens_nothing() {
             }
             None => std::fs::remove_file(fallen.folder().join("keys")).unwrap(),
         }
-        let gate = fallen.again(upstream.addr()).start();
+        let setup = fallen.again(upstream.addr());
+        assert_eq!(setup.command(&["keys", "init"]).0, Some(0));
+        let gate = setup.start();
         expect_unopenable(&gate, &upstream, "acct", &own["acct"], cause).await;
         upstream.take_all();
         let bed = Bed { gate, upstream };
@@ -231,10 +233,10 @@ async fn a_key_that_may_be_used_again_opens_again() {
     assert_ne!(id(&new["acct"]), id(&own["acct"]), "it seals no more");
 }
 
-/// Reads until it is answered like that, for what a KMS says takes as long to arrive as keys are cached.
-async fn patiently(gate: &Gate, path: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
+/// Calls until it is answered like that, for what a KMS says takes as long to arrive as keys are cached.
+async fn patiently(gate: &Gate, call: &Call, wanted: impl Fn(&Reply) -> bool) -> Reply {
     for _ in 0..600 {
-        let reply = gate.as_client("clinician").get(path).await;
+        let reply = call.from(&gate.as_client("clinician")).await;
         if wanted(&reply) {
             return reply;
         }
@@ -265,19 +267,23 @@ impl Fragile {
     async fn without_kek(&self, state: KekState, why: &str) {
         let Self { upstream, kms, gate } = self;
         kms.set_key(kms::KEY, state);
-        let strict = patiently(gate, "/Strict/1", |reply| reply.status != 200).await;
+        let strict = patiently(gate, &Call::new("GET /Strict/1"), |reply| reply.status != 200).await;
         strict.expect_problem(502, "response_unopenable");
         let event = gate.events().pop().unwrap();
         assert!(event["cause"].as_str().unwrap().ends_with(why), "{event}");
         assert!(event["kms_request_id"].is_string(), "{event}");
-        let lenient = patiently(gate, "/Lenient/1", |reply| reply.text().contains(MARK)).await;
+        let lenient = patiently(gate, &Call::new("GET /Lenient/1"), |reply| reply.text().contains(MARK)).await;
         assert_eq!((lenient.status.as_u16(), lenient.json()), (200, json!({ "ssn": MARK })));
+        // The key that seals may have been confirmed a little later than the one that opens.
+        let write = Call::new("PUT /Lenient/2").json("{\"ssn\":\"1\"}");
+        let wrote = patiently(gate, &write, |reply| reply.status != 200).await;
+        wrote.expect_problem(503, "key_denied");
         upstream.take_all();
-        let wrote = gate.as_client("clinician").put("/Lenient/2", "{\"ssn\":\"1\"}").await;
+        let wrote = write.from(&gate.as_client("clinician")).await;
         wrote.expect_problem(503, "key_denied");
         upstream.expect_nothing();
         kms.set_key(kms::KEY, KekState::Enabled);
-        let again = patiently(gate, "/Lenient/1", |reply| !reply.text().contains(MARK)).await;
+        let again = patiently(gate, &Call::new("GET /Lenient/1"), |reply| !reply.text().contains(MARK)).await;
         assert_eq!(again.json(), json!({ "ssn": SSN }), "{why}");
     }
 
@@ -286,11 +292,11 @@ impl Fragile {
         let Self { kms, gate, .. } = self;
         kms.fail(fault);
         for path in ["/Lenient/1", "/Strict/1"] {
-            let reply = patiently(gate, path, |reply| reply.status != 200).await;
+            let reply = patiently(gate, &Call::new(&format!("GET {path}")), |reply| reply.status != 200).await;
             reply.expect_problem(503, code);
         }
         kms.fail(None);
-        let again = patiently(gate, "/Lenient/1", |reply| reply.status == 200).await;
+        let again = patiently(gate, &Call::new("GET /Lenient/1"), |reply| reply.status == 200).await;
         assert_eq!(again.json(), json!({ "ssn": SSN }), "{fault:?}");
     }
 }
