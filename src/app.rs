@@ -7,7 +7,7 @@ use crate::audit::handshakes::Handshakes;
 use crate::audit::journal::{self, Journal, Recovered, Shortfall};
 use crate::audit::recorder::{self, Recorder};
 use crate::config::Config;
-use crate::config::checked::{Drain, Keyring as KeyringConfig};
+use crate::config::checked::{Audit, Drain, Keyring as KeyringConfig};
 use crate::keyring::several::NotAKeyring;
 use crate::keyring::store::{StoreError, postgres};
 use crate::keyring::{CacheSettings, KeyringError, Keys, Parts, aws_kms};
@@ -21,6 +21,7 @@ use crate::telemetry::{self, DroppedLines, names};
 use keys::{Assembled, assemble};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -231,9 +232,14 @@ fn cannot_listen(what: &'static str, address: SocketAddr, source: io::Error) -> 
     StartError::Listen { what, address, source }
 }
 
-fn open_journal(audit: &crate::config::checked::Audit) -> Result<(Journal, Recovered), journal::OpenError> {
-    let mut settings = journal::Settings::new(&audit.directory, sha256);
-    if let Some(bytes) = audit.segment_bytes_max {
+fn open_journal(audit: &Audit) -> Result<(Journal, Recovered), journal::OpenError> {
+    Journal::open(journal_settings(&audit.directory, audit.segment_bytes_max))
+}
+
+/// A journal of events in `directory`.
+pub(crate) fn journal_settings(directory: &Path, segment_bytes_max: Option<u64>) -> journal::Settings {
+    let mut settings = journal::Settings::new(directory, sha256);
+    if let Some(bytes) = segment_bytes_max {
         settings.segment_bytes_max = bytes;
     }
     settings.shortfall_event = Arc::new(|missed| {
@@ -241,7 +247,7 @@ fn open_journal(audit: &crate::config::checked::Audit) -> Result<(Journal, Recov
         // Two numbers and a time: there is nothing in it that could fail to be written.
         recorder::encode(&event).unwrap_or_default()
     });
-    Journal::open(settings)
+    settings
 }
 
 async fn record_start(recorder: &Recorder, recovered: &Recovered) -> Result<(), StartError> {

@@ -2,9 +2,9 @@
 //! commands, open before anything is done and held until the end, so that two such commands never overlap.
 
 use super::{Exit, complain, load};
-use crate::app::StartError;
+use crate::app::{StartError, journal_settings};
 use crate::audit::event::{AuditEvent, Operation};
-use crate::audit::journal::{Journal, OpenError, Settings};
+use crate::audit::journal::{Journal, OpenError};
 use crate::audit::{Receipt, Recorder, Unrecorded};
 use crate::config::checked::Audit;
 use crate::config::{Config, Problem};
@@ -12,7 +12,6 @@ use crate::keyring::KeyringError;
 use crate::keyring::several::NotAKeyring;
 use crate::keyring::store::StoreError;
 use crate::policy::Identity;
-use crate::seal::crypto::sha256;
 use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
@@ -143,13 +142,7 @@ pub(super) struct Session {
 impl Session {
     /// Opens the journal of commands, and waits a while for another one that has it.
     pub(super) async fn open(audit: &Audit) -> Result<Self, Failure> {
-        let settings = || {
-            let mut settings = Settings::new(&audit.operator_directory, sha256);
-            if let Some(bytes) = audit.segment_bytes_max {
-                settings.segment_bytes_max = bytes;
-            }
-            settings
-        };
+        let settings = || journal_settings(&audit.operator_directory, audit.segment_bytes_max);
         let locked = |error: &OpenError| matches!(error, OpenError::Locked { .. });
         let opened = patiently(async || Journal::open(settings()), locked).await;
         let (journal, recovered) = opened.map_err(|error| Failure::unavailable(error.to_string()))?;

@@ -5,6 +5,7 @@ mod streams;
 
 use crate::fixture::bed::forged;
 use crate::fixture::commands::Commands;
+use crate::fixture::kms::{self, Fault, Kms};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -205,6 +206,30 @@ fn nothing_is_shown_that_cannot_be_put_on_record() {
     commands.edit("operator_directory: kek", "operator_directory: audit");
     let complaint = commands.open(&note).failed(78);
     assert!(complaint.contains("the gate's own journal"), "{complaint}");
+}
+
+#[test]
+fn without_kms_nothing_opens_and_the_exit_says_that_it_may_later() {
+    let kms = Kms::start();
+    let commands = Commands::new().with_kms(kms.addr(), kms::KEY);
+    let note = seal(&commands, "note", NOTE);
+    let opened = last(&commands, "ValuesSealed");
+    assert_eq!(opened["keys"][0]["kms_request_id"], "00000000-0000-4000-8000-000000000001");
+    for (fault, code) in [(Fault::FailsInside, "key_unavailable"), (Fault::Denies, "key_denied")] {
+        kms.fail(fault);
+        for said in [commands.open(&note), commands.run_with("seal --reason test --class note --scope clinic", NOTE)] {
+            let complaint = said.failed(69);
+            assert!(complaint.contains(code) && !complaint.contains(NOTE), "{complaint}");
+            let event = last(&commands, "OperationRefused");
+            assert_eq!(event["code"], code);
+            assert!(event["kms_request_id"].is_string(), "{event}");
+        }
+    }
+    // A key that is disabled is said of what it wrapped.
+    kms.fail(Fault::Disabled);
+    let said = commands.open(&note);
+    assert_eq!((said.code, said.out.as_str()), (Some(1), "null\n"));
+    assert!(said.err.contains("token_key_rejected"), "{}", said.err);
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub struct Recovery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
-    /// A file on this machine, used by this process alone; made if it is not there.
+    /// A file on this machine, used by one process at a time; `sealgate keys init` makes it.
     pub file: Option<String>,
     /// A table in PostgreSQL.
     pub postgres: Option<Postgres>,

@@ -5,7 +5,7 @@ use super::rules::{self, Activation};
 use super::{Imported, KeyRow, KeyState, KeyStore, StoreError};
 use crate::seal::Purpose;
 use crate::seal::{KeyId, Scope};
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -93,11 +93,11 @@ impl KeysetFile {
         write().map_err(|error| self.unavailable(&error))
     }
 
-    fn change<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(&mut Vec<KeyRow>) -> Result<(T, bool), StoreError>,
-    ) -> BoxFuture<'_, Result<T, StoreError>> {
-        let change = || {
+    fn change<'a, T: Send + 'a>(
+        &'a self,
+        act: impl FnOnce(&mut Vec<KeyRow>) -> Result<(T, bool), StoreError> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        Box::pin(async move {
             let _lock = self.lock()?;
             let mut rows = self.rows()?;
             let (result, changed) = act(&mut rows)?;
@@ -105,12 +105,14 @@ impl KeysetFile {
                 self.write(&rows)?;
             }
             Ok(result)
-        };
-        Box::pin(ready(change()))
+        })
     }
 
-    fn look<T: Send + 'static>(&self, find: impl FnOnce(Vec<KeyRow>) -> T) -> BoxFuture<'_, Result<T, StoreError>> {
-        Box::pin(ready(self.rows().map(find)))
+    fn look<'a, T: Send + 'a>(
+        &'a self,
+        find: impl FnOnce(Vec<KeyRow>) -> T + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        Box::pin(async move { self.rows().map(find) })
     }
 }
 

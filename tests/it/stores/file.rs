@@ -272,7 +272,11 @@ fn what_is_no_file_of_keys_is_broken_and_stays_as_it_is() {
     let table = database.begin_read().unwrap().open_table(other).unwrap();
     assert_eq!(table.get(1).unwrap().map(|value| value.value()), Some(2));
     drop(database);
-    // No file at all.
+    // No file at all: opening makes none.
+    let absent = folder.path().join("absent.redb");
+    let missing = block_on(FileStore::open(&absent)).err();
+    assert_eq!(missing, Some(StoreError::Missing { store: absent.to_str().unwrap().into() }));
+    assert!(!absent.exists());
     let folder_missing = open(&folder.path().join("none").join("keys.redb")).err();
     assert!(matches!(folder_missing, Some(StoreError::Unavailable { .. })), "{folder_missing:?}");
     let a_folder = open(folder.path()).err();

@@ -1,10 +1,14 @@
 //! A keyset as a store: what was exported from another one is read as it was there, and never written.
 
-use super::{block_on, in_state, row};
+use super::{block_on, contract, in_state, row};
 use sealgate::keyring::store::file::FileStore;
 use sealgate::keyring::store::keyset::{self, Keyset};
+use sealgate::keyring::store::keyset_file::KeysetFile;
 use sealgate::keyring::store::{KeyRow, KeyState, KeyStore, StoreError};
 use sealgate::seal::Purpose;
+use std::fs;
+use std::sync::Barrier;
+use std::thread;
 
 #[test]
 fn an_export_is_read_as_the_store_it_came_from_and_written_by_nobody() {
@@ -49,4 +53,46 @@ fn an_export_is_read_as_the_store_it_came_from_and_written_by_nobody() {
         }
         assert_eq!(keyset::write(&restored.list(None, 100).await.unwrap()), exported);
     });
+}
+
+#[test]
+fn a_keyset_file_keeps_the_contract_and_is_a_keyset_all_the_while() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let (one, two) = (KeysetFile::new(&path).unwrap(), KeysetFile::new(&path).unwrap());
+    let rows = block_on(contract::hold(&one, &two));
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(keyset::read(&text).as_ref(), Ok(&rows));
+    assert_eq!(text, keyset::write(&rows));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no lock and no draft is left beside it");
+    for broken in ["", "{}", "{\"format\": \"sealgate-keyset-2\", \"keys\": []}"] {
+        fs::write(&path, broken).unwrap();
+        assert!(matches!(KeysetFile::new(&path), Err(StoreError::Broken { .. })), "{broken}");
+        assert!(matches!(block_on(one.activate(row("late"), None)), Err(StoreError::Broken { .. })), "{broken}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), broken);
+    }
+    assert!(matches!(KeysetFile::new(&folder.path().join("none/keys.json")), Err(StoreError::Unavailable { .. })));
+}
+
+#[test]
+fn writers_of_a_keyset_file_lose_nothing_of_each_other() {
+    const WRITERS: usize = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let barrier = Barrier::new(WRITERS);
+    thread::scope(|scope| {
+        for number in 0..WRITERS {
+            let (path, barrier) = (&path, &barrier);
+            scope.spawn(move || {
+                let file = KeysetFile::new(path).unwrap();
+                barrier.wait();
+                for part in 0..5 {
+                    let key = row(&format!("scope-{number}-{part}"));
+                    assert_eq!(block_on(file.activate(key.clone(), None)), Ok(key));
+                }
+            });
+        }
+    });
+    let rows = block_on(KeysetFile::new(&path).unwrap().list(None, 100)).unwrap();
+    assert_eq!(rows.len(), WRITERS * 5);
 }
