@@ -251,8 +251,8 @@ fn protection(
         files.problem_of(&at("methods"), &[&at("rules")], message);
     }
     let shows_unsealed = matches!(unsealed, Some(raw::Unsealed::Show));
-    let rules =
-        rules::rules(files, known.classes, path, rules::Given { template, shows_unsealed, rules, sizes: known.sizes })?;
+    let given = rules::Given { template, shows_unsealed, rules, sizes: known.sizes };
+    let rules = rules::rules(files, known.classes, path, &given)?;
     let opens_anywhere = matches!(open, Some(raw::Open::Anywhere)).then(|| known.classes.all());
     Some(Protection::Rules(Protected {
         automaton: rules.automaton,

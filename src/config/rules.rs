@@ -43,7 +43,7 @@ struct Bound {
     pairing: Pairing,
 }
 
-pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given: Given<'_>) -> Option<Compiled> {
+pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Option<Compiled> {
     let rules_path = key(path, "rules");
     let (mut fields, mut bound, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for (index, raw) in given.rules.iter().enumerate() {
