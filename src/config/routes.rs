@@ -6,6 +6,7 @@ use super::raw;
 use super::rules;
 use super::source::{item, key};
 use crate::proxy::route::{Protection, Route, Routes, Template};
+use crate::proxy::goes_on;
 use crate::proxy::rule::{Protected, ScopeSource};
 use crate::seal::Scope;
 use http::{HeaderName, Method};
@@ -126,10 +127,13 @@ fn scope(
             Some(ScopeSource::Parameter(name.clone()))
         }
         (None, Some(name), None) => {
-            let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes());
-            name.map_err(|_| files.problem(&key(&at, "header"), "wanted the name of a header field"))
-                .map(ScopeSource::Header)
-                .ok()
+            let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok();
+            // The upstream must hear of the scope what the gate heard.
+            let name = name.filter(goes_on);
+            if name.is_none() {
+                files.problem(&key(&at, "header"), "wanted the name of a header field that the gate lets through");
+            }
+            name.map(ScopeSource::Header)
         }
         (None, None, Some(true)) => Some(ScopeSource::Identity),
         _ => {

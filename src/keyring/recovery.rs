@@ -39,6 +39,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// What the names of recovery keys begin with.
+pub(super) const NAME: &str = "recovery:";
+
 /// Bits of a modulus that is taken: 3072 is what SP 800-57 part 1, table 2, holds to be as strong as a 128-bit key.
 pub const BITS: RangeInclusive<usize> = 3072..=8192;
 
@@ -123,7 +126,7 @@ impl Recovery {
         }
         let print = provider.sha256(&[rsa.public_der()]);
         let name: Arc<str> =
-            format!("recovery:{}", HEXLOWER.encode(print.first_chunk::<8>().unwrap_or(&[0; 8]))).into();
+            format!("{NAME}{}", HEXLOWER.encode(print.first_chunk::<8>().unwrap_or(&[0; 8]))).into();
         Ok(Self { provider, rsa, tag: KekTag::of(provider, &name), name })
     }
 

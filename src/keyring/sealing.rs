@@ -4,6 +4,7 @@ use super::cached::{Held, Inner, RETRIES_MAX, within};
 use super::failures::{Errand, Failure};
 use super::life::{Life, Standing};
 use super::opening::Wanted;
+use super::recovery;
 use super::rows::{self, is_long_lived};
 use super::settings::{CacheSettings, EARLY};
 use super::store::KeyRow;
@@ -131,7 +132,9 @@ impl Inner {
     /// Drops what has run out, and has confirmed what was used since it was confirmed last.
     pub(super) fn sweep_sealing(self: &Arc<Self>) {
         let now = Instant::now();
-        self.sealing.retain(|sealing| sealing.spent(now, &self.settings) < 1.0);
+        self.sealing.retain(|sealing| {
+            sealing.spent(now, &self.settings) < 1.0 && !sealing.life.is_gone(now, self.stale_max)
+        });
         for (slot, sealing) in self.sealing.select(|sealing| sealing.life.was_used()) {
             let standing = sealing.life.standing(now, self.stale_max);
             if standing == Standing::Due {
@@ -262,7 +265,10 @@ impl Inner {
             }
             row => row.map(|row| row.id()),
         };
-        let store = self.store.as_ref().ok_or(KeyringError::NoKey { scope, purpose })?;
+        // A long-lived key is made by hand: one that came in passing, in the place of one that was revoked or lost, would
+        // open values that keep their format to other values.
+        let store = self.store.as_ref().filter(|_| !is_long_lived(purpose));
+        let store = store.ok_or(KeyringError::NoKey { scope, purpose })?;
         let New { key, edks, calls } = self.new_key(slot.context).await?;
         let row = rows::new_row(key.commitment(), slot.context, edks);
         // Before the key is used: it is durable when this returns. Another gateway may have been faster.
@@ -294,6 +300,11 @@ impl Inner {
         asked: Instant,
     ) -> Result<Sealing, Failure> {
         let (key, call) = self.unwrap(&row.edks, slot.context, &row.commitment).await?;
+        // Whoever has the public half of a recovery key can wrap a key of their own under it, and write the row of one.
+        if call.kek.starts_with(recovery::NAME) {
+            let why = "only a recovery key opens it, which shows not who made it; run `sealgate keys rewrap`".into();
+            return Err(KeyringError::Rejected { why, request_id: None }.into());
+        }
         if let Some(known) = known.filter(|known| known.held.key.unwrapped().commitment().matches(&row.commitment)) {
             let made = (known.age_then, known.brought);
             return self.sealing_of(Arc::clone(&known.held.key), [call].into(), None, made, asked);

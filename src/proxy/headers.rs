@@ -234,15 +234,24 @@ pub(super) fn judge(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a field of that name is for the gate alone, as `Connection` says (RFC 9110 7.6.1).
+pub(super) fn ends_here(headers: &HeaderMap, name: &HeaderName) -> bool {
+    listed(headers).contains(name)
+}
+
+/// Whether the gate lets a field of that name through to the upstream, if it is not listed in `Connection`.
+#[must_use]
+pub fn goes_on(name: &HeaderName) -> bool {
+    !HOP_BY_HOP.contains(name) && !is_identity(name) && !name.as_str().contains('_')
+}
+
+fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
 fn end_to_end(headers: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in listed.iter().chain(&HOP_BY_HOP) {
+    for name in listed(headers).iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }

@@ -20,6 +20,7 @@ mod trail;
 mod transform;
 pub mod upstream;
 
+pub use headers::goes_on;
 pub use identity::is_spiffe_id;
 
 use crate::audit::{Recorder, handshakes::Handshakes};

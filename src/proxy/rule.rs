@@ -188,6 +188,8 @@ impl ScopeSource {
                 _ => return Err(missing()),
             },
             Self::Parameter(name) => template.parameter(name, head.uri.path()).ok_or_else(missing)?,
+            // A field that ends here would not tell the upstream what it told the gate.
+            Self::Header(name) if headers::ends_here(&head.headers, name) => return Err(missing()),
             Self::Header(name) => headers::only(&head.headers, name).ok_or_else(missing)?,
         };
         Scope::parse(text).map_err(|_| missing())

@@ -7,6 +7,7 @@ use crate::app::keys::FileStoreIs;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::keyset::{self, KEYSET_BYTES_MAX};
 use crate::keyring::store::{Imported, KeyRow};
+use crate::seal::Purpose;
 use clap::Args;
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,6 +28,8 @@ struct Counts {
     decrypt_only: usize,
     present: usize,
     different: usize,
+    /// Lookup and format keys that another one stands in the way of.
+    shadowed: usize,
 }
 
 pub(super) async fn import(arguments: Import) -> Result<Exit, Failure> {
@@ -42,21 +45,31 @@ pub(super) async fn import(arguments: Import) -> Result<Exit, Failure> {
     let mut counts = Counts::default();
     let result = put(&custody, rows, &mut change, &mut counts).await;
     custody.conclude(change, result).await?;
-    let Counts { added, decrypt_only, present, different } = counts;
+    let Counts { added, decrypt_only, present, different, .. } = counts;
     let exit = say(&format!(
         "key store {}: {added} added, {decrypt_only} added as decrypt-only, {present} there already, {different} there with \
          another content\n",
         custody.place.name()
     ));
-    Ok(if different > 0 { Exit::Failure } else { exit })
+    Ok(if different + counts.shadowed > 0 { Exit::Failure } else { exit })
 }
 
 async fn put(custody: &Custody, rows: Vec<KeyRow>, change: &mut KeyChange, counts: &mut Counts) -> Result<(), Failure> {
     for row in rows {
-        let id = row.id();
+        let (id, scope, purpose) = (row.id(), row.scope, row.purpose);
         match custody.place.import(row).await? {
             Imported::Added => counts.added += 1,
-            Imported::AddedDecryptOnly => counts.decrypt_only += 1,
+            Imported::AddedDecryptOnly => {
+                counts.decrypt_only += 1;
+                if matches!(purpose, Purpose::Lookup | Purpose::Format) {
+                    counts.shadowed += 1;
+                    complain(&format!(
+                        "{} key {id} of scope {scope} was active, and is decrypt-only now: another one was made before it \
+                         came back; import into an empty store\n",
+                        purpose.as_str()
+                    ));
+                }
+            }
             Imported::Present => {
                 counts.present += 1;
                 continue;

@@ -7,7 +7,7 @@ use super::custody::{Custody, note, parse_key_id};
 use crate::app::keys::FileStoreIs;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::{KeyRow, KeyState};
-use crate::seal::KeyId;
+use crate::seal::{KeyId, Purpose};
 use clap::Args;
 use jiff::Timestamp;
 use std::net::SocketAddr;
@@ -39,6 +39,13 @@ pub(super) async fn revoke(arguments: Revoke) -> Result<Exit, Failure> {
         return Err(Failure::new(format!("{} has no key {id}", custody.place.name())));
     };
     may_become(&row, state)?;
+    // No other key opens its values, and nothing in them says that it did not.
+    if row.purpose == Purpose::Format {
+        return Err(Failure::new(
+            "a format key is for life: without it no value of its classes opens; disable its KEK, or take the classes' \
+             routes away",
+        ));
+    }
     let mut change =
         KeyChange { scope: Some(row.scope.to_string()), purpose: Some(row.purpose.as_str()), ..custody.change(name) };
     note(&mut change, [id]);
@@ -51,8 +58,8 @@ pub(super) async fn revoke(arguments: Revoke) -> Result<Exit, Failure> {
     custody.conclude(change, result).await?;
     let mut said = format!("key {id} is {} in {}\n", state.as_str(), custody.place.name());
     if was_active {
-        said += "it was the active one: until there is another, nothing is sealed by lookup or format keys; others the gate \
-                 makes when it needs them\n";
+        said += "it was the active one: another lookup key is made by `sealgate keys create`; others the gate makes when it \
+                 needs them\n";
     }
     said += &match purge::order(admin.unwrap_or(custody.admin)) {
         Ok(()) => "the gate on this machine has dropped its keys; ".to_owned(),

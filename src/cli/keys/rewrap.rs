@@ -28,10 +28,10 @@ pub(in crate::cli) struct Rewrap {
     /// Only keys of this scope.
     #[arg(long, value_parser = parse_scope)]
     scope: Option<Scope>,
-    /// Unwrap each new form and see that it is the key before the old forms go. Takes kms:Decrypt, and has the data keys
-    /// in this process for a moment.
+    /// Do not unwrap each form and see that it is the key before old forms go. Unwrapping takes kms:Decrypt, and has the
+    /// data keys in this process for a moment; without it a form that does not open is found when it is too late.
     #[arg(long)]
-    verify: bool,
+    unverified: bool,
 }
 
 /// Under which KEKs, and how.
@@ -48,11 +48,11 @@ impl Wanted {
 }
 
 pub(super) async fn rewrap(arguments: Rewrap) -> Result<Exit, Failure> {
-    let Rewrap { place: Where { config, keyset }, scope, verify } = arguments;
+    let Rewrap { place: Where { config, keyset }, scope, unverified } = arguments;
     let config = session::config(&config.config)?;
     let custody = Custody::open(config, keyset.as_deref(), FileStoreIs::There).await?;
     let now = custody.keyring.names().into_iter().filter(|(.., role)| matches!(role, Role::First | Role::Also));
-    let wanted = Wanted { tags: now.map(|(tag, ..)| tag).collect(), verify };
+    let wanted = Wanted { tags: now.map(|(tag, ..)| tag).collect(), verify: !unverified };
     let all = rows(&*custody.place, scope).await?;
     let (total, place) = (all.len(), custody.place.name());
     let todo: Vec<KeyRow> = all.into_iter().filter(|row| !wanted.is_met(row)).collect();

@@ -111,7 +111,9 @@ fn permitted(
     let scope = caller.scope(scope)?;
     let permit = caller.permit(Action::Write, scope, &[class])?;
     let rule = caller.class(class)?;
-    if !permit.writes(class) {
+    // Who sees sealed values of a format cannot be told from who would seal them twice.
+    let seen_sealed = permit.view(class) == View::Sealed && matches!(rule.treatment, Treatment::Format(_));
+    if !permit.writes(class) || seen_sealed {
         return Err(Code::FieldNotWritable.into());
     }
     if is_bound && !matches!(rule.treatment, Treatment::Random { .. }) {

@@ -18,7 +18,7 @@ use redb::{Builder, Database, ReadableDatabase, StorageError, WriteTransaction};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,6 +41,8 @@ struct Inner {
     path: PathBuf,
     /// None while a call has it, and after one that failed.
     database: Mutex<Option<Database>>,
+    /// Which file it was opened from.
+    identity: Mutex<Option<(u64, u64)>>,
     /// Held as long as this is: no other process has the file, not even while it is being replaced by a new one.
     _lock: File,
 }
@@ -111,6 +113,11 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+/// Device and number of a file; none if it is not there.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
 impl Inner {
     fn open(
         name: Arc<str>,
@@ -128,7 +135,7 @@ impl Inner {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { store: name }),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let inner = Self { name, path, database: Mutex::new(None), _lock: lock };
+        let inner = Self { name, path, database: Mutex::new(None), identity: Mutex::new(None), _lock: lock };
         match fs::remove_file(inner.new_path()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(StoreError::unavailable(&inner.name, error.to_string()));
@@ -140,6 +147,7 @@ impl Inner {
             _ => open_database(&inner.path),
         };
         let database = database.map_err(|failed| inner.error(failed))?;
+        inner.note_identity();
         *inner.database.lock().unwrap_or_else(PoisonError::into_inner) = Some(database);
         Ok(inner)
     }
@@ -152,11 +160,25 @@ impl Inner {
             None => open_database(&self.path),
         };
         let mut database = opened.map_err(|failed| self.error(failed))?;
+        self.is_in_place()?;
         let result = act(self, &mut database);
         if !matches!(result, Err(Failed::Database(_))) {
             *slot = Some(database);
         }
         result.map_err(|failed| self.error(failed))
+    }
+
+    fn note_identity(&self) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity(&self.path);
+    }
+
+    /// A file that somebody has put another one in the place of would take rows that nobody finds again.
+    fn is_in_place(&self) -> Result<(), StoreError> {
+        let known = *self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if identity(&self.path) == known {
+            return Ok(());
+        }
+        Err(StoreError::broken(&self.name, "another file was put in its place while it was open; restart"))
     }
 
     fn error(&self, failed: Failed) -> StoreError {
@@ -202,6 +224,7 @@ impl Inner {
         fill(&transaction)?;
         transaction.commit()?;
         fs::rename(&new_path, &self.path).map_err(io_failed)?;
+        self.note_identity();
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_failed)?;
         Ok(database)

@@ -1,7 +1,11 @@
 //! What stands in the place of a value that cannot be opened, where the rest of the document is delivered.
 
 use memchr::memmem;
+use std::collections::HashMap;
 use std::ops::Range;
+
+/// Of each member with `_` before it, whether it stands in the document.
+pub(super) type Seen = HashMap<Vec<u8>, bool>;
 
 /// In JSON, a text that nobody takes for a value.
 pub(super) const UNOPENABLE: &[u8] = b"\"[UNOPENABLE]\"";
@@ -19,7 +23,8 @@ const REASON: &str = concat!(
 /// In FHIR JSON a primitive that is missing says why in a member of its own, named like it with `_` before
 /// (<https://hl7.org/fhir/R4/json.html#primitive>): what replaces which part of the document. `None` where the value is no
 /// member that can be replaced so: an element of an array, a name that is escaped, or one whose `_` member may be there.
-pub(super) fn absent(document: &[u8], value: &Range<usize>) -> Option<(Range<usize>, Vec<u8>)> {
+/// `seen` remembers of each name whether its `_` member may be there.
+pub(super) fn absent(document: &[u8], value: &Range<usize>, seen: &mut Seen) -> Option<(Range<usize>, Vec<u8>)> {
     let before =
         document.get(..value.start)?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
     let quote = memchr::memrchr(b'"', before)?;
@@ -29,7 +34,15 @@ pub(super) fn absent(document: &[u8], value: &Range<usize>) -> Option<(Range<usi
         return None;
     }
     let member = [b"\"_", name, b"\""].concat();
-    if memmem::find(document, &member).is_some() {
+    let is_there = match seen.get(&member) {
+        Some(is_there) => *is_there,
+        None => {
+            let is_there = memmem::find(document, &member).is_some();
+            seen.insert(member.clone(), is_there);
+            is_there
+        }
+    };
+    if is_there {
         return None;
     }
     Some((quote..value.end, [&member, &b":"[..], REASON.as_bytes()].concat()))
@@ -44,7 +57,7 @@ mod tests {
         let document = br#"{"id":"1", "birthDate" : "sgv1.AQ","active":true}"#;
         let value = 25..34;
         assert_eq!(&document[value.clone()], b"\"sgv1.AQ\"");
-        let (range, replacement) = absent(document, &value).unwrap();
+        let (range, replacement) = absent(document, &value, &mut Seen::new()).unwrap();
         let text = [&document[..range.start], &replacement, &document[range.end..]].concat();
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(json["_birthDate"]["extension"][0]["valueCode"], "error");
@@ -63,7 +76,7 @@ mod tests {
             r#"{"family":"sgv1.AQ","_family":{"id":"x"}}"#,
         ] {
             let start = document.find("\"sgv1").unwrap();
-            assert_eq!(absent(document.as_bytes(), &(start..start + 9)), None, "{document}");
+            assert_eq!(absent(document.as_bytes(), &(start..start + 9), &mut Seen::new()), None, "{document}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::super::trail::Trail;
 use super::super::upstream::Target;
 use super::bind::{Binds, Bound, borrowed};
 use super::judge::{judge, stray};
-use super::mark::{UNOPENABLE, absent};
+use super::mark::{Seen, UNOPENABLE, absent};
 use super::{ReadFailure, is_fhir, is_identity, is_json, read, unfinished};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
@@ -130,12 +130,13 @@ impl Plan {
     /// None that [`plan`] has not met before.
     pub(in crate::proxy) fn carry_out(self, _receipt: &Receipt) -> Result<Bytes, Refusal> {
         let (body, mut at) = (self.body, 0);
+        let mut seen = Seen::new();
         let mut out = Vec::with_capacity(body.len());
         for edit in self.edits {
             let (mut range, mut replacement) = (edit.range, Vec::new());
             match edit.shown {
                 Shown::Kept => continue,
-                Shown::Unopenable => match absent(&body, &range).filter(|_| self.fhir) {
+                Shown::Unopenable => match self.fhir.then(|| absent(&body, &range, &mut seen)).flatten() {
                     Some(instead) => (range, replacement) = instead,
                     None => replacement.extend_from_slice(UNOPENABLE),
                 },

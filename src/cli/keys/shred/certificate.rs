@@ -83,7 +83,7 @@ impl Certificate<'_> {
             "in_memory_until": until.to_string(),
             "gate_purged": self.purged.is_none(),
             "gate_not_purged_because": self.purged,
-            "not_covered": "exports and backups of the key store made before; values that were opened before",
+            "not_covered": "exports and backups of the key store made before; values that were opened before; what was sealed inline: on routes that are gone from the config, by `sealgate seal`, by the library, and every stream",
         })
     }
 }

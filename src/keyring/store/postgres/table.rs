@@ -77,14 +77,16 @@ impl TableName {
         rows.first().map_or(Ok(false), |row| row.try_get(0))
     }
 
-    /// Whether both unique indexes are there: without them two keys could be active at once.
+    /// Whether it outlives a crash of the server, which an unlogged table does not, and both unique indexes are there:
+    /// without them two keys could be active at once.
     pub(super) async fn is_indexed(&self, client: &Client) -> Result<bool, Error> {
         let sql = "WITH unique_index AS (
                 SELECT pg_get_indexdef(indexrelid, 1, true) AS first, pg_get_indexdef(indexrelid, 2, true) AS second,
                     indnkeyatts AS columns, pg_get_expr(indpred, indrelid) AS condition
                 FROM pg_index
                 WHERE indrelid = to_regclass($1) AND indisunique AND indisvalid AND indimmediate)
-            SELECT EXISTS (SELECT FROM unique_index WHERE columns = 1 AND first = 'id' AND condition IS NULL)
+            SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1) AND relpersistence = 'p')
+                AND EXISTS (SELECT FROM unique_index WHERE columns = 1 AND first = 'id' AND condition IS NULL)
                 AND EXISTS (SELECT FROM unique_index WHERE columns = 2 AND first = 'scope' AND second = 'purpose'
                     AND (condition IS NULL OR condition = '(state = ''active''::text)'))";
         let rows = client.query_typed(sql, &[(&self.quoted(), Type::TEXT)]).await?;
