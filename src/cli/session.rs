@@ -12,6 +12,7 @@ use crate::keyring::KeyringError;
 use crate::keyring::several::NotAKeyring;
 use crate::keyring::store::StoreError;
 use crate::policy::Identity;
+use crate::process;
 use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
@@ -83,8 +84,9 @@ impl From<Unrecorded> for Failure {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end, with its memory kept to itself before the first key is loaded.
 pub(super) fn run(work: impl Future<Output = Result<Exit, Failure>>) -> Exit {
+    let _unlogged = process::harden();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -74,6 +74,20 @@ fn a_shredded_scope_opens_no_more_and_leaves_a_certificate() {
     );
 }
 
+/// `script` of util-linux gives the command a terminal.
+#[test]
+fn at_a_terminal_the_scope_has_to_be_typed() {
+    let commands = Commands::new();
+    let id = commands.create("clinic", "field");
+    for (typed, code, becomes) in [("yes\n", 1, "active"), ("clinic\n", 0, "shredded")] {
+        let said = commands.at_terminal("keys shred --scope clinic --certificate gone.json", typed);
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.out.contains("This destroys 1 keys of scope clinic"), "{said:?}");
+        assert_eq!(state(&commands, &id), becomes);
+    }
+    assert!(commands.file("gone.json").exists());
+}
+
 #[test]
 fn a_scope_whose_tokens_carry_their_keys_is_not_shredded() {
     let commands = Commands::new();
