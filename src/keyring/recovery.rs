@@ -125,8 +125,7 @@ impl Recovery {
             return Err(NotARecoveryKey::Bits { bits: rsa.bits() });
         }
         let print = provider.sha256(&[rsa.public_der()]);
-        let name: Arc<str> =
-            format!("{NAME}{}", HEXLOWER.encode(print.first_chunk::<8>().unwrap_or(&[0; 8]))).into();
+        let name: Arc<str> = format!("{NAME}{}", HEXLOWER.encode(print.first_chunk::<8>().unwrap_or(&[0; 8]))).into();
         Ok(Self { provider, rsa, tag: KekTag::of(provider, &name), name })
     }
 
