@@ -60,9 +60,9 @@ fn stream(bytes: &[u8]) {
     assert!(length <= bytes.len());
     assert_eq!(StreamHead::read(&bytes[..length]), Ok(Some((head.clone(), length))), "no more is needed");
     assert_eq!(StreamHead::read(&bytes[..length - 1]), Ok(None), "and no less does");
-    match head.key() {
-        KeyRef::Inline { edks, .. } => assert!((1..=4).contains(&edks.len())),
-        KeyRef::Stored { id } => assert_eq!(*id, head.head().key_id),
+    assert_eq!(head.key().id(), head.head().key_id);
+    if let KeyRef::Inline { edks, .. } = head.key() {
+        assert!((1..=4).contains(&edks.len()));
     }
     let whole = committed(bytes, 5, head.head());
     let (head, length) = StreamHead::read(&whole).expect("the same form").expect("as long");

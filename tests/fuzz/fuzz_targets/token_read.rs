@@ -42,6 +42,7 @@ fn head(envelope: &Envelope) -> Vec<u8> {
     let placement = match head.placement {
         Placement::Inline => 1,
         Placement::Stored => 2,
+        other => panic!("{other:?} is not of version 1"),
     };
     let (class, scope) = (head.class.as_str().as_bytes(), head.scope.as_str().as_bytes());
     let lengths = u8::try_from((class.len() - 1) << 4 | (scope.len() - 1)).expect("at most 16 each");
