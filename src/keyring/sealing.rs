@@ -132,8 +132,12 @@ impl Inner {
     /// Drops what has run out, and has confirmed what was used since it was confirmed last.
     pub(super) fn sweep_sealing(self: &Arc<Self>) {
         let now = Instant::now();
-        self.sealing
-            .retain(|sealing| sealing.spent(now, &self.settings) < 1.0 && !sealing.life.is_gone(now, self.stale_max));
+        self.sealing.retain(|sealing| {
+            // One that stands in a store may be shredded there, and is in no memory then when its time is over.
+            let stored = matches!(sealing.held.key.reference(), KeyRef::Stored { .. });
+            let gone = stored && sealing.life.is_gone(now, self.stale_max);
+            sealing.spent(now, &self.settings) < 1.0 && !gone
+        });
         for (slot, sealing) in self.sealing.select(|sealing| sealing.life.was_used()) {
             let standing = sealing.life.standing(now, self.stale_max);
             if standing == Standing::Due {

@@ -34,7 +34,7 @@ fn salt_of(envelope: &Envelope) -> [u8; 8] {
 
 #[tokio::test(start_paused = true)]
 async fn two_gateways_that_start_at_once_seal_under_one_key_and_never_with_one_salt() {
-    for suite in [Suite::Random, Suite::Stream, Suite::Deterministic] {
+    for suite in [Suite::Random, Suite::Stream] {
         let (keks, store) = (Keks::new(), Rows::new());
         let [one, other] = [0, 1].map(|_| keys_on(&keks, settings(), None, Some(&store)));
         let (first, second) = join(stored(&one, suite), stored(&other, suite)).await;
@@ -130,16 +130,24 @@ async fn the_keyset_comes_first_and_only_the_store_gets_new_keys() {
     assert_eq!(held.key.id(), lookup.id());
     assert!(store.all().is_empty());
     let token = seal(&held).unwrap();
-    // What it does not have is in the store.
-    let format = keys.format_key(scope()).await.unwrap();
-    assert_eq!(store.all().iter().map(KeyRow::id).collect::<Vec<_>>(), [format.key.id()]);
+    // What it does not have is in the store, but no long-lived key is made in passing: not where there was never one, nor
+    // where it was revoked, for values that keep their format would open to other values.
+    let no_key = |purpose| Some(KeyringError::NoKey { scope: scope(), purpose });
+    let format = row(&keks, Purpose::Format, seconds(0));
+    assert_eq!(keys.format_key(scope()).await.err(), no_key(Purpose::Format));
+    store.put(format.clone());
+    keys.purge();
+    assert_eq!(keys.format_key(scope()).await.unwrap().key.id(), format.id());
+    store.change(format.id(), |row| row.state = KeyState::Revoked);
+    keys.purge();
+    assert_eq!(keys.format_key(scope()).await.err(), no_key(Purpose::Format));
+    assert_eq!(store.all().len(), 1);
     let field = stored(&keys, Suite::Random).await.unwrap();
     assert_eq!(store.all().len(), 2);
 
     // Without a store none is made in passing.
     let keys = keys_on(&keks, settings(), Some(&keyset), None);
     assert!(keys.opening_key(&token).await.is_ok());
-    let no_key = |purpose| Some(KeyringError::NoKey { scope: scope(), purpose });
     assert_eq!(keys.format_key(scope()).await.err(), no_key(Purpose::Format));
     assert_eq!(stored(&keys, Suite::Random).await.err(), no_key(Purpose::Field));
     let unknown = keys.opening_key(&seal(&field).unwrap()).await.err();
