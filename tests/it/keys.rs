@@ -230,7 +230,7 @@ fn a_keyset_file_holds_the_keys_that_live_long() {
 fn a_store_that_a_gate_has_open_is_not_worked_on() {
     let upstream = crate::fixture::Upstream::start();
     let mut commands = Commands::before(upstream.addr());
-    commands.run("keys init").good();
+    commands.create("clinic", "lookup");
     let note = commands.seal("note", "x");
     let _gate = commands.start();
     let complaint = commands.run("keys list").failed(69);

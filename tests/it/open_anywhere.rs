@@ -1,7 +1,7 @@
 //! Tokens that stand where no rule selects them: sealed, unless the route opens them wherever they stand.
 
 use crate::fixture::bed::forged;
-use crate::fixture::keys::with_file_store;
+use crate::fixture::keys::{create_long_lived, with_file_store};
 use crate::fixture::{Bed, Call, Setup};
 use serde_json::{Value, json};
 
@@ -52,7 +52,9 @@ fn anywhere(setup: Setup) -> Setup {
     let setup =
         setup.replace("\nroles:\n", "\nroles:\n  greeter: {default_view: sealed, views: {name: plain, note: deny}}\n");
     let greeter = "\nprincipals:\n  - {spiffe: spiffe://test.example/greeter, roles: [greeter]}\n";
-    with_file_store(setup.replace("\nprincipals:\n", greeter))
+    let setup = with_file_store(setup.replace("\nprincipals:\n", greeter));
+    create_long_lived(&setup, "other");
+    setup
 }
 
 fn document() -> Value {

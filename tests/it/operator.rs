@@ -27,6 +27,7 @@ fn values_come_back_as_they_were_and_both_ways_are_on_record() {
     let commands = Commands::new();
     commands.run("keys init").good();
     commands.create("clinic", "format");
+    commands.create("clinic", "lookup");
     let text = "O'Neil \u{1f600}\ttab \"quoted\"";
     let note = seal(&commands, "note", text);
     let ssn = seal(&commands, "ssn", SSN);
@@ -123,6 +124,7 @@ fn what_cannot_be_sealed_is_refused_and_told_by_its_line() {
     let commands = Commands::new();
     commands.run("keys init").good();
     commands.create("clinic", "format");
+    commands.create("clinic", "lookup");
     let token = seal(&commands, "note", NOTE);
     for (class, more, values, code) in [
         ("note", "", token.as_str(), "token_not_accepted"),

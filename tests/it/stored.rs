@@ -119,7 +119,7 @@ async fn rows(server: &Postgres) -> Vec<KeyRow> {
 async fn gates_that_start_at_once_agree_on_every_key() {
     let server = Postgres::start().unwrap();
     let upstream = Upstream::start();
-    create_long_lived(&with_postgres(Setup::before(upstream.addr()), &server));
+    create_long_lived(&with_postgres(Setup::before(upstream.addr()), &server), "test");
     let gates: Vec<Gate> = thread::scope(|scope| {
         let setups = (0..3).map(|_| with_postgres(Setup::before(upstream.addr()), &server));
         let starting: Vec<_> = setups.map(|setup| scope.spawn(|| setup.start())).collect();
@@ -155,7 +155,7 @@ async fn a_store_that_is_away_is_as_a_kms_that_is_away() {
     let mut server = Postgres::start().unwrap();
     let upstream = Upstream::start();
     let setup = with_postgres(Setup::before(upstream.addr()), &server);
-    create_long_lived(&setup);
+    create_long_lived(&setup, "test");
     let gate = cached(setup, "{open_age_max_s: 2, confirm_interval_s: 2}").start();
     let kept = write(&gate, &upstream, "/Account/1").await;
     let calls = || [Call::new("GET /Account/1"), Call::new("PUT /Account/2").json(document().to_string())];

@@ -3,11 +3,12 @@
 
 use crate::fixture::bed::forged;
 use crate::fixture::gate::Fallen;
-use crate::fixture::keys::{cached, with_file_store, with_kms};
+use crate::fixture::keys::{cached, create_long_lived, with_file_store, with_kms};
 use crate::fixture::kms::{self, Fault, KeyState as KekState, Kms};
 use crate::fixture::{Bed, Call, Gate, Reply, Setup, Upstream};
 use sealgate::keyring::store::file::FileStore;
 use sealgate::keyring::store::{KeyRow, KeyState, KeyStore};
+use sealgate::seal::Purpose;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -171,7 +172,8 @@ async fn in_fhir_a_reason_stands_where_the_value_is_absent() {
 /// Puts every key of a purpose for scope `test` into a state, as an operator does while the gate is stopped.
 async fn change_keys(fallen: &Fallen, change: impl Fn(&KeyRow) -> KeyRow) -> Vec<KeyRow> {
     let store = FileStore::open(&fallen.folder().join("keys")).await.unwrap();
-    let rows = store.list(None, 100).await.unwrap();
+    let mut rows = store.list(None, 100).await.unwrap();
+    rows.retain(|row| row.purpose == Purpose::Field);
     for row in &rows {
         assert!(store.replace(row.clone(), change(row)).await.unwrap());
     }
@@ -200,6 +202,9 @@ async fn a_stored_key_that_is_revoked_shredded_or_unknown_opens_nothing() {
         }
         let setup = fallen.again(upstream.addr());
         assert_eq!(setup.command(&["keys", "init"]).0, Some(0));
+        if state.is_none() {
+            create_long_lived(&setup, "test");
+        }
         let gate = setup.start();
         expect_unopenable(&gate, &upstream, "acct", &own["acct"], cause).await;
         upstream.take_all();

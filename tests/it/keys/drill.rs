@@ -32,7 +32,7 @@ async fn keys_are_rotated_revoked_and_shredded_under_a_gate_that_runs() {
     );
     let mut commands = Commands::before(upstream.addr()).replace("store: {file: keys.redb}", &store);
     write_secret(&commands.file("password"), PASSWORD);
-    commands.run("keys init").good();
+    commands.create("clinic", "lookup");
     let gate = commands.start();
     let admin = gate.admin;
 

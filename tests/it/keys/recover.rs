@@ -28,7 +28,7 @@ fn tokens_open_without_kms_and_another_kek_takes_over() {
     ceremony(&commands);
     let first = format!("  aws_kms: {}\n", kek(kms.addr(), kms::KEY));
     commands.edit(&first, &format!("{first}  also: [{{recovery: {{public_key_file: recovery-public.pem}}}}]\n"));
-    commands.run("keys init").good();
+    commands.create("clinic", "lookup");
     let bound = commands.run_with("seal --reason test --class note --scope clinic --bind id=17", "bound").good();
     let literal = commands
         .run_with("seal --reason test --class note --scope clinic --kind literal", "[1,\n2]".replace('\n', " "))

@@ -16,6 +16,7 @@ fn a_shredded_scope_opens_no_more_and_leaves_a_certificate() {
     let commands = Commands::new();
     let first = commands.create("clinic", "field");
     let other = commands.create("other", "field");
+    commands.create("clinic", "lookup");
     let old = commands.seal("ssn", SSN);
     commands.run("keys rotate --scope clinic --purpose field").good();
     let tokens = old + &commands.seal("ssn", SSN) + &commands.seal("mrn", "A-1");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 #[test]
 fn a_token_tells_what_it_is_and_nothing_of_its_value() {
     let commands = Commands::new();
-    commands.run("keys init").good();
+    commands.create("clinic", "lookup");
     let (ssn, note, mrn) = (seal(&commands, "ssn", SSN), seal(&commands, "note", SSN), seal(&commands, "mrn", SSN));
     let inspect = |token: &str| -> Value {
         let said = commands.alone(&format!("inspect --json {token}"), "").good();
