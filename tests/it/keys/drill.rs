@@ -67,6 +67,8 @@ async fn keys_are_rotated_revoked_and_shredded_under_a_gate_that_runs() {
     assert!(said.contains("the gate on this machine has dropped its keys"), "{said}");
     gate.as_client("clinician").get("/records/1").await.expect_problem(502, "response_unopenable");
     assert_eq!(state(&commands, &key_of(&third)), "shredded");
+    // But for the one that is made by hand.
+    commands.create("clinic", "lookup");
     let fourth = write(&gate, &upstream).await;
     assert_eq!(commands.open(&fourth).good(), "\"999-12-3456\"\n", "new data has a new key");
     assert_eq!(census(&commands, &gate).len(), keys.len() + 3);
