@@ -147,7 +147,8 @@ pub struct Drain {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
-    /// Address and port. Default 127.0.0.1:9464. It serves /livez, /readyz and /metrics and nothing else.
+    /// Address and port. Default 127.0.0.1:9464. It serves /livez, /readyz, /metrics and, from this machine,
+    /// POST /keys/purge.
     pub listen: Option<String>,
 }
 

@@ -225,9 +225,8 @@ impl AwsKms {
             | "DisabledException"
             | "KMSInvalidStateException"
             | "NotFoundException"
-            | "InvalidKeyUsageException"
-            | "UnrecognizedClientException"
-            | "InvalidSignatureException" => KeyringError::Denied { kek, why: code.into(), request_id },
+            | "InvalidKeyUsageException" => KeyringError::Denied { kek, why: code.into(), request_id },
+            // Also what is wrong with our credentials or clock: it says nothing of the key, so that cached ones serve on.
             _ => KeyringError::Unavailable { kek, why: code.into(), request_id },
         }
     }

@@ -43,7 +43,7 @@ metrics! {
     REFUSALS = "sealgate_refusals_total", Counter, ["code"],
         "Problem responses that the gate itself gave, by error code.";
     FIELDS = "sealgate_fields_total", Counter, ["route", "class", "action"],
-        "Ruled values by what was done with them: sealed, plain, masked, redacted, left or unsealed (found in the clear).";
+        "Ruled values by what was done with them: sealed, plain, masked, redacted, left, unsealed (found in the clear) or unopenable.";
     CONNECTIONS = "sealgate_connections", Gauge, [],
         "Client connections that are open.";
     HANDSHAKES_REFUSED = "sealgate_handshakes_refused_total", Counter, ["reason"],
