@@ -2,15 +2,18 @@
 
 mod doubles;
 mod inline;
+mod outage;
 mod stored;
+mod turnover;
 
 use super::*;
 use crate::seal::Budget;
 use crate::seal::crypto::default_provider;
 use crate::seal::{Class, Context, Envelope, Kind, Manner, Placement, SealError, SealingKey, Suite, Token, Workspace};
-use doubles::{Keks, Rows};
+use doubles::{Keks, Mood, Rows};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 /// Bare settings: what the tests reckon with is said there, not taken from the defaults.
 fn settings() -> CacheSettings {
@@ -90,4 +93,26 @@ async fn pass(time: Duration) {
     settle().await;
     tokio::time::advance(time).await;
     settle().await;
+}
+
+fn keys_now(keys: &Keys) -> Option<KeyId> {
+    keys.sealing_key_at_hand(scope(), Suite::Random, Placement::Inline).map(|held| held.key.id())
+}
+
+/// Uses both keys every second from when the KEK denies on; says how long each was still given out.
+async fn given_out_after(keks: &Keks, keys: &Keys, token: &Envelope, mood: Mood) -> (Duration, Duration) {
+    keks.be(mood);
+    let since = Instant::now();
+    let (mut sealed, mut opened) = (Duration::ZERO, Duration::ZERO);
+    // Once it is over it must stay so.
+    while since.elapsed() < sealed.max(opened) + seconds(400) && since.elapsed() < seconds(5000) {
+        if sealing(keys).await.is_ok() {
+            sealed = since.elapsed();
+        }
+        if keys.opening_key(token).await.is_ok() {
+            opened = since.elapsed();
+        }
+        pass(seconds(1)).await;
+    }
+    (sealed, opened)
 }
