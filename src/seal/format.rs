@@ -91,6 +91,17 @@ impl Alphabet {
         matches!(self, Self::Date | Self::DateMonthFirst | Self::DateDayFirst)
     }
 
+    /// Whether a text can be a value of the format, sealed or not: what is none is in the clear.
+    #[must_use]
+    pub fn admits(self, text: &[u8]) -> bool {
+        if self.is_small() {
+            return read_day(self, text).is_ok();
+        }
+        let of_alphabet = |byte: &&u8| self.characters().contains(byte);
+        let fits = text.len() <= CHARACTERS_MAX && text.iter().all(|b| of_alphabet(&b) || SEPARATORS.contains(b));
+        fits && text.iter().filter(of_alphabet).count() >= self.characters_min()
+    }
+
     const fn characters(self) -> &'static [u8] {
         match self {
             Self::Digits => b"0123456789",
@@ -335,6 +346,7 @@ mod tests {
             let key = key(1, "ssn", "clinic", alphabet);
             let sealed = key.seal(text.as_bytes()).unwrap();
             assert_ne!(sealed, text);
+            assert!(alphabet.admits(text.as_bytes()) && alphabet.admits(sealed.as_bytes()));
             assert_eq!(sealed.len(), text.len());
             for (is, was) in sealed.bytes().zip(text.bytes()) {
                 assert_eq!(SEPARATORS.contains(&is).then_some(is), SEPARATORS.contains(&was).then_some(was), "{text}");
@@ -387,6 +399,7 @@ mod tests {
             (Alphabet::DateMonthFirst, "31/01/1970", Mismatch),
         ] {
             assert_eq!(key(1, "c", "s", alphabet).seal(text.as_bytes()).err(), Some(error), "{text}");
+            assert!(!alphabet.admits(text.as_bytes()), "{text}");
         }
         let long = "1".repeat(CHARACTERS_MAX + 1);
         assert_eq!(key(1, "c", "s", Alphabet::Digits).seal(long.as_bytes()).err(), Some(Mismatch));

@@ -227,7 +227,7 @@ async fn what_is_not_of_its_format_is_refused_both_ways() {
         let call = Call::new("PUT /Person/1").json(json!({ field: value }).to_string());
         bed.refuses("clinician", &call, (422, code)).await;
         bed.upstream.keep("/Person/9", json!({ field: value }).to_string());
-        for who in ["clinician", "masker"] {
+        for who in ["clinician", "masker", "dba"] {
             let reply = bed.make(who, &Call::new("GET /Person/9")).await;
             reply.expect_problem(502, "response_unopenable");
             bed.upstream.take_only();

@@ -41,6 +41,11 @@ pub(super) fn judge(
         },
         (kind, text) => match class.treatment {
             Treatment::Format(alphabet) => match (kind, text) {
+                // Who sees sealed values only must not see what cannot be one.
+                (JsonKind::Text, Some(text)) if view == View::Sealed && !alphabet.admits(text) => {
+                    let cause = "a value that is not of its format";
+                    unbound(class, otherwise, Refusal::from(Code::ResponseUnopenable).because(cause))
+                }
                 (JsonKind::Text, Some(text)) => {
                     let formatted =
                         |mask| Shown::Formatted { class: class.class, alphabet, text: text.to_vec(), mask, key: None };
