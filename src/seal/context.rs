@@ -1,12 +1,9 @@
 //! What a value is bound to: its class, its scope, and the values of the rule's `bind` list.
 
-use super::envelope::{Suite, VERSION};
-use super::key::KeyId;
 use super::length_prefix;
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::io::Write;
-use std::ops::Deref;
 
 /// The longest class or scope, in bytes.
 pub(crate) const LABEL_BYTES_MAX: usize = 16;
@@ -118,35 +115,20 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The additional authenticated data (SP 800-38D 5.2.1.1): every part length-prefixed, in this order: the label
-    /// `sealgate/v1/aad`, version and suite, key id, class, scope, then each bind name and value.
+    /// The additional authenticated data (SP 800-38D 5.2.1.1) of what begins with `head`: the head as it stands, with class,
+    /// scope and encrypted data keys, then each bind name and value, length-prefixed.
     ///
-    /// Encrypted data keys and placement are left out on purpose: a token can be re-wrapped under another KEK without
-    /// being opened. The commitment ties it to its data key all the same.
-    pub(crate) fn aad(&self, suite: Suite, key_id: &KeyId) -> Aad {
-        let mut fixed = [0; Aad::FIXED_BYTES_MAX];
-        let mut room = fixed.as_mut_slice();
-        let parts: [&[u8]; 5] = [
-            b"sealgate/v1/aad",
-            &[VERSION, suite.id()],
-            key_id.as_bytes(),
-            self.class.as_bytes(),
-            self.scope.as_bytes(),
-        ];
-        for part in parts {
-            // None is longer than 16 bytes, and there is room for all of them.
-            let length = [0, 0, 0, u8::try_from(part.len()).unwrap_or_default()];
-            let _fits = room.write_all(&length).and_then(|()| room.write_all(part));
+    /// A head says itself how long it is, and its field key is derived for nothing but version 1 and its suite, so that it
+    /// needs neither length nor label before it. Where there are no bound values, nothing is copied.
+    pub(crate) fn aad<'head>(&self, head: &'head [u8]) -> Cow<'head, [u8]> {
+        if self.bind.is_empty() {
+            return Cow::Borrowed(head);
         }
-        let length = Aad::FIXED_BYTES_MAX - room.len();
-        let mut bound = Vec::new();
-        if !self.bind.is_empty() {
-            let bytes = self.bind.iter().map(|(name, value)| 8 + name.len() + value.len());
-            bound.reserve_exact(length + bytes.sum::<usize>());
-            bound.extend_from_slice(fixed.get(..length).unwrap_or_default());
-            self.bind_into(&mut bound);
-        }
-        Aad { fixed, length, bound }
+        let bound = self.bind.iter().map(|(name, value)| 8 + name.len() + value.len());
+        let mut aad = Vec::with_capacity(head.len() + bound.sum::<usize>());
+        aad.extend_from_slice(head);
+        self.bind_into(&mut aad);
+        Cow::Owned(aad)
     }
 
     /// Appends the bound values, the part of the AAD that is another one for each record.
@@ -155,27 +137,6 @@ impl Context<'_> {
             length_prefix(name.as_bytes(), aad);
             length_prefix(value, aad);
         }
-    }
-}
-
-/// Additional authenticated data. Nothing is allocated for it unless there are bound values.
-pub(crate) struct Aad {
-    fixed: [u8; Self::FIXED_BYTES_MAX],
-    length: usize,
-    /// The whole of it, where there are bound values.
-    bound: Vec<u8>,
-}
-
-impl Aad {
-    /// Five length-prefixed parts: 15, 2, 16, and at most 16 and 16 bytes.
-    const FIXED_BYTES_MAX: usize = 5 * 4 + 15 + 2 + 16 + 2 * LABEL_BYTES_MAX;
-}
-
-impl Deref for Aad {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        if self.bound.is_empty() { self.fixed.get(..self.length).unwrap_or_default() } else { &self.bound }
     }
 }
 
@@ -268,45 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn the_aad_is_as_documented_at_any_length_of_its_parts() {
-        let id = KeyId::from_bytes([7; 16]);
-        let longest = "sixteen_letters_";
-        for (class, scope) in [("s", "c"), ("ssn", longest), (longest, longest)] {
-            for bind in [&[][..], &[("id", b"42".as_slice())][..]] {
-                let (class, scope) = (Class::parse(class).unwrap(), Scope::parse(scope).unwrap());
-                let mut want = Vec::new();
-                for part in [b"sealgate/v1/aad".as_slice(), &[1, 2], &[7; 16]] {
-                    length_prefix(part, &mut want);
-                }
-                length_prefix(class.as_str().as_bytes(), &mut want);
-                length_prefix(scope.as_str().as_bytes(), &mut want);
-                for (name, value) in bind {
-                    length_prefix(name.as_bytes(), &mut want);
-                    length_prefix(value, &mut want);
-                }
-                let aad = Context { class, scope, bind }.aad(Suite::Deterministic, &id);
-                assert_eq!(*aad, *want, "{class} {scope} {bind:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn parts_of_the_aad_cannot_trade_places() {
-        let id = KeyId::from_bytes([7; 16]);
-        let aad = |class: &str, scope: &str, bind: &[(&str, &[u8])]| {
-            let (class, scope) = (Class::parse(class).unwrap(), Scope::parse(scope).unwrap());
-            Context { class, scope, bind }.aad(Suite::Random, &id).to_vec()
+    fn the_aad_is_the_head_and_what_it_is_bound_to() {
+        let aad = |bind: &[(&str, &[u8])]| {
+            let (class, scope) = (Class::parse("ssn").unwrap(), Scope::parse("clinic").unwrap());
+            Context { class, scope, bind }.aad(b"head").into_owned()
         };
+        assert_eq!(aad(&[]), b"head");
+        assert_eq!(aad(&[("id", b"42")]), b"head\0\0\0\x02id\0\0\0\x0242");
         let all = [
-            aad("ab", "c", &[]),
-            aad("a", "bc", &[]),
-            aad("a", "b", &[("c", b"")]),
-            aad("a", "b", &[("", b"c")]),
-            aad("a", "b", &[("c", b"d"), ("e", b"f")]),
-            aad("a", "b", &[("e", b"f"), ("c", b"d")]),
+            aad(&[("c", b"")]),
+            aad(&[("", b"c")]),
+            aad(&[("c", b"d"), ("e", b"f")]),
+            aad(&[("e", b"f"), ("c", b"d")]),
+            aad(&[("c", b"\0\0\0\x01d")]),
         ];
         for (i, one) in all.iter().enumerate() {
-            assert!(all.iter().skip(i + 1).all(|other| other != one));
+            assert!(all.iter().skip(i + 1).all(|other| other != one), "no two lists give the same bytes");
         }
     }
 }

@@ -59,15 +59,21 @@
 //! - field key = HKDF-SHA-256(IKM = data key, salt, info = lp(`sealgate/v1`) ‖ lp(purpose) ‖ lp(suite as one byte) ‖
 //!   lp(class)): 32 bytes for AES-256-GCM, 64 for AES-256-SIV. The purpose is `field` (random), `lookup` (deterministic) or
 //!   `stream`; the salt is the stored key's process salt, else none.
-//! - AAD = lp(`sealgate/v1/aad`) ‖ lp(version, suite) ‖ lp(key id) ‖ lp(class) ‖ lp(scope), then lp(name) ‖ lp(value) for
-//!   each bound value, in the order of the bytes of their names, no name twice. The deterministic suite takes it as the one
-//!   associated string of S2V and has no bound values.
+//! - AAD = the head, which is every byte of the layout up to nonce or synthetic IV as it stands, then lp(name) ‖ lp(value)
+//!   for each bound value, in the order of the bytes of their names, no name twice. The deterministic suite takes it as the
+//!   one associated string of S2V and has no bound values.
 //! - KEK tag = first 8 bytes of SHA-256(lp(`sealgate/v1/kek`) ‖ lp(name of the KEK)). The name is the ARN of a KMS key as the
 //!   config has it; [`KekTag`](super::KekTag) says what it is of other keepers.
 //! - KMS encryption context = `app` = `sealgate`, `scope`, `purpose`.
 //!
 //! Of the 64 bytes for AES-256-SIV the first half is for S2V, the second for CTR (RFC 5297 2.6). No salt is a salt of
-//! zeros to HKDF (RFC 5869 2.2): a process salt of eight zero bytes would come to the same. A random one never is that.
+//! zeros to HKDF (RFC 5869 2.2): a process salt of eight zero bytes would come to the same. A random one never is that, and
+//! the placement is in the AAD besides.
+//!
+//! A head says itself where it ends, so that no two heads and lists of bound values give the same AAD. All of it is
+//! authenticated, the encrypted data keys of an inline token too: whoever passes a token on can neither strip the form
+//! that a second region or a recovery key opens, nor spoil it, unless the token then opens nowhere. So an inline token is
+//! wrapped anew only by sealing its value again; a stored key is wrapped anew in its row, which no token holds.
 //!
 //! # Reading
 //!

@@ -146,8 +146,8 @@ impl Head {
         out.extend_from_slice(&[VERSION, suite.id() << 4 | placement.id()]);
         let length = |label: &str| u8::try_from(label.len().saturating_sub(1)).unwrap_or_default() & 0xf;
         out.push(length(class.as_str()) << 4 | length(scope.as_str()));
-        out.extend_from_slice(class.as_str().as_bytes());
-        out.extend_from_slice(scope.as_str().as_bytes());
+        out.extend_from_slice(class.as_bytes());
+        out.extend_from_slice(scope.as_bytes());
         key.write(out);
         if let (KeyRef::Stored { .. }, Some(salt)) = (key, salt) {
             out.extend_from_slice(&salt);

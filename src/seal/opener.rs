@@ -109,10 +109,10 @@ impl UnwrappedKey {
         let unauthentic = |_| OpenError::Unauthentic;
         let suite = head.suite;
         let (key, is_new) = self.field_key(suite, context.class, head.salt).map_err(unauthentic)?;
-        let aad = context.aad(suite, &head.key_id);
         let start = head.length() + if matches!(*key, FieldKey::Gcm(_)) { NONCE_BYTES } else { TAG_BYTES };
         let mut plaintext = Plaintext::new(bytes, start);
         let (before, sealed) = plaintext.split().ok_or(OpenError::Unauthentic)?;
+        let aad = context.aad(before.get(..head.length()).ok_or(OpenError::Unauthentic)?);
         let length = match &*key {
             FieldKey::Gcm(key) => {
                 let nonce = before.last_chunk().ok_or(OpenError::Unauthentic)?;

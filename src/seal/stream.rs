@@ -10,7 +10,7 @@
 //! - stream key = HKDF-SHA-256(IKM = data key, salt = the process salt if the head has one ‖ the salt of the stream,
 //!   info = lp(`sealgate/v1`) ‖ lp(`stream`) ‖ lp(suite as one byte) ‖ lp(class)), 32 bytes: each stream has its own.
 //! - nonce of a segment = its number from 0 as 11 bytes, big-endian ‖ `1` for the last one, else `0`.
-//! - AAD of every segment = that of an envelope with the same key id, class, scope and bound values.
+//! - AAD of every segment = the head, then lp(name) ‖ lp(value) for each bound value, as of an envelope.
 //!
 //! Every segment but the last is full. Only the only segment of an empty stream is empty. A stream has at most 2^32
 //! segments. What was cut off at its end is noticed before the end is reported; what was delivered until then is authentic.
@@ -19,7 +19,7 @@
 //! that is not the last is `stream_truncated`; one that does not begin with the first five bytes is `spelling`; one that is
 //! cut within a segment, goes on behind its end, or ends with an empty segment behind others is `unauthentic`.
 
-use super::context::{Aad, Context};
+use super::context::Context;
 use super::crypto::{Aead, CryptoFailed, NONCE_BYTES, TAG_BYTES};
 use super::envelope::{EDK_BYTES_MAX, EDKS_MAX, ReadError, Suite};
 use super::head::{Head, KeyRef, read_key};
@@ -42,7 +42,7 @@ const HEAD_BYTES_MAX: usize = MAGIC.len() + 3 + 32 + 33 + EDKS_MAX * (10 + EDK_B
 /// The key of one stream, and which segment comes next.
 struct Segments {
     key: Box<dyn Aead>,
-    aad: Aad,
+    aad: Vec<u8>,
     next: u32,
     /// Whether the number of the next one is beyond what `next` can hold.
     full: bool,
@@ -88,15 +88,12 @@ impl StreamSealer {
         let mut salt = [0; SALT_BYTES];
         unwrapped.provider.fill_random(&mut salt)?;
         out.extend_from_slice(MAGIC);
+        let start = out.len();
         Head::write(Suite::Stream, (context.class, context.scope), key.reference(), process_salt, out);
+        let aad = context.aad(out.get(start..).unwrap_or_default()).into_owned();
         out.extend_from_slice(&salt);
         let salt = [process_salt.as_ref().map_or(&[][..], |salt| salt), &salt].concat();
-        let segments = Segments {
-            key: unwrapped.stream_key(context.class, &salt)?,
-            aad: context.aad(Suite::Stream, &key.id()),
-            next: 0,
-            full: false,
-        };
+        let segments = Segments { key: unwrapped.stream_key(context.class, &salt)?, aad, next: 0, full: false };
         Ok(Self { sealing: Arc::clone(key), segments, plaintext: Zeroizing::new(Vec::with_capacity(SEALED_BYTES)) })
     }
 
@@ -142,6 +139,8 @@ impl StreamSealer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamHead {
     head: Head,
+    /// The head as it stands.
+    bytes: Vec<u8>,
     key: KeyRef,
     salt: [u8; SALT_BYTES],
 }
@@ -168,7 +167,8 @@ impl StreamHead {
         let length = head.length();
         let Some(salt) = rest.get(length..).and_then(<[u8]>::first_chunk) else { return Ok(None) };
         let key = read_key(&head, rest);
-        Ok(Some((Self { key, salt: *salt, head }, MAGIC.len() + length + SALT_BYTES)))
+        let bytes = rest.get(..length).unwrap_or_default().to_vec();
+        Ok(Some((Self { key, salt: *salt, head, bytes }, MAGIC.len() + length + SALT_BYTES)))
     }
 
     /// What can be told without a key.
@@ -207,7 +207,7 @@ impl StreamOpener {
         let salt = [stream.head.salt.as_ref().map_or(&[][..], |salt| salt), &stream.salt].concat();
         let segments = Segments {
             key: key.stream_key(context.class, &salt).map_err(|_| OpenError::Unauthentic)?,
-            aad: context.aad(Suite::Stream, &stream.head.key_id),
+            aad: context.aad(&stream.bytes).into_owned(),
             next: 0,
             full: false,
         };

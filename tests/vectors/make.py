@@ -56,9 +56,9 @@ def field_key(key, suite, label, salt=b"", purpose=None):
     return hkdf(key, salt, info, 64 if suite == DETERMINISTIC else 32)
 
 
-def aad(suite, key_id, label, scope, bind=()):
-    flat = [part for pair in bind for part in pair]
-    return lp(b"sealgate/v1/aad", bytes([1, suite]), key_id, label, scope, *flat)
+def aad(start, bind=()):
+    """What it begins with, then names and values of what it is bound to."""
+    return start + lp(*(part for pair in bind for part in pair))
 
 
 def edk(label, length=184):
@@ -97,7 +97,7 @@ class Sealed:
         self.commitment = commitment(key)
         self.edks = [edk("main")] if edks is None else edks
         self.salt = b"" if placement == INLINE or suite == DETERMINISTIC else bytes_of("process salt", 8)
-        bound = unusual.get("aad") or aad(suite, self.commitment[:16], label, scope, bind)
+        bound = unusual.get("aad") or aad(self.head(), bind)
         field = unusual.get("field_key") or field_key(key, suite, label, self.salt)
         if suite == DETERMINISTIC:
             self.nonce, self.body = b"", AESSIV(field).encrypt(plain, [bound])
@@ -110,8 +110,11 @@ class Sealed:
             return inline_part(self.commitment, self.edks)
         return self.commitment[:16] + self.salt
 
+    def head(self):
+        return head(self.suite, self.placement, self.label, self.scope, self.key_part())
+
     def bytes(self):
-        return head(self.suite, self.placement, self.label, self.scope, self.key_part()) + self.nonce + self.body
+        return self.head() + self.nonce + self.body
 
     def but(self, **changed):
         other = object.__new__(Sealed)
@@ -338,8 +341,6 @@ def random_vectors():
     good("four_encrypted_data_keys", "As many as there may be.",
          Sealed(edks=[edk("main"), edk("second"), edk("third", 1), edk("fourth", 384)]))
     good("longest_encrypted_data_key", "6144 bytes.", Sealed(edks=[edk("long", 6144)]))
-    good("encrypted_data_key_replaced", "Wrapped anew under another KEK: it is not bound to the value.",
-         inline.but(edks=[edk("second")]))
 
     # Moved.
     elsewhere = (b"name", b"clinic")
@@ -379,7 +380,7 @@ def random_vectors():
     bad("row_commitment_differs_in_second_half", "The key id is right, the rest of the row's commitment is not.", stored,
         "commitment", row=flip(row, 20))
     field = [field_key(key, RANDOM, b"ssn") for key in (ONE, TWO)]
-    bound = aad(RANDOM, row[:16], b"ssn", b"clinic")
+    bound = aad(inline.head())
     nonce, body = two_key_body(*field, bound, VALUE)
     crafted = inline.but(nonce=nonce, body=body)
     value = AESGCM(field[0]).decrypt(nonce, body, bound)[1:]
@@ -387,8 +388,21 @@ def random_vectors():
          value=value)
     bad("two_keys", "The other key, under which GCM would open it to another value.", crafted, "commitment", key=TWO)
     field = [field_key(key, RANDOM, b"ssn", stored.salt) for key in (ONE, TWO)]
-    nonce, body = two_key_body(*field, bound, VALUE)
+    nonce, body = two_key_body(*field, aad(stored.head()), VALUE)
     bad("two_keys_stored", "The same with a stored key.", stored.but(nonce=nonce, body=body), "commitment", key=TWO)
+
+    # The encrypted data keys: what opens a token on the day that the first one does not.
+    main, second = edk("main"), edk("second")
+    both = Sealed(edks=[main, second])
+    bad("edk_replaced", "Another form of the same key was put in.", inline.but(edks=[second]))
+    bad("edk_stripped", "The second of two was left out.", both.but(edks=[main]))
+    bad("edk_added", "A second one was put in.", inline.but(edks=[main, second]))
+    bad("edks_swapped", "The second stands first.", both.but(edks=[second, main]))
+    bad("edk_repeated", "The first stands in the place of the second.", both.but(edks=[main, main]))
+    bad("edk_changed", "One bit of the only one.", inline.but(edks=[(main[0], flip(main[1], 90))]))
+    bad("second_edk_changed", "One bit of the second one.", both.but(edks=[main, (second[0], flip(second[1], -1, 7))]))
+    bad("kek_tag_of_second_edk_changed", "One bit of the name of its KEK.",
+        both.but(edks=[main, (flip(second[0], 0), second[1])]))
 
     # Placement and salt.
     bad("salt_of_other_process", "The salt of another process was put in.", stored.but(salt=bytes_of("other salt", 8)), row=row)
@@ -404,7 +418,10 @@ def random_vectors():
         Sealed(field_key=field_key(ONE, STREAM, b"ssn", purpose=b"field")))
     bad("sealed_under_data_key", "The data key itself was used.", Sealed(field_key=ONE))
     bad("sealed_for_deterministic_suite", "The AAD names another suite.",
-        Sealed(aad=aad(DETERMINISTIC, row[:16], b"ssn", b"clinic")))
+        Sealed(aad=aad(head(DETERMINISTIC, INLINE, b"ssn", b"clinic", inline.key_part()))))
+    bad("sealed_for_stored_placement", "The AAD names another placement.",
+        Sealed(aad=aad(head(RANDOM, STORED, b"ssn", b"clinic", inline.key_part()))))
+    bad("sealed_for_head_without_edks", "The AAD ends with the commitment.", Sealed(aad=aad(inline.head()[:44])))
     bad("sealed_without_aad", "The AAD is a single zero byte.", Sealed(aad=b"\0"))
 
     # Changed.
@@ -488,9 +505,10 @@ def stream_of(plaintext, placement=INLINE, key=ONE, label=b"scan", scope=b"clini
     salt = b"" if placement == INLINE else bytes_of("process salt", 8)
     own = bytes_of(f"stream salt {len(plaintext)}", 16)
     key_part = inline_part(commitment(key), [edk("main")]) if placement == INLINE else commitment(key)[:16] + salt
-    start = b"sgv1\0" + head(STREAM, placement, label, scope, key_part) + own
+    own_head = head(STREAM, placement, label, scope, key_part)
+    start = b"sgv1\0" + own_head + own
     gcm = AESGCM(field_key(key, STREAM, label, salt + own))
-    bound = aad(STREAM, commitment(key)[:16], label, scope, bind)
+    bound = aad(own_head, bind)
     segments = [plaintext[at:at + SEGMENT] for at in range(0, len(plaintext), SEGMENT)] or [b""]
     segments += extra or []
     out = []
@@ -534,6 +552,8 @@ def stream_vectors():
     bad("stream_commitment_changed", "One bit.", flip(whole, 5 + 3 + 10 + 31), "commitment")
     bad("stream_row_commitment_differs", "The key id is right, the rest is not.", stored[0] + stored[1][0], "commitment",
         row=flip(row, 30))
+    bad("stream_edk_changed", "One bit of its encrypted data key.", flip(whole, 5 + 3 + 10 + 33 + 10 + 5))
+    bad("stream_kek_tag_changed", "One bit of the name of its KEK.", flip(whole, 5 + 3 + 10 + 33))
     bad("stream_salt_changed", "One bit of the salt of the stream.", start[:-1] + flip(start[-1:], 0) + body)
     bad("stream_process_salt_changed", "One bit of the salt of the process.",
         flip(stored[0], 5 + 3 + 10 + 16) + stored[1][0], row=row)

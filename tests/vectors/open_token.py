@@ -85,6 +85,7 @@ def read_head(data):
         for _ in range(number(1, ("malformed", "number of encrypted data keys"), range(1, 5))):
             tag, size = take(8), number(2, ("malformed", "length of an encrypted data key"), range(1, 6145))
             head.edks.append((tag, take(size)))
+    head.bytes = data[:head.length]
     return head
 
 
@@ -126,7 +127,7 @@ def field_key(head, key, salt):
 
 def aad(head, bind):
     bound = [part for name in sorted(bind) for part in (name, bind[name])]
-    return lp(b"sealgate/v1/aad", bytes([1, head.suite]), head.key_id, head.label, head.scope, *bound)
+    return head.bytes + lp(*bound)
 
 
 def open_value(head, sealed, key, bind):
