@@ -8,15 +8,17 @@
 
 use sealgate::seal::Budget;
 use sealgate::seal::crypto::{CryptoProvider, providers};
+use sealgate::seal::format::Alphabet;
+use sealgate::seal::stream::{StreamHead, StreamOpener, StreamSealer};
 use sealgate::seal::{
     Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
-    SealingKey, Token, UnwrappedKey, Workspace,
+    SealingKey, Suite, Token, UnwrappedKey, Workspace,
 };
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const KEY_BYTES: usize = 32;
 const HALF_BYTES: usize = KEY_BYTES / 2;
@@ -120,25 +122,31 @@ fn writable() -> Vec<(usize, usize, String)> {
     parts.collect()
 }
 
-fn seal_and_open(key: &SealingKey) {
-    let context = Context { class: Class::parse(CLASS).unwrap(), scope: Scope::parse("clinic").unwrap(), bind: &[] };
-    let token = key.seal(&mut Workspace::new(), &context, Manner::random(Kind::Text), b"078-05-1120").unwrap();
-    let envelope = Token::read(token.as_str().as_bytes()).unwrap();
-    assert_eq!(key.unwrapped().open(envelope, &context).unwrap().expose(), b"078-05-1120");
+/// What derives keys from a data key, and how many blocks of 32 bytes they take.
+struct Derived {
+    purpose: Purpose,
+    /// The suite's id, or the alphabet.
+    kind: &'static [u8],
+    salt: Vec<u8>,
+    blocks: usize,
 }
 
-/// The field key of the class, by another implementation in another process, so that this one has never seen it.
-fn field_key(data_key: &Masked) -> Masked {
+/// The keys that are derived, by another implementation in another process, so that this one has never seen them.
+fn derived(data_key: &Masked, what: &Derived) -> Vec<Masked> {
     let hex = data_encoding::HEXLOWER;
     let python = Command::new("python3")
-        .args(["-c", include_str!("residue.py"), CLASS])
+        .args(["-c", include_str!("residue.py"), what.purpose.as_str()])
+        .args([hex.encode(what.kind), CLASS.to_owned(), what.blocks.to_string(), hex.encode(&what.salt)])
         .args([hex.encode(&data_key.mask), hex.encode(&data_key.masked)])
         .output()
         .unwrap();
     assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
     let lines = String::from_utf8(python.stdout).unwrap();
-    let mut lines = lines.lines().map(|line| hex.decode(line.as_bytes()).unwrap().try_into().unwrap());
-    Masked { mask: lines.next().unwrap(), masked: lines.next().unwrap() }
+    let lines: Vec<[u8; KEY_BYTES]> =
+        lines.lines().map(|line| hex.decode(line.as_bytes()).unwrap().try_into().unwrap()).collect();
+    let blocks: Vec<Masked> = lines.chunks(2).map(|halves| Masked { mask: halves[0], masked: halves[1] }).collect();
+    assert_eq!(blocks.len(), what.blocks);
+    blocks
 }
 
 /// Where none of the bytes are: what a search that finds nothing gives.
@@ -172,23 +180,105 @@ fn a_data_key_is_gone_when_it_is_dropped() {
     }
 }
 
+fn here() -> Context<'static> {
+    Context { class: Class::parse(CLASS).unwrap(), scope: Scope::parse("clinic").unwrap(), bind: &[] }
+}
+
+const SALT: [u8; 8] = [3; 8];
+
+fn sealing(provider: &'static dyn CryptoProvider, key: DataKey, purpose: Purpose, inline: bool) -> SealingKey {
+    let edks = vec![EncryptedDataKey { kek: KekTag::from_bytes([1; 8]), blob: vec![2; 96] }];
+    let origin = if inline { Origin::Inline(edks) } else { Origin::Stored { salt: SALT } };
+    let key = UnwrappedKey::new(provider, key).unwrap();
+    SealingKey::new(key, EncryptionContext { scope: here().scope, purpose }, origin, Budget::default())
+}
+
+/// What lives while the key does, and is gone with it.
+fn come_and_go<T>(
+    provider: &'static dyn CryptoProvider,
+    what: impl FnOnce(DataKey) -> (T, Derived),
+    derived_lives: bool,
+) {
+    let needle = Masked::random(provider);
+    let (used, how) = what(DataKey::take(needle.reveal()).unwrap());
+    let blocks = derived(&needle, &how);
+    lives(&needle, provider);
+    if derived_lives {
+        // As bytes: a key schedule for AES instructions starts with the key itself (FIPS 197 5.2).
+        blocks.iter().for_each(|block| lives(block, provider));
+    }
+    drop(used);
+    is_gone(&needle, provider);
+    blocks.iter().for_each(|block| is_gone(block, provider));
+}
+
+fn values(provider: &'static dyn CryptoProvider, manner: Manner, inline: bool) {
+    let suite = manner.suite;
+    let seal_and_open = |key: DataKey| {
+        let key = sealing(provider, key, suite.purpose(), inline);
+        let token = key.seal(&mut Workspace::new(), &here(), manner, b"078-05-1120").unwrap();
+        let envelope = Token::read(token.as_str().as_bytes()).unwrap();
+        assert_eq!(key.unwrapped().open(envelope, &here()).unwrap().expose(), b"078-05-1120");
+        let (kind, blocks): (&[u8], _) = if suite == Suite::Random { (&[1], 1) } else { (&[2], 2) };
+        let salt = if inline || suite == Suite::Deterministic { Vec::new() } else { SALT.to_vec() };
+        (key, Derived { purpose: suite.purpose(), kind, salt, blocks })
+    };
+    come_and_go(provider, seal_and_open, true);
+}
+
 #[test]
-fn a_key_that_sealed_and_opened_is_gone_when_it_is_dropped() {
+fn keys_of_the_random_suite_are_gone_when_they_are_dropped() {
     let _alone = alone();
     for provider in providers() {
-        let needle = Masked::random(*provider);
-        let key = DataKey::take(needle.reveal()).unwrap();
-        let edks = vec![EncryptedDataKey { kek: KekTag::from_bytes([1; 8]), blob: vec![2; 96] }];
-        let made_for = EncryptionContext { scope: Scope::parse("clinic").unwrap(), purpose: Purpose::Field };
-        let key = UnwrappedKey::new(*provider, key).unwrap();
-        let key = SealingKey::new(key, made_for, Origin::Inline(edks), Budget::default());
-        seal_and_open(&key);
-        let field_key = field_key(&needle);
-        lives(&needle, *provider);
-        // As bytes: a key schedule for AES instructions starts with the key itself (FIPS 197 5.2).
-        lives(&field_key, *provider);
-        drop(key);
-        is_gone(&needle, *provider);
-        is_gone(&field_key, *provider);
+        for inline in [true, false] {
+            values(*provider, Manner::random(Kind::Text), inline);
+        }
+    }
+}
+
+#[test]
+fn keys_of_the_deterministic_suite_are_gone_when_they_are_dropped() {
+    let _alone = alone();
+    for provider in providers() {
+        values(*provider, Manner::deterministic(Kind::Text), false);
+    }
+}
+
+#[test]
+fn keys_of_formats_are_gone_when_they_are_dropped() {
+    let _alone = alone();
+    for provider in providers() {
+        let seal_and_open = |key: DataKey| {
+            let key = UnwrappedKey::new(*provider, key).unwrap();
+            let format = key.format_key(here().class, here().scope, Alphabet::Digits).unwrap();
+            let sealed = format.seal(b"078-05-1120").unwrap();
+            assert_eq!(*format.open(sealed.as_bytes()).unwrap(), b"078-05-1120");
+            ((key, format), Derived { purpose: Purpose::Format, kind: b"digits", salt: Vec::new(), blocks: 1 })
+        };
+        come_and_go(*provider, seal_and_open, true);
+    }
+}
+
+/// The key of a stream is derived for it alone, and is gone with it, before its data key is.
+#[test]
+fn keys_of_streams_are_gone_when_they_are_dropped() {
+    let _alone = alone();
+    for provider in providers() {
+        let seal_and_open = |key: DataKey| {
+            let key = Arc::new(sealing(*provider, key, Purpose::Stream, true));
+            let mut sealed = Vec::new();
+            let mut stream = StreamSealer::begin(&key, &here(), &mut sealed).unwrap();
+            stream.write(b"078-05-1120", &mut sealed).unwrap();
+            stream.finish(&mut sealed).unwrap();
+            let (head, length) = StreamHead::read(&sealed).unwrap().unwrap();
+            let (mut stream, mut out) = (StreamOpener::begin(key.unwrapped(), &head, &here()).unwrap(), Vec::new());
+            stream.write(&sealed[length..], &mut out).unwrap();
+            stream.finish(&mut out).unwrap();
+            assert_eq!(out, b"078-05-1120");
+            // The salt of the stream is the last of what stands before its segments.
+            let salt = sealed[length - 16..length].to_vec();
+            (key, Derived { purpose: Purpose::Stream, kind: &[3], salt, blocks: 1 })
+        };
+        come_and_go(*provider, seal_and_open, false);
     }
 }

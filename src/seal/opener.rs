@@ -35,7 +35,7 @@ pub enum OpenError {
 /// What encrypts the values of one suite and class.
 pub(super) enum FieldKey {
     Gcm(Box<dyn Aead>),
-    Siv(Box<Siv>),
+    Siv(Siv),
 }
 
 type Salt = Option<[u8; SALT_BYTES]>;
@@ -194,7 +194,7 @@ impl UnwrappedKey {
             Suite::Random | Suite::Stream => {
                 FieldKey::Gcm(provider.aes_256_gcm(&*data_key.field_key(provider, salt, what)?)?)
             }
-            Suite::Deterministic => FieldKey::Siv(Box::new(Siv::new(&*data_key.field_key(provider, salt, what)?))),
+            Suite::Deterministic => FieldKey::Siv(Siv::new(&*data_key.field_key(provider, salt, what)?)),
         };
         Ok((Arc::new(key), true))
     }
