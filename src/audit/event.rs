@@ -70,6 +70,15 @@ pub enum AuditEvent {
     },
 }
 
+/// The user that a bearer token proves.
+#[derive(Clone, PartialEq, Eq, Serialize, Debug)]
+pub struct User {
+    /// `iss`.
+    pub issuer: String,
+    /// `sub`.
+    pub subject: String,
+}
+
 /// One exchange as far as it has come.
 #[derive(Clone, Serialize, Debug)]
 pub struct Exchange {
@@ -80,6 +89,9 @@ pub struct Exchange {
     /// The verified identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
+    /// The user behind it, where a bearer token was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// Its roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Arc<str>>,

@@ -2,7 +2,7 @@
 
 use super::files::{Files, KeysetFile};
 use super::source::{Places, Problem, sorted};
-use super::{keyring, policy, raw, routes, rules, upstreams};
+use super::{bearer, keyring, policy, raw, routes, rules, upstreams};
 use crate::keyring::recovery::Recovery;
 #[cfg(feature = "dynamodb")]
 use crate::keyring::store::dynamodb;
@@ -157,6 +157,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         keyring,
         audit,
         log,
+        bearer,
         upstreams,
         classes,
         roles,
@@ -181,7 +182,8 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let edk_bytes = keyring.as_ref().map(Keyring::edk_bytes).unwrap_or_default();
     let scope_bytes = policy.scopes().chain(scope).map(|scope| scope.as_str().len()).max().unwrap_or(1);
     let sizes = rules::Sizes { edk_bytes: &edk_bytes, scope_bytes };
-    let known = routes::Known { scope, upstreams: &names, classes: &classes, sizes };
+    let bearer = bearer.map(|raw| bearer::bearer(files, &raw).map(Arc::new));
+    let known = routes::Known { scope, upstreams: &names, classes: &classes, bearer, sizes };
     let routes = routes::routes(files, &known, routes);
     let audit = self::audit(files, &audit);
     Some(Config {

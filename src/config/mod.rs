@@ -1,6 +1,7 @@
 //! One YAML file: as written ([`raw`]), and as the program runs on it ([`checked`]). The only place that reads the
 //! environment, and the only one that reads key files.
 
+mod bearer;
 pub mod checked;
 mod files;
 mod keyring;

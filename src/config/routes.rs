@@ -5,6 +5,7 @@ use super::policy::Classes;
 use super::raw;
 use super::rules;
 use super::source::{item, key};
+use crate::proxy::bearer::Bearer;
 use crate::proxy::goes_on;
 use crate::proxy::route::{Protection, Route, Routes, Template};
 use crate::proxy::rule::{Protected, ScopeSource};
@@ -13,12 +14,15 @@ use http::{HeaderName, Method};
 use rustls_pki_types::ServerName;
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 /// What a route may refer to.
 pub(super) struct Known<'a> {
     pub(super) scope: Option<Scope>,
     pub(super) upstreams: &'a [String],
     pub(super) classes: &'a Classes,
+    /// `None` inside: there is one, and something is wrong with it.
+    pub(super) bearer: Option<Option<Arc<Bearer>>>,
     pub(super) sizes: rules::Sizes<'a>,
 }
 
@@ -105,7 +109,7 @@ fn scope(
     template: Option<&Template>,
 ) -> Option<ScopeSource> {
     let at = key(path, "scope_from");
-    let Some(raw::ScopeFrom { parameter, header, identity }) = from else {
+    let Some(raw::ScopeFrom { parameter, header, identity, claim }) = from else {
         return match fixed {
             Some(text) => {
                 Scope::parse(text).map_err(|error| files.problem(&key(path, "scope"), error.to_string())).ok()
@@ -117,8 +121,8 @@ fn scope(
     if fixed.is_some() {
         files.problem_of(&at, &[&key(path, "scope")], "instead of `scope`, not with it");
     }
-    match (parameter, header, identity) {
-        (Some(name), None, None) => {
+    match (parameter, header, identity, claim) {
+        (Some(name), None, None, None) => {
             if template.is_some_and(|template| !template.has(name)) {
                 let at = key(&at, "parameter");
                 let message = format!("the path has no parameter {}", files.quoted(&at, name));
@@ -126,7 +130,7 @@ fn scope(
             }
             Some(ScopeSource::Parameter(name.clone()))
         }
-        (None, Some(name), None) => {
+        (None, Some(name), None, None) => {
             let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok();
             // The upstream must hear of the scope what the gate heard.
             let name = name.filter(goes_on);
@@ -135,11 +139,18 @@ fn scope(
             }
             name.map(ScopeSource::Header)
         }
-        (None, None, Some(true)) => Some(ScopeSource::Identity),
+        (None, None, Some(true), None) => Some(ScopeSource::Identity),
+        (None, None, None, Some(name)) => {
+            let Some(bearer) = &known.bearer else {
+                files.problem_of(&key(&at, "claim"), &["bearer"], "claims are those of tokens that `bearer` speaks of");
+                return None;
+            };
+            bearer.clone().map(|bearer| ScopeSource::Claim { name: name.clone(), bearer })
+        }
         _ => {
-            let causes = ["parameter", "header", "identity"].map(|name| key(&at, name));
+            let causes = ["parameter", "header", "identity", "claim"].map(|name| key(&at, name));
             let causes = causes.each_ref().map(String::as_str);
-            files.problem_of(&at, &causes, "wanted exactly one of parameter, header and `identity: true`");
+            files.problem_of(&at, &causes, "wanted exactly one of parameter, header, claim and `identity: true`");
             None
         }
     }

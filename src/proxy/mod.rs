@@ -3,6 +3,7 @@
 //! Read [`pipeline`] first: it is the one place where the order of things is decided.
 
 pub mod admin;
+pub mod bearer;
 mod body;
 mod connection;
 mod headers;

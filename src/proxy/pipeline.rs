@@ -79,7 +79,9 @@ async fn exchange(
     let route = gate.routes.find(&host, &head.method, head.uri.path())?;
     trail.route(route);
     let action = if head.method.is_safe() { Action::Read } else { Action::Write };
-    let scope = route.scope.scope(&route.template, &head, peer)?;
+    let user = route.scope.user(&head, peer)?;
+    trail.user(user.as_ref());
+    let scope = route.scope.scope(&route.template, &head, (peer, user.as_ref()))?;
     trail.scope(scope);
     let permit = gate.policy.authorize(query(peer, route, action, scope))?;
     trail.record(route, head.uri.path());

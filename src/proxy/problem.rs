@@ -1,8 +1,8 @@
 //! Problem details (RFC 9457): what the client reads of a refusal.
 
 use super::body::Body;
-use super::rescue::Refusal;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use super::rescue::{Code, Refusal};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Response};
 use serde::Serialize;
 use uuid::Uuid;
@@ -38,6 +38,15 @@ pub(super) fn response(refusal: &Refusal, exchange: Uuid, method: &Method, done:
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // RFC 6750 3: nothing more is told to a request that does not try.
+    let challenge = match code {
+        Code::BearerMissing => Some("Bearer"),
+        Code::BearerInvalid => Some("Bearer error=\"invalid_token\""),
+        _ => None,
+    };
+    if let Some(challenge) = challenge {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
     if let Some(seconds) = refusal.retry_after_s(done) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

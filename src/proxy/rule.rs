@@ -1,5 +1,6 @@
 //! The rules of a protected route: which values, of which class, sealed how, bound to what. And whose data a request is about.
 
+use super::bearer::{Bearer, Proven};
 use super::headers;
 use super::identity::Peer;
 use super::rescue::{Code, Refusal};
@@ -157,7 +158,7 @@ pub enum BindSource {
 }
 
 /// Where a request says whose data it is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum ScopeSource {
     /// The config says it.
     Fixed(Scope),
@@ -167,14 +168,36 @@ pub enum ScopeSource {
     Header(HeaderName),
     /// The caller's principal has one scope.
     Identity,
+    /// In a claim of the user's bearer token.
+    Claim {
+        /// Its name.
+        name: String,
+        /// What checks the token.
+        bearer: Arc<Bearer>,
+    },
 }
 
 impl ScopeSource {
+    /// The user behind the caller, where the scope is said of the user.
+    ///
+    /// # Errors
+    /// As [`Bearer::verify`]; whoever is unknown is told that and nothing else.
+    pub(super) fn user(&self, head: &Parts, peer: &Peer) -> Result<Option<Proven>, Refusal> {
+        let Self::Claim { bearer, .. } = self else { return Ok(None) };
+        peer.principal.as_ref().ok_or(Code::PrincipalUnknown)?;
+        bearer.verify(head, &peer.certificate).map(Some)
+    }
+
     /// The scope of a request. Whether the caller may act in it, the policy says.
     ///
     /// # Errors
     /// [`Code::ScopeMissing`] if there is none, or no usable one.
-    pub(super) fn scope(&self, template: &Template, head: &Parts, peer: &Peer) -> Result<Scope, Refusal> {
+    pub(super) fn scope(
+        &self,
+        template: &Template,
+        head: &Parts,
+        (peer, user): (&Peer, Option<&Proven>),
+    ) -> Result<Scope, Refusal> {
         let missing = || Refusal::from(Code::ScopeMissing);
         if let Self::Fixed(scope) = self {
             return Ok(*scope);
@@ -191,6 +214,7 @@ impl ScopeSource {
             // A field that ends here would not tell the upstream what it told the gate.
             Self::Header(name) if headers::ends_here(&head.headers, name) => return Err(missing()),
             Self::Header(name) => headers::only(&head.headers, name).ok_or_else(missing)?,
+            Self::Claim { name, .. } => user.and_then(|user| user.claim(name)).ok_or_else(missing)?,
         };
         Scope::parse(text).map_err(|_| missing())
     }

@@ -1,6 +1,7 @@
 //! What the audit journal is told of one exchange. A trail is made before anything is done for the exchange and outlives
 //! it: whichever way the exchange ends, also when its client goes away, a record says so.
 
+use super::bearer::Proven;
 use super::body::Fault;
 use super::identity::Peer;
 use super::rescue::Refusal;
@@ -37,6 +38,7 @@ impl Trail {
         let state = Exchange {
             exchange,
             request_id: exchange.to_string().into(),
+            user: None,
             principal: peer.identity.as_ref().map(ToString::to_string),
             roles: principal.map(|principal| principal.roles.to_vec()).unwrap_or_default(),
             certificate: Arc::clone(&peer.certificate),
@@ -77,6 +79,10 @@ impl Trail {
 
     pub(super) fn route(&mut self, route: &Route) {
         self.state.route = Some(Arc::clone(&route.name));
+    }
+
+    pub(super) fn user(&mut self, user: Option<&Proven>) {
+        self.state.user = user.map(|proven| proven.user.clone());
     }
 
     /// Says whose data the exchange is about, be it that the caller may not act there.

@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+#[cfg(feature = "aws-lc")]
+mod bearer;
 mod bind;
 mod canary;
 mod docs;

@@ -99,7 +99,7 @@ fn refuse_inline(routes: &Routes, policy: &Policy, scope: Scope) -> Result<(), F
     for route in routes.iter() {
         let can_be = match &route.scope {
             ScopeSource::Fixed(fixed) => *fixed == scope,
-            ScopeSource::Parameter(_) | ScopeSource::Header(_) | ScopeSource::Identity => {
+            ScopeSource::Parameter(_) | ScopeSource::Header(_) | ScopeSource::Identity | ScopeSource::Claim { .. } => {
                 policy.scopes().any(|known| known == scope)
             }
         };

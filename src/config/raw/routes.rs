@@ -49,6 +49,8 @@ pub struct ScopeFrom {
     pub header: Option<String>,
     /// `true`: the one scope of the caller's principal.
     pub identity: Option<bool>,
+    /// Name of a claim of the user's bearer token; needs `bearer` at the top.
+    pub claim: Option<String>,
 }
 
 /// Where tokens in responses are opened.
