@@ -3,6 +3,7 @@
 use super::context::{Class, Purpose};
 use super::crypto::{CryptoFailed, CryptoProvider, KEY_BYTES};
 use super::length_prefix;
+use super::stack::cleaned;
 use data_encoding::HEXLOWER;
 use std::fmt;
 use subtle::ConstantTimeEq;
@@ -61,7 +62,8 @@ impl DataKey {
     /// [`CryptoFailed`] if the provider fails.
     pub fn commitment(&self, provider: &dyn CryptoProvider) -> Result<Commitment, CryptoFailed> {
         let mut out = [0; 32];
-        provider.hkdf_sha256(&[], self.0.as_slice(), &info(&[b"commitment"]), &mut out)?;
+        let info = info(&[b"commitment"]);
+        cleaned(|| provider.hkdf_sha256(&[], self.0.as_slice(), &info, &mut out))?;
         Ok(Commitment(out))
     }
 
@@ -74,7 +76,7 @@ impl DataKey {
     ) -> Result<Box<Zeroizing<[u8; N]>>, CryptoFailed> {
         let mut out = Box::new(Zeroizing::new([0; N]));
         let info = info(&[purpose.as_str().as_bytes(), kind, class.as_str().as_bytes()]);
-        provider.hkdf_sha256(salt, self.0.as_slice(), &info, out.as_mut_slice())?;
+        cleaned(|| provider.hkdf_sha256(salt, self.0.as_slice(), &info, out.as_mut_slice()))?;
         Ok(out)
     }
 }

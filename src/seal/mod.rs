@@ -17,6 +17,7 @@ pub mod local;
 pub(crate) mod opener;
 mod quick;
 pub(crate) mod sealer;
+mod stack;
 pub mod stream;
 pub mod token;
 pub(crate) mod value;

@@ -1,16 +1,17 @@
 //! What neither provider has, from the RustCrypto crates: AES-256-SIV (RFC 5297) and FF1 (SP 800-38G r1).
 //!
 //! Both are outside every FIPS module, and neither is written to run in constant time on processors without AES
-//! instructions. Their keys lie on the heap and are wiped on drop; what their work leaves on the stack is overwritten
-//! after each step, since these crates keep copies of keys there.
+//! instructions. Their keys lie on the heap and are wiped on drop. These crates leave copies of keys on the stack: it is
+//! overwritten when a key is set up and when it is dropped. Not provided: wiping the stacks of other threads that worked
+//! with a key; what runs on them next overwrites it.
 
+use super::super::stack::{cleaned, overwrite};
 use super::{CryptoFailed, TAG_BYTES};
 use aes::Aes256;
 use aes_siv::KeyInit;
 use aes_siv::siv::Aes256Siv;
 use fpe::ff1::{FF1, FlexibleNumeralString};
 use std::fmt;
-use std::hint::black_box;
 use std::sync::Mutex;
 
 /// Bytes of an AES-256-SIV key: one half for S2V, one for CTR.
@@ -25,7 +26,7 @@ impl Siv {
     /// Takes the key.
     #[must_use]
     pub(crate) fn new(key: &[u8; SIV_KEY_BYTES]) -> Self {
-        on_a_clean_stack(|| Self(Box::new(Mutex::new(Aes256Siv::new(key.into())))))
+        cleaned(|| Self(Box::new(Mutex::new(Aes256Siv::new(key.into())))))
     }
 
     /// Encrypts `in_out` in place and returns the synthetic IV.
@@ -46,10 +47,8 @@ impl Siv {
 
     /// The published test vectors have several associated strings, of which the format has one.
     pub(super) fn seal_with(&self, associated: &[&[u8]], in_out: &mut [u8]) -> Result<[u8; TAG_BYTES], CryptoFailed> {
-        on_a_clean_stack(|| {
-            let mut key = self.0.lock().map_err(|_| CryptoFailed)?;
-            key.encrypt_inout_detached(associated, in_out.into()).map(Into::into).map_err(|_| CryptoFailed)
-        })
+        let mut key = self.0.lock().map_err(|_| CryptoFailed)?;
+        key.encrypt_inout_detached(associated, in_out.into()).map(Into::into).map_err(|_| CryptoFailed)
     }
 
     pub(super) fn open_with(
@@ -58,10 +57,14 @@ impl Siv {
         iv: &[u8; TAG_BYTES],
         in_out: &mut [u8],
     ) -> Result<(), CryptoFailed> {
-        on_a_clean_stack(|| {
-            let mut key = self.0.lock().map_err(|_| CryptoFailed)?;
-            key.decrypt_inout_detached(associated, in_out.into(), iv.into()).map_err(|_| CryptoFailed)
-        })
+        let mut key = self.0.lock().map_err(|_| CryptoFailed)?;
+        key.decrypt_inout_detached(associated, in_out.into(), iv.into()).map_err(|_| CryptoFailed)
+    }
+}
+
+impl Drop for Siv {
+    fn drop(&mut self) {
+        overwrite();
     }
 }
 
@@ -80,7 +83,7 @@ impl Ff1 {
     /// # Errors
     /// [`CryptoFailed`] for another radix.
     pub(crate) fn new(key: &[u8; 32], radix: u32) -> Result<Self, CryptoFailed> {
-        on_a_clean_stack(|| FF1::new(key, radix).map(|ff1| Self(Box::new(ff1))).map_err(|_| CryptoFailed))
+        cleaned(|| FF1::new(key, radix).map(|ff1| Self(Box::new(ff1))).map_err(|_| CryptoFailed))
     }
 
     /// Encrypts numerals below the radix, as many as there are.
@@ -88,8 +91,7 @@ impl Ff1 {
     /// # Errors
     /// [`CryptoFailed`] if there are fewer than a domain of 10^6 takes, or one is not below the radix.
     pub(crate) fn seal(&self, tweak: &[u8], numerals: Vec<u16>) -> Result<Vec<u16>, CryptoFailed> {
-        let numerals = FlexibleNumeralString::from(numerals);
-        on_a_clean_stack(|| self.0.encrypt(tweak, &numerals).map(Into::into).map_err(|_| CryptoFailed))
+        self.0.encrypt(tweak, &FlexibleNumeralString::from(numerals)).map(Into::into).map_err(|_| CryptoFailed)
     }
 
     /// Undoes [`seal`](Self::seal).
@@ -97,8 +99,13 @@ impl Ff1 {
     /// # Errors
     /// As there; a wrong key or tweak gives other numerals, not an error.
     pub(crate) fn open(&self, tweak: &[u8], numerals: Vec<u16>) -> Result<Vec<u16>, CryptoFailed> {
-        let numerals = FlexibleNumeralString::from(numerals);
-        on_a_clean_stack(|| self.0.decrypt(tweak, &numerals).map(Into::into).map_err(|_| CryptoFailed))
+        self.0.decrypt(tweak, &FlexibleNumeralString::from(numerals)).map(Into::into).map_err(|_| CryptoFailed)
+    }
+}
+
+impl Drop for Ff1 {
+    fn drop(&mut self) {
+        overwrite();
     }
 }
 
@@ -106,23 +113,4 @@ impl fmt::Debug for Ff1 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ff1")
     }
-}
-
-/// More than the work of these crates takes of the stack.
-const STACK_BYTES: usize = if cfg!(debug_assertions) { 32 * 1024 } else { 4 * 1024 };
-
-/// Does `work` and overwrites that part of the stack on which it was done. What it returns must hold no key but on the
-/// heap.
-fn on_a_clean_stack<T>(work: impl FnOnce() -> T) -> T {
-    #[inline(never)]
-    fn on_a_frame_of_its_own<T>(work: impl FnOnce() -> T) -> T {
-        work()
-    }
-    #[inline(never)]
-    fn overwrite() {
-        black_box(&mut [0_u8; STACK_BYTES]);
-    }
-    let done = on_a_frame_of_its_own(work);
-    overwrite();
-    done
 }
