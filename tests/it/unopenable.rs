@@ -156,7 +156,7 @@ async fn in_fhir_a_reason_stands_where_the_value_is_absent() {
     let body = format!("{{ \"active\":true, \"ssn\" : \"{ssn}\",\"list\":[{},\"{second}\"]}}", own["list"][0]);
     let reason = json!({"extension": [{
         "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "error"
-    }]});
+    }, {"url": "urn:sealgate:unopenable", "valueBoolean": true}]});
     for (media_type, want) in [
         ("application/fhir+json", json!({"active": true, "_ssn": reason, "list": ["Peter", MARK]})),
         ("application/fhir+json; fhirVersion=4.0", json!({"active": true, "_ssn": reason, "list": ["Peter", MARK]})),
@@ -166,6 +166,39 @@ async fn in_fhir_a_reason_stands_where_the_value_is_absent() {
         let read = bed.make("clinician", &Call::new("GET /Lenient/1")).await;
         assert_eq!((read.status.as_u16(), read.json()), (200, want), "{media_type}");
         assert!(read.text().starts_with("{ \"active\":true, \""), "other bytes stay: {}", read.text());
+    }
+}
+
+/// A client that changes one thing and puts the whole document back would delete what may open again one day.
+#[tokio::test]
+async fn the_reason_for_an_absence_is_not_taken_back() {
+    let bed = Bed::with(lenient);
+    let own = sealed(&bed.gate, &bed.upstream, "/Lenient/1", &json!({ "ssn": SSN })).await;
+    bed.upstream.take_all();
+    let bad = forged(own["ssn"].as_str().unwrap(), |bytes| *bytes.last_mut().unwrap() ^= 1);
+    bed.upstream.always(
+        200,
+        &[("content-type", "application/fhir+json")],
+        json!({"active": true, "ssn": bad}).to_string(),
+    );
+    let read = bed.make("clinician", &Call::new("GET /Lenient/1")).await.text();
+    bed.upstream.take_all();
+    let other = |change: fn(&mut Value)| {
+        let mut document = serde_json::from_str(&read).unwrap();
+        change(&mut document);
+        document.to_string()
+    };
+    for body in [
+        read.clone(),
+        other(|document| document["active"] = json!(false)),
+        other(|document| document["_ssn"]["extension"][0] = json!({})),
+        other(|document| document["contained"] = json!([{"_ssn": document["_ssn"].take()}])),
+        read.replace("urn:sealgate:unopenable", "urn:sealgate:\\u0075nopenable"),
+    ] {
+        for (who, path) in [("clinician", "/Lenient/1"), ("clinician", "/Strict/1"), ("dba", "/Lenient/1")] {
+            let back = Call::new(&format!("PUT {path}")).header("content-type", "application/fhir+json").body(&body);
+            bed.refuses(who, &back, (422, "field_hidden")).await;
+        }
     }
 }
 

@@ -15,10 +15,19 @@ pub(super) fn is_mark(text: &[u8]) -> bool {
     UNOPENABLE.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) == Some(text)
 }
 
+/// By this extension the absence of a value is known as ours.
+const URL: &[u8] = b"urn:sealgate:unopenable";
+
 const REASON: &str = concat!(
     "{\"extension\":[{\"url\":\"http://hl7.org/fhir/StructureDefinition/data-absent-reason\",",
-    "\"valueCode\":\"error\"}]}"
+    "\"valueCode\":\"error\"},{\"url\":\"urn:sealgate:unopenable\",\"valueBoolean\":true}]}"
 );
+
+/// Whether a text says that a value is absent because it did not open: written back, the document would be without what
+/// may open again one day.
+pub(super) fn is_absence(text: &[u8]) -> bool {
+    text == URL
+}
 
 /// In FHIR JSON a primitive that is missing says why in a member of its own, named like it with `_` before
 /// (<https://hl7.org/fhir/R4/json.html#primitive>): what replaces which part of the document. `None` where the value is no

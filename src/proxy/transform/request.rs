@@ -10,7 +10,7 @@ use super::super::target;
 use super::super::trail::Trail;
 use super::super::{Gate, Limits};
 use super::bind::{Binds, borrowed};
-use super::mark::is_mark;
+use super::mark::{is_absence, is_mark};
 use super::{ReadFailure, is_identity, is_json, overlaps, read, unfinished};
 use crate::audit::event::FieldAction;
 use crate::document::json::{self, Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
@@ -124,7 +124,8 @@ struct Sealing<'a> {
 impl Sealing<'_> {
     async fn document(mut self, bytes: &[u8], whole: json::Limits) -> Result<Vec<u8>, Refusal> {
         let limits = &self.gate.limits;
-        let mut rewriter = Rewriter::new(self.protected.automaton.clone(), whole, Some(holds_token));
+        let watch = |text: &[u8]| holds_token(text) || is_absence(text);
+        let mut rewriter = Rewriter::new(self.protected.automaton.clone(), whole, Some(watch));
         rewriter.feed(bytes);
         rewriter.finish();
         let (mut grown, mut slots) = (0_usize, 0_usize);
@@ -160,8 +161,11 @@ impl Sealing<'_> {
     async fn judge(&mut self, slot: &Slot<'_>) -> Result<Option<Vec<u8>>, Refusal> {
         let rule = slot.rule().and_then(|index| self.protected.fields.get(index));
         let Some(rule) = rule else {
-            // No rule reads it, but it holds the start of a token.
+            // No rule reads it, but it holds the start of a token, or says that one did not open.
             let text = slot.text().unwrap_or_default();
+            if is_absence(text) {
+                return Err(Refusal::with_detail(Code::FieldHidden, "a value that could not be opened is absent"));
+            }
             if slot.place() == Place::Name {
                 return Err(Code::TokenNotAccepted.into());
             }
