@@ -123,7 +123,11 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         classes: _,
         policy,
         routes,
+        warnings,
     } = config;
+    for warning in &warnings {
+        tracing::warn!(%warning, "config");
+    }
     if dev_mode {
         tracing::warn!("dev_mode is on: this gate must not serve real data");
     }

@@ -9,6 +9,9 @@ pub(super) fn validate(file: &Path) -> Exit {
     let _unlogged = process::harden();
     match config::load(file) {
         Ok(config) => {
+            for warning in &config.warnings {
+                complain(&format!("{}: warning: {warning}\n", file.display()));
+            }
             let (routes, upstreams) = (config.routes.iter().count(), config.upstreams.len());
             say(&format!("{}: good, {routes} routes to {upstreams} upstreams\n", file.display()))
         }

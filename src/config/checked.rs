@@ -53,6 +53,8 @@ pub struct Config {
     pub policy: Policy,
     /// Which requests go where.
     pub routes: Routes,
+    /// What is accepted and should be known.
+    pub warnings: Vec<Problem>,
 }
 
 /// Between SIGTERM and the end.
@@ -137,11 +139,11 @@ pub(super) fn check(
     places: &Places,
     (directory, keyset): (&Path, KeysetFile),
 ) -> Result<Config, Vec<Problem>> {
-    let mut files = Files { directory, places, keyset, problems: Vec::new() };
+    let mut files = Files { directory, places, keyset, problems: Vec::new(), warnings: Vec::new() };
     let config = build(&mut files, raw);
     let problems = sorted(files.problems);
     match config {
-        Some(config) if problems.is_empty() => Ok(config),
+        Some(config) if problems.is_empty() => Ok(Config { warnings: sorted(files.warnings), ..config }),
         _ => Err(problems),
     }
 }
@@ -202,6 +204,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         classes: classes.all(),
         policy,
         routes,
+        warnings: Vec::new(),
     })
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Files<'a> {
     pub(super) places: &'a Places,
     pub(super) keyset: KeysetFile,
     pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Files<'_> {
@@ -34,6 +35,13 @@ impl Files<'_> {
     pub(super) fn problem(&mut self, path: &str, message: impl Into<String>) {
         if !self.is_mended(path) {
             self.problems.push(self.places.problem(path, message));
+        }
+    }
+
+    /// Something that is no problem and should be known.
+    pub(super) fn warn(&mut self, path: &str, message: &str) {
+        if !self.is_mended(path) {
+            self.warnings.push(self.places.problem(path, message));
         }
     }
 

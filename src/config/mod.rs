@@ -11,6 +11,7 @@ mod routes;
 mod rules;
 pub mod source;
 mod upstreams;
+mod warnings;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use super::files::Files;
 use super::raw;
 use super::source::{item, key};
+use super::warnings;
 use crate::policy::{Identity, Policy, Principal, Role, View};
 use crate::proxy::is_spiffe_id;
 use crate::proxy::rule::{ClassRule, Treatment};
@@ -14,12 +15,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The classes by name.
-pub(super) struct Classes(HashMap<String, Option<ClassRule>>);
+pub(super) struct Classes {
+    rules: HashMap<String, Option<ClassRule>>,
+    /// Those of which the config says how many values they have.
+    known_sizes: HashSet<String>,
+}
 
 impl Classes {
     /// The class that the text at `path` names; `quoted` is how a problem may say the name.
     pub(super) fn find(&self, files: &mut Files<'_>, path: &str, name: &str, quoted: &str) -> Option<ClassRule> {
-        if let Some(class) = self.0.get(name) {
+        if let Some(class) = self.rules.get(name) {
             return *class;
         }
         let message = format!("unknown class {quoted}; classes are named under `classes`");
@@ -29,7 +34,12 @@ impl Classes {
 
     /// Every class that is right.
     pub(super) fn all(&self) -> Arc<[ClassRule]> {
-        self.0.values().flatten().copied().collect()
+        self.rules.values().flatten().copied().collect()
+    }
+
+    /// Whether the config says how many values a class has.
+    pub(super) fn has_known_size(&self, name: &str) -> bool {
+        self.known_sizes.contains(name)
     }
 }
 
@@ -41,9 +51,15 @@ pub(super) struct Kept {
 }
 
 pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>, kept: Kept) -> Classes {
-    let mut classes = HashMap::new();
+    let (mut classes, mut known_sizes) = (HashMap::new(), HashSet::new());
     for (name, raw) in raw {
         let path = key("classes", &name);
+        if matches!(raw.suite, Some(raw::Suite::Deterministic)) {
+            warnings::deterministic(files, &path, &name, raw.distinct_values);
+        }
+        if raw.distinct_values.is_some() {
+            known_sizes.insert(name.clone());
+        }
         let mask = raw.mask.as_ref();
         let mask = mask
             .map_or_else(MaskRule::default, |mask| MaskRule { keep_first: mask.keep_first, keep_last: mask.keep_last });
@@ -69,7 +85,7 @@ pub(super) fn classes(files: &mut Files<'_>, raw: BTreeMap<String, raw::Class>, 
         let class = Class::parse(&name).map_err(|error| files.problem(&path, format!("class: {error}"))).ok();
         classes.insert(name, class.zip(treatment).map(|(class, treatment)| ClassRule { class, mask, treatment }));
     }
-    Classes(classes)
+    Classes { rules: classes, known_sizes }
 }
 
 /// How the values of a class are sealed; what is said of another suite than its own is a problem.
@@ -86,6 +102,7 @@ fn treatment(files: &mut Files<'_>, path: &str, raw: &raw::Class) -> Option<Trea
         ("type", raw.kind.is_some(), &[raw::Suite::Deterministic], "deterministic"),
         ("fold_case", raw.fold_case.is_some(), &[raw::Suite::Deterministic], "deterministic"),
         ("normalize", raw.normalize.is_some(), &[raw::Suite::Deterministic], "deterministic"),
+        ("distinct_values", raw.distinct_values.is_some(), &[raw::Suite::Deterministic], "deterministic"),
         ("alphabet", raw.alphabet.is_some(), &[raw::Suite::Format], "format"),
         ("accept_small_domain", raw.accept_small_domain.is_some(), &[raw::Suite::Format], "format"),
     ];
@@ -123,6 +140,9 @@ fn treatment(files: &mut Files<'_>, path: &str, raw: &raw::Class) -> Option<Trea
                 let message = "there are fewer than a million days, so that they can be told apart by counting; if that is \
                                accepted, say `accept_small_domain: true`";
                 files.problem_of(&key(path, "alphabet"), &[&key(path, "accept_small_domain")], message);
+            }
+            if alphabet.is_small() && raw.accept_small_domain == Some(true) {
+                warnings::small_domain(files, path);
             }
             Some(Treatment::Format(alphabet))
         }
@@ -204,13 +224,14 @@ fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) ->
     if read_only && !writes.is_empty() {
         files.problem_of(&key(path, "writes"), &[&key(path, "read_only")], "a read-only role writes nothing");
     }
+    let mut written = Vec::with_capacity(writes.len());
     for (at, name) in writes.into_iter().enumerate() {
         let at = item(&key(path, "writes"), at);
         let quoted = files.quoted(&at, &name);
-        if let Some(rule) = classes.find(files, &at, &name, &quoted) {
-            role.writes.insert(rule.class);
-        }
+        written.extend(classes.find(files, &at, &name, &quoted));
     }
+    role.writes.extend(written.iter().map(|rule| rule.class));
+    warnings::guesses(files, path, &role, &written);
     role
 }
 

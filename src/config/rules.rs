@@ -4,6 +4,7 @@ use super::files::Files;
 use super::policy::Classes;
 use super::raw;
 use super::source::{item, key};
+use super::warnings;
 use crate::document::json::Rules;
 use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
 use crate::document::path::FieldPath;
@@ -93,11 +94,15 @@ fn rule(
     let at = key(path, "class");
     let quoted = files.quoted(&at, &raw.class);
     let class = classes.find(files, &at, &raw.class, &quoted);
+    let is_known = classes.has_known_size(&raw.class);
     let at = key(path, "path");
     let quoted = files.quoted(&at, &raw.path);
     let field = field(files, &at, &raw.path)?;
     if !files.is_mended(&at) && !seen.insert(field.clone()) {
         files.problem(&at, format!("field path {quoted} stands twice"));
+    }
+    if let Some(class) = &class {
+        warnings::selected(files, &at, &field, class, is_known);
     }
     let marks_unopenable = matches!(raw.on_unopenable, Some(raw::OnUnopenable::Mark));
     Some(FieldRule { path: field, class: class?, binds: Vec::new(), marks_unopenable })

@@ -35,6 +35,14 @@ impl FieldPath {
         Ok(FieldPath { text: text.to_owned(), segments })
     }
 
+    /// The name of the members that it selects, if it selects members by a name.
+    pub fn last_name(&self) -> Option<&str> {
+        match &self.segments.last()?.selector {
+            Selector::Name(name) => Some(name),
+            Selector::Index(_) | Selector::Any => None,
+        }
+    }
+
     pub(super) fn segments(&self) -> &[Segment] {
         &self.segments
     }

@@ -35,4 +35,5 @@ mod tidy;
 mod tokens;
 mod unopenable;
 mod unread;
+mod warnings;
 mod way_out;

@@ -24,6 +24,9 @@ pub struct Class {
     pub fold_case: Option<bool>,
     /// Suite deterministic: values are sealed in Unicode's normal form C, and come back so.
     pub normalize: Option<bool>,
+    /// Suite deterministic: how many different values there are, as far as is known. Below 10000 is warned of.
+    #[schemars(range(min = 1))]
+    pub distinct_values: Option<u64>,
     /// Suite format: what its values are made of.
     pub alphabet: Option<Alphabet>,
     /// Suite format: said aloud where there are fewer than a million values, as of dates.
