@@ -260,7 +260,8 @@ impl Inner {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// Tries one encrypted form of a key after the other; the first that opens to what `commitment` commits to it is.
+    /// Tries one encrypted form of a key after the other, those last whose KEK gave no answer a moment ago; the first
+    /// that opens to what `commitment` commits to it is.
     pub(super) async fn unwrap(
         &self,
         edks: &[EncryptedDataKey],
@@ -268,7 +269,7 @@ impl Inner {
         commitment: &Commitment,
     ) -> Result<(Arc<UnwrappedKey>, KmsCall), Failure> {
         let mut verdicts = Verdicts::new();
-        for edk in edks {
+        for edk in self.keyring.in_order(edks) {
             match self.keyring.decrypt_data_key(edk.clone(), context).await {
                 Ok(decrypted) => {
                     let key = self.take_into_use(decrypted.key)?;

@@ -4,7 +4,7 @@
 //! each `encrypt_data_key` in it is counted beside it.
 
 use super::{Decrypted, Generated, Keyring, KeyringError};
-use crate::seal::{EncryptedDataKey, EncryptionContext};
+use crate::seal::{EncryptedDataKey, EncryptionContext, KekTag};
 use crate::telemetry::names;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -23,6 +23,10 @@ impl Keyring for Metered {
         context: EncryptionContext,
     ) -> BoxFuture<'_, Result<Decrypted, KeyringError>> {
         Box::pin(meter("decrypt_data_key", self.0.decrypt_data_key(edk, context)))
+    }
+
+    fn is_silent(&self, kek: KekTag) -> bool {
+        self.0.is_silent(kek)
     }
 }
 

@@ -19,6 +19,7 @@ mod rows;
 mod sealing;
 mod settings;
 pub mod several;
+mod silence;
 pub mod store;
 
 pub use cached::{Held, Keys, Parts};
@@ -86,6 +87,19 @@ pub trait Keyring: Send + Sync {
         edk: EncryptedDataKey,
         context: EncryptionContext,
     ) -> BoxFuture<'_, Result<Decrypted, KeyringError>>;
+
+    /// Whether the KEK of that tag gave no answer a moment ago, so that others are asked first.
+    fn is_silent(&self, _kek: KekTag) -> bool {
+        false
+    }
+
+    /// The encrypted forms of one key in the order in which they are best asked for: as they stand, but those last whose
+    /// KEK gave no answer a moment ago.
+    fn in_order<'e>(&self, edks: &'e [EncryptedDataKey]) -> Vec<&'e EncryptedDataKey> {
+        let mut order: Vec<_> = edks.iter().collect();
+        order.sort_by_cached_key(|edk| self.is_silent(edk.kek));
+        order
+    }
 }
 
 /// One KEK is a keyring of one.

@@ -1,10 +1,11 @@
 //! Several KEKs: a data key wrapped under more than one, any of which opens it.
 
 use super::metered::meter;
+use super::silence::Silence;
 use super::{Decrypted, Generated, Kek, Keyring, KeyringError, KmsCall};
 use crate::seal::envelope::EDKS_MAX;
 use crate::seal::{Commitment, CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag};
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, join_all, try_join_all};
 use std::sync::Arc;
 
 /// How many KEKs may be kept for what they wrapped in the past.
@@ -17,9 +18,33 @@ pub const OLD_KEKS_MAX: usize = 64;
 /// before the day on which it is needed. So every wanted KEK has to answer when a key is made, and one suffices to open;
 /// keys that are cached go on meanwhile.
 pub struct Several {
-    first: Box<dyn Kek>,
-    also: Vec<Box<dyn Kek>>,
-    old: Vec<Box<dyn Kek>>,
+    first: Member,
+    also: Vec<Member>,
+    old: Vec<Member>,
+}
+
+/// A KEK, and whether it answered lately.
+struct Member {
+    kek: Box<dyn Kek>,
+    silence: Silence,
+}
+
+impl Member {
+    fn new(kek: Box<dyn Kek>, role: Role) -> Self {
+        let silence = Silence::new(kek.name(), role);
+        Self { kek, silence }
+    }
+}
+
+/// What became of a throw-away data key under one KEK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// It was wrapped, and what was unwrapped is the same key.
+    Opens,
+    /// It was wrapped; what unwraps is not here, as with a recovery key.
+    Offline,
+    /// It was not wrapped, not unwrapped, or came out as another key.
+    Fails(KeyringError),
 }
 
 /// What a KEK is kept for.
@@ -79,15 +104,18 @@ impl Several {
     /// [`NotAKeyring`] if `first` and `also` are more than [`EDKS_MAX`], `old` more than [`OLD_KEKS_MAX`], or two KEKs
     /// have one tag.
     pub fn new(first: Box<dyn Kek>, also: Vec<Box<dyn Kek>>, old: Vec<Box<dyn Kek>>) -> Result<Self, NotAKeyring> {
-        let keyring = Self { first, also, old };
+        let members = |keks: Vec<Box<dyn Kek>>, role| keks.into_iter().map(|kek| Member::new(kek, role)).collect();
+        let first = Member::new(first, Role::First);
+        let keyring = Self { first, also: members(also, Role::Also), old: members(old, Role::Old) };
         if keyring.wanted().count() > EDKS_MAX {
             return Err(NotAKeyring::TooMany { got: keyring.wanted().count() });
         }
         if keyring.old.len() > OLD_KEKS_MAX {
             return Err(NotAKeyring::TooManyOld { got: keyring.old.len() });
         }
-        for (index, (_, one)) in keyring.all().enumerate() {
-            if let Some((_, other)) = keyring.all().skip(index + 1).find(|(_, other)| other.tag() == one.tag()) {
+        let keks = || keyring.all().map(|(_, member)| &member.kek);
+        for (index, one) in keks().enumerate() {
+            if let Some(other) = keks().skip(index + 1).find(|other| other.tag() == one.tag()) {
                 return Err(NotAKeyring::SameTag { one: Arc::clone(one.name()), other: Arc::clone(other.name()) });
             }
         }
@@ -97,7 +125,7 @@ impl Several {
     /// Tag, name and role of each KEK, in the order in which they were given.
     #[must_use]
     pub fn names(&self) -> Vec<(KekTag, Arc<str>, Role)> {
-        self.all().map(|(role, kek)| (kek.tag(), Arc::clone(kek.name()), role)).collect()
+        self.all().map(|(role, Member { kek, .. })| (kek.tag(), Arc::clone(kek.name()), role)).collect()
     }
 
     /// Encrypted data keys of the same data key under exactly the KEKs that new ones are wrapped under, and the calls
@@ -119,34 +147,91 @@ impl Several {
     ) -> Result<(Vec<EncryptedDataKey>, Vec<KmsCall>), KeyringError> {
         let mut rewrap = Rewrap { keyring: self, provider, edks, commitment, context, calls: Vec::new(), key: None };
         let mut wrapped = Vec::with_capacity(EDKS_MAX);
-        for kek in self.wanted() {
-            wrapped.push(match edks.iter().find(|edk| edk.kek == kek.tag()) {
+        for member in self.wanted() {
+            wrapped.push(match edks.iter().find(|edk| edk.kek == member.kek.tag()) {
                 Some(there) => there.clone(),
-                None => rewrap.wrap(kek).await?,
+                None => rewrap.wrap(member).await?,
             });
         }
         Ok((wrapped, rewrap.calls))
     }
 
-    /// Those that new data keys are wrapped under.
-    fn wanted(&self) -> impl Iterator<Item = &dyn Kek> {
-        std::iter::once(&self.first).chain(&self.also).map(AsRef::as_ref)
+    /// Has each KEK that new data keys are wrapped under wrap and unwrap a throw-away data key, all at once: whether it
+    /// would open what is sealed from now on. Name, outcome, and the calls that it took, in the order of the KEKs.
+    pub async fn try_out(
+        &self,
+        provider: &'static dyn CryptoProvider,
+        context: EncryptionContext,
+    ) -> Vec<(Arc<str>, Trial, Vec<KmsCall>)> {
+        join_all(self.wanted().map(|member| self.try_one(member, provider, context))).await
     }
 
-    fn all(&self) -> impl Iterator<Item = (Role, &dyn Kek)> {
+    async fn try_one(
+        &self,
+        member: &Member,
+        provider: &'static dyn CryptoProvider,
+        context: EncryptionContext,
+    ) -> (Arc<str>, Trial, Vec<KmsCall>) {
+        let name = member.kek.name();
+        let mut calls = Vec::new();
+        let trial = async {
+            let makes = std::ptr::eq(member, &self.first);
+            let (key, wrapped) = if makes {
+                let call = member.kek.generate_data_key(context);
+                meter("generate_data_key", member.silence.note(call)).await?
+            } else {
+                let failed = |_| KeyringError::Unavailable {
+                    kek: "-".into(),
+                    why: "the crypto provider failed".into(),
+                    request_id: None,
+                };
+                let key = DataKey::generate(provider).map_err(failed)?;
+                let call = member.kek.encrypt_data_key(&key, context);
+                let wrapped = meter("encrypt_data_key", member.silence.note(call)).await?;
+                (key, wrapped)
+            };
+            calls.push(wrapped.call);
+            let decrypted = meter("decrypt_data_key", self.decrypt_data_key(wrapped.edk, context)).await?;
+            let request_id = decrypted.call.request_id.clone();
+            calls.push(decrypted.call);
+            let committed = key.commitment(provider);
+            let same = committed.is_ok_and(|key| decrypted.key.commitment(provider).is_ok_and(|it| it.matches(&key)));
+            let why = || "it unwraps to another key".into();
+            if same { Ok(()) } else { Err(KeyringError::Rejected { why: why(), request_id }) }
+        };
+        let trial = match trial.await {
+            Ok(()) => Trial::Opens,
+            Err(KeyringError::UnknownKek) => Trial::Offline,
+            Err(error) => {
+                calls.extend(error.request_id().map(|id| KmsCall { kek: Arc::clone(name), request_id: Some(id) }));
+                Trial::Fails(error)
+            }
+        };
+        (Arc::clone(name), trial, calls)
+    }
+
+    /// Those that new data keys are wrapped under.
+    fn wanted(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.first).chain(&self.also)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Role, &Member)> {
         let first = std::iter::once((Role::First, &self.first));
         let also = self.also.iter().map(|kek| (Role::Also, kek));
         let old = self.old.iter().map(|kek| (Role::Old, kek));
-        first.chain(also).chain(old).map(|(role, kek)| (role, kek.as_ref()))
+        first.chain(also).chain(old)
     }
 
-    fn find(&self, tag: KekTag) -> Option<&dyn Kek> {
-        self.all().map(|(_, kek)| kek).find(|kek| kek.tag() == tag)
+    fn find(&self, tag: KekTag) -> Option<&Member> {
+        self.all().map(|(_, member)| member).find(|member| member.kek.tag() == tag)
     }
 
     async fn generate(&self, context: EncryptionContext) -> Result<Generated, KeyringError> {
-        let (key, made) = self.first.generate_data_key(context).await?;
-        let wrapping = self.also.iter().map(|kek| meter("encrypt_data_key", kek.encrypt_data_key(&key, context)));
+        let Member { kek, silence } = &self.first;
+        let (key, made) = silence.note(kek.generate_data_key(context)).await?;
+        let wrapping = self.also.iter().map(|Member { kek, silence }| {
+            meter("encrypt_data_key", silence.note(kek.encrypt_data_key(&key, context)))
+        });
         let others = try_join_all(wrapping).await?;
         let (edks, calls) = std::iter::once(made).chain(others).map(|one| (one.edk, one.call)).unzip();
         Ok(Generated { key, edks, calls })
@@ -164,9 +249,13 @@ impl Keyring for Several {
         context: EncryptionContext,
     ) -> BoxFuture<'_, Result<Decrypted, KeyringError>> {
         match self.find(edk.kek) {
-            Some(kek) => kek.decrypt_data_key(edk, context),
+            Some(Member { kek, silence }) => Box::pin(silence.note(kek.decrypt_data_key(edk, context))),
             None => Box::pin(std::future::ready(Err(KeyringError::UnknownKek))),
         }
+    }
+
+    fn is_silent(&self, kek: KekTag) -> bool {
+        self.find(kek).is_some_and(|member| member.silence.lasts())
     }
 }
 
@@ -183,11 +272,12 @@ struct Rewrap<'a> {
 }
 
 impl Rewrap<'_> {
-    async fn wrap(&mut self, kek: &dyn Kek) -> Result<EncryptedDataKey, KeyringError> {
+    async fn wrap(&mut self, Member { kek, silence }: &Member) -> Result<EncryptedDataKey, KeyringError> {
+        let kek = kek.as_ref();
         let mut failed = None;
         for edk in self.edks {
             let Some(source) = self.keyring.find(edk.kek) else { continue };
-            let Some(call) = kek.re_encrypt(edk.clone(), source.name(), self.context) else { continue };
+            let Some(call) = kek.re_encrypt(edk.clone(), source.kek.name(), self.context) else { continue };
             match meter("re_encrypt_data_key", call).await {
                 Ok(wrapped) => {
                     self.calls.push(wrapped.call);
@@ -204,7 +294,7 @@ impl Rewrap<'_> {
                 (error, _) => error,
             })?,
         };
-        let wrapped = meter("encrypt_data_key", kek.encrypt_data_key(&key, self.context)).await?;
+        let wrapped = meter("encrypt_data_key", silence.note(kek.encrypt_data_key(&key, self.context))).await?;
         self.key = Some(key);
         self.calls.push(wrapped.call);
         Ok(wrapped.edk)
@@ -213,9 +303,9 @@ impl Rewrap<'_> {
     /// The data key, from the first of its encrypted ones that opens. It is the one that is committed to.
     async fn unwrap(&mut self) -> Result<DataKey, KeyringError> {
         let mut last = KeyringError::UnknownKek;
-        for edk in self.edks {
-            let Some(source) = self.keyring.find(edk.kek) else { continue };
-            match meter("decrypt_data_key", source.decrypt_data_key(edk.clone(), self.context)).await {
+        for edk in self.keyring.in_order(self.edks) {
+            let Some(Member { kek: source, .. }) = self.keyring.find(edk.kek) else { continue };
+            match meter("decrypt_data_key", self.keyring.decrypt_data_key(edk.clone(), self.context)).await {
                 Ok(Decrypted { key, call }) => {
                     let request_id = call.request_id.clone();
                     self.calls.push(call);
@@ -225,7 +315,7 @@ impl Rewrap<'_> {
                     last = KeyringError::Rejected { why: "it does not match the commitment".into(), request_id };
                 }
                 Err(KeyringError::UnknownKek) => {}
-                Err(error) => last = self.note(source, error),
+                Err(error) => last = self.note(source.as_ref(), error),
             }
         }
         Err(last)
@@ -284,6 +374,10 @@ mod tests {
 
         fn break_down(&self) {
             *self.0.broken.lock().unwrap() = true;
+        }
+
+        fn mend(&self) {
+            *self.0.broken.lock().unwrap() = false;
         }
 
         /// What it was asked since the last time.
@@ -508,7 +602,8 @@ mod tests {
         let failed = KmsCall { kek: Arc::clone(a.name()), request_id: Some("r-1".into()) };
         assert_eq!(calls.first(), Some(&failed), "a call that a service answered is named, though it failed");
         b.break_down();
-        assert_eq!(rewrapped(&keyring, &before.edks, &commitment(&before.key)).err(), Some(down(&b)));
+        // The one that had given no answer is asked last, and is what is told.
+        assert_eq!(rewrapped(&keyring, &before.edks, &commitment(&before.key)).err(), Some(down(&a)));
     }
 
     #[test]
@@ -521,5 +616,52 @@ mod tests {
         assert!(!b.asked().contains(&"encrypt"));
         let alone = several(&b, &[], &[]);
         assert_eq!(rewrapped(&alone, &before.edks, &commitment(&before.key)).err(), Some(KeyringError::UnknownKek));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kek_that_gave_no_answer_is_asked_last_until_it_answers_or_a_while_is_over() {
+        let [a, b, stranger] = [1, 2, 3].map(Watched::kek);
+        let keyring = several(&a, &[&b], &[]);
+        let edks = made(&keyring).edks;
+        let order = || keyring.in_order(&edks).iter().map(|edk| edk.kek).collect::<Vec<_>>();
+        assert_eq!(order(), [a.tag(), b.tag()]);
+        let elsewhere = keyring.decrypt_data_key(edks[0].clone(), context("other")).await;
+        assert!(elsewhere.is_err() && order() == [a.tag(), b.tag()], "a no is an answer");
+        a.break_down();
+        assert!(opened(&keyring, &edks[0]).is_err());
+        assert_eq!(order(), [b.tag(), a.tag()]);
+        tokio::time::advance(crate::keyring::silence::SILENT_FOR - std::time::Duration::from_millis(1)).await;
+        assert_eq!(order(), [b.tag(), a.tag()]);
+        tokio::time::advance(std::time::Duration::from_millis(1)).await;
+        assert_eq!(order(), [a.tag(), b.tag()]);
+        // Whatever it is asked tells of it.
+        assert!(keyring.generate_data_key(context(HERE)).await.is_err());
+        assert_eq!(order(), [b.tag(), a.tag()]);
+        a.mend();
+        assert!(opened(&keyring, &edks[0]).is_ok());
+        assert_eq!(order(), [a.tag(), b.tag()]);
+        assert!(!keyring.is_silent(stranger.tag()));
+    }
+
+    #[tokio::test]
+    async fn a_try_tells_of_each_wanted_kek_whether_it_would_open() {
+        let [a, b, old] = [1, 2, 3].map(Watched::kek);
+        let keyring = several(&a, &[&b], &[&old]);
+        let trials = async || keyring.try_out(default_provider(), context(HERE)).await;
+        let told = |trials: &[(Arc<str>, Trial, Vec<KmsCall>)]| {
+            trials.iter().map(|(name, trial, _)| (Arc::clone(name), trial.clone())).collect::<Vec<_>>()
+        };
+        let [a_name, b_name] = [&a, &b].map(|kek| Arc::clone(kek.name()));
+        let tried = trials().await;
+        assert_eq!(told(&tried), [(a_name.clone(), Trial::Opens), (b_name.clone(), Trial::Opens)]);
+        assert!(tried.iter().all(|(name, _, calls)| calls.len() == 2 && calls.iter().all(|call| call.kek == *name)));
+        assert_eq!(
+            [a.asked(), b.asked(), old.asked()],
+            [vec!["generate", "decrypt"], vec!["encrypt", "decrypt"], vec![]]
+        );
+        b.break_down();
+        let tried = trials().await;
+        assert_eq!(told(&tried), [(a_name, Trial::Opens), (b_name.clone(), Trial::Fails(down(&b)))]);
+        assert_eq!(tried[1].2, [KmsCall { kek: b_name, request_id: Some("r-1".into()) }]);
     }
 }

@@ -52,6 +52,8 @@ metrics! {
         "Calls to the keyring's KEK by operation and outcome: ok, unavailable, denied or rejected.";
     KMS_SECONDS = "sealgate_kms_call_duration_seconds", Histogram, ["operation"],
         "Time that a call to the keyring's KEK took, with its retries.";
+    KEK_SILENT = "sealgate_kek_silent", Gauge, ["kek", "role"],
+        "1 while a KEK gave no answer when it was last asked, else 0. Without one of role first or also no new data key is made.";
     KEYS_CACHED = "sealgate_keys_cached", Gauge, ["kind"],
         "Data keys in memory by kind: sealing or opening.";
     KEY_CONFIRMATIONS = "sealgate_key_confirmations_total", Counter, ["kind", "outcome"],

@@ -3,6 +3,7 @@
 mod doubles;
 mod inline;
 mod outage;
+mod silence;
 mod stored;
 mod turnover;
 
