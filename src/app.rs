@@ -1,31 +1,27 @@
 //! The composition root: the only file that names every module. From a checked config to a gate that serves.
 
 pub mod keys;
+mod warm;
 
 use crate::audit::event::AuditEvent;
 use crate::audit::handshakes::Handshakes;
 use crate::audit::journal::{self, Journal, Recovered, Shortfall};
 use crate::audit::recorder::{self, Recorder};
 use crate::config::Config;
-use crate::config::checked::{Audit, Drain, Keyring as KeyringConfig};
+use crate::config::checked::{Audit, Drain};
 use crate::keyring::several::NotAKeyring;
 use crate::keyring::store::{StoreError, postgres};
-use crate::keyring::{CacheSettings, KeyringError, Keys, Parts, aws_kms};
+use crate::keyring::{KeyringError, aws_kms};
 use crate::proxy::admin::{self, Health};
-use crate::proxy::route::{Protection, Routes};
-use crate::proxy::rule::{ScopeSource, Treatment};
 use crate::proxy::{Gate, listener};
 use crate::seal::crypto::{fips, sha256};
-use crate::seal::{CryptoProvider, Scope};
 use crate::telemetry::{self, DroppedLines, names};
-use keys::{Assembled, assemble};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -131,7 +127,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
     if dev_mode {
         tracing::warn!("dev_mode is on: this gate must not serve real data");
     }
-    let keys = keys(provider, keyring, cache, &routes).await?;
+    let keys = warm::keys(provider, keyring, cache, &routes).await?;
     let (journal, recovered) = open_journal(&audit)?;
     let recorder = Recorder::new(journal.clone(), audit.record_timeout);
 
@@ -181,45 +177,6 @@ fn require_fips(config: &Config) -> Result<(), StartError> {
     wanted(config.tls.fips(), "TLS of the listener")?;
     let mut upstreams = config.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
     upstreams.try_for_each(|(tls, _)| wanted(tls.fips(), "TLS of an upstream"))
-}
-
-/// The keyring, with a key for each scope before the first request: what is wrong with the KEK shows now.
-async fn keys(
-    provider: &'static dyn CryptoProvider,
-    keyring: KeyringConfig,
-    cache: CacheSettings,
-    routes: &Routes,
-) -> Result<Keys, StartError> {
-    let Assembled { keyring, keyset, store } = assemble(provider, keyring).await?;
-    let parts = Parts { keyring, keyset, store, provider, settings: cache, runtime: Handle::current() };
-    let keys = Keys::new(parts);
-    let bound = keys.revocation_bound();
-    tracing::info!(seconds = bound.as_secs_f64(), "a key that is disabled is out of use after this time at the latest");
-    metrics::gauge!(names::REVOCATION_BOUND).set(bound);
-    for (scope, treatment) in treatments(routes) {
-        match treatment.key() {
-            Some((suite, placement)) => drop(keys.sealing_key(scope, suite, placement).await?),
-            None => drop(keys.format_key(scope).await?),
-        }
-    }
-    Ok(keys)
-}
-
-/// Which keys the routes take, as far as the config alone says in which scopes: one treatment for each.
-fn treatments(routes: &Routes) -> Vec<(Scope, Treatment)> {
-    let mut known: Vec<(Scope, Treatment)> = Vec::new();
-    for route in routes.iter() {
-        let (ScopeSource::Fixed(scope), Protection::Rules(protected)) = (&route.scope, &route.protection) else {
-            continue;
-        };
-        for rule in &protected.fields {
-            let treatment = rule.class.treatment;
-            if !known.iter().any(|(other, known)| other == scope && known.key() == treatment.key()) {
-                known.push((*scope, treatment));
-            }
-        }
-    }
-    known
 }
 
 fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>, dropped_lines: DroppedLines) -> JoinSet<()> {

@@ -24,6 +24,7 @@ mod operator;
 mod pasted;
 mod protection;
 mod refusals;
+mod region_away;
 mod responses;
 mod rotation;
 mod scopes;

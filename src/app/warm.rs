@@ -1,0 +1,99 @@
+//! The keys of a gate that starts: one for each scope before the first request, so that what is wrong with a KEK shows now.
+
+use super::StartError;
+use super::keys::{Assembled, assemble};
+use crate::config::checked::Keyring as KeyringConfig;
+use crate::keyring::several::Trial;
+use crate::keyring::{CacheSettings, KeyringError, Keys, Parts, Several};
+use crate::proxy::route::{Protection, Routes};
+use crate::proxy::rule::{ScopeSource, Treatment};
+use crate::seal::{CryptoProvider, EncryptionContext, Purpose, Scope};
+use crate::telemetry::names;
+use futures_util::{StreamExt, stream};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// How many keys are brought at once.
+const AT_ONCE: usize = 16;
+
+/// The keyring with its keys. A KEK that does not answer is no reason to stay away while another one opens.
+pub(super) async fn keys(
+    provider: &'static dyn CryptoProvider,
+    keyring: KeyringConfig,
+    cache: CacheSettings,
+    routes: &Routes,
+) -> Result<Keys, StartError> {
+    let Assembled { keyring, keyset, store } = assemble(provider, keyring).await?;
+    let several = Arc::clone(&keyring);
+    let parts = Parts { keyring, keyset, store, provider, settings: cache, runtime: Handle::current() };
+    let keys = Keys::new(parts);
+    let bound = keys.revocation_bound();
+    tracing::info!(seconds = bound.as_secs_f64(), "a key that is disabled is out of use after this time at the latest");
+    metrics::gauge!(names::REVOCATION_BOUND).set(bound);
+    let treatments = treatments(routes);
+    let brought = treatments.iter().map(|(scope, treatment)| bring(&keys, *scope, *treatment));
+    let brought: Vec<_> = stream::iter(brought).buffered(AT_ONCE).collect().await;
+    let mut unanswered = None;
+    for (context, error) in brought.into_iter().filter_map(|(context, brought)| Some((context, brought.err()?))) {
+        match error {
+            KeyringError::Unavailable { .. } => unanswered = unanswered.or(Some((context, error))),
+            error => return Err(error.into()),
+        }
+    }
+    if let Some((context, error)) = unanswered {
+        if !another_opens(&several, provider, context, &error).await {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, "started without a KEK: what needs it is refused until it answers, the rest is served");
+    }
+    Ok(keys)
+}
+
+/// Brings the key of a treatment.
+async fn bring(keys: &Keys, scope: Scope, treatment: Treatment) -> (EncryptionContext, Result<(), KeyringError>) {
+    match treatment.key() {
+        Some((suite, placement)) => {
+            let context = EncryptionContext { scope, purpose: suite.purpose() };
+            (context, keys.sealing_key(scope, suite, placement).await.map(drop))
+        }
+        None => {
+            let context = EncryptionContext { scope, purpose: Purpose::Format };
+            (context, keys.format_key(scope).await.map(drop))
+        }
+    }
+}
+
+/// Whether it is a KEK that gave no answer, another one was seen to open, and none of them says no.
+async fn another_opens(
+    keyring: &Several,
+    provider: &'static dyn CryptoProvider,
+    context: EncryptionContext,
+    error: &KeyringError,
+) -> bool {
+    let names = keyring.names();
+    let KeyringError::Unavailable { kek, .. } = error else { return false };
+    if names.len() < 2 || !names.iter().any(|(_, name, _)| name == kek) {
+        return false;
+    }
+    let trials = keyring.try_out(provider, context).await;
+    let refused =
+        |trial: &Trial| matches!(trial, Trial::Fails(error) if !matches!(error, KeyringError::Unavailable { .. }));
+    trials.iter().any(|(_, trial, _)| *trial == Trial::Opens) && !trials.iter().any(|(_, trial, _)| refused(trial))
+}
+
+/// Which keys the routes take, as far as the config alone says in which scopes: one treatment for each.
+fn treatments(routes: &Routes) -> Vec<(Scope, Treatment)> {
+    let mut known: Vec<(Scope, Treatment)> = Vec::new();
+    for route in routes.iter() {
+        let (ScopeSource::Fixed(scope), Protection::Rules(protected)) = (&route.scope, &route.protection) else {
+            continue;
+        };
+        for rule in &protected.fields {
+            let treatment = rule.class.treatment;
+            if !known.iter().any(|(other, known)| other == scope && known.key() == treatment.key()) {
+                known.push((*scope, treatment));
+            }
+        }
+    }
+    known
+}
