@@ -32,7 +32,7 @@ pub async fn assemble(
 ) -> Result<Assembled, StartError> {
     let checked::Keyring { first, also, old, keyset, keyset_path: _, store } = keyring;
     let store = match store {
-        Some(settings) => Some(self::store(provider, settings, FileStoreIs::There).await?),
+        Some(settings) => Some(self::store(provider, settings, StoreIs::There).await?),
         None => None,
     };
     let keyset = keyset.map(|keyset| Arc::new(keyset) as Arc<dyn KeyStore>);
@@ -40,28 +40,34 @@ pub async fn assemble(
     Ok(Assembled { keyring: Arc::new(keyring), keyset, store })
 }
 
-/// Whether a file store may be made.
+/// Whether a store may be made. One that were made in passing would hide that the right one is somewhere else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FileStoreIs {
+pub enum StoreIs {
     /// It must be there.
     There,
-    /// It is made where there is none.
+    /// A file, or a table of PostgreSQL, is made where there is none.
     Made,
 }
 
-/// The key store. A file store is opened, or made; nothing else is connected to.
+/// The key store. A file store is opened; nothing else is connected to unless it is to be made.
 ///
 /// # Errors
 /// [`StartError`].
 pub async fn store(
     provider: &'static dyn CryptoProvider,
     settings: StoreConfig,
-    file: FileStoreIs,
+    wanted: StoreIs,
 ) -> Result<Arc<dyn KeyStore>, StartError> {
     Ok(match settings {
-        StoreConfig::File(path) if file == FileStoreIs::Made => Arc::new(FileStore::create(&path).await?),
+        StoreConfig::File(path) if wanted == StoreIs::Made => Arc::new(FileStore::create(&path).await?),
         StoreConfig::File(path) => Arc::new(FileStore::open(&path).await?),
-        StoreConfig::Postgres(settings) => Arc::new(Postgres::new(provider, settings)?),
+        StoreConfig::Postgres(settings) => {
+            let store = Postgres::new(provider, settings)?;
+            if wanted == StoreIs::Made {
+                store.make_table().await?;
+            }
+            Arc::new(store)
+        }
         #[cfg(feature = "dynamodb")]
         StoreConfig::DynamoDb(settings) => Arc::new(DynamoDb::new(provider, &settings).await?),
     })

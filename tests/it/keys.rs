@@ -37,7 +37,15 @@ fn changed(commands: &Commands) -> Value {
 fn a_store_that_is_not_there_is_made_by_its_own_command_alone() {
     let commands = Commands::new();
     let missing = "is not there; if it is to be a new one, make it with `sealgate keys init`\n";
-    for line in ["keys list", "keys export", "keys rotate --scope clinic --purpose field", "keys rewrap"] {
+    fs::write(commands.file("keys.json"), keyset::write(&[])).unwrap();
+    for line in [
+        "keys list",
+        "keys export",
+        "keys create --scope clinic --purpose field",
+        "keys rotate --scope clinic --purpose field",
+        "keys rewrap",
+        "keys import keys.json",
+    ] {
         let complaint = commands.run(line).failed(1);
         assert!(complaint.ends_with(missing), "{line}: {complaint}");
     }
@@ -158,6 +166,7 @@ fn an_export_restores_a_lost_store() {
     fs::remove_file(commands.file("keys.redb")).unwrap();
     assert_eq!(commands.open(&tokens).code, Some(1), "all is lost");
     fs::write(commands.file("keys.json"), &export).unwrap();
+    commands.run("keys init").good();
     let said = commands.run("keys import keys.json").good();
     assert!(
         said.ends_with("4 added, 0 added as decrypt-only, 0 there already, 0 there with another content\n"),

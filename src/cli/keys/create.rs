@@ -4,7 +4,7 @@ use super::super::session::{self, Failure};
 use super::super::{Exit, say};
 use super::Where;
 use super::custody::{self, Custody, is_long_lived, note, parse_purpose, parse_scope};
-use crate::app::keys::FileStoreIs;
+use crate::app::keys::StoreIs;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::KeyRow;
 use crate::seal::{EncryptionContext, Purpose, Scope};
@@ -31,7 +31,7 @@ pub(super) async fn create(arguments: Create) -> Result<Exit, Failure> {
         ));
     }
     let config = session::config_before_keys(&config.config)?;
-    let mut custody = Custody::open(config, keyset.as_deref(), FileStoreIs::Made).await?;
+    let mut custody = Custody::open(config, keyset.as_deref()).await?;
     let context = EncryptionContext { scope, purpose };
     refuse_second(&mut custody, context).await?;
     let change = KeyChange {
@@ -67,7 +67,7 @@ async fn refuse_second(custody: &mut Custody, context: EncryptionContext) -> Res
     if is_long_lived(purpose) {
         places.extend(custody.keyset.clone());
         if let Some(settings) = custody.other.take() {
-            places.push(custody::store(custody.provider, Some(settings), FileStoreIs::Made).await?);
+            places.push(custody::store(custody.provider, Some(settings), StoreIs::There).await?);
         }
     }
     for place in places {

@@ -4,7 +4,7 @@
 use super::super::Exit;
 use super::super::session::{self, Failure, Session};
 use crate::app::StartError;
-use crate::app::keys::{self, FileStoreIs};
+use crate::app::keys::{self, StoreIs};
 use crate::audit::AuditEvent;
 use crate::audit::event::{KEYS_MAX, KeyChange, KeyUse};
 use crate::config::Config;
@@ -43,7 +43,7 @@ pub(super) struct Custody {
 
 impl Custody {
     /// Opens journal, KEKs, and the keyset file if one is named, else the store of the config.
-    pub(super) async fn open(config: Config, keyset: Option<&Path>, file: FileStoreIs) -> Result<Self, Failure> {
+    pub(super) async fn open(config: Config, keyset: Option<&Path>) -> Result<Self, Failure> {
         let Config { provider, keyring, cache, audit, admin, .. } = config;
         let session = Session::open(&audit).await?;
         let checked::Keyring { first, also, old, keyset: configured, store, .. } = keyring;
@@ -51,7 +51,7 @@ impl Custody {
         let configured = configured.map(|keyset| Arc::new(keyset) as Arc<dyn KeyStore>);
         let (place, other): (Arc<dyn KeyStore>, _) = match keyset {
             Some(path) => (Arc::new(KeysetFile::new(path)?), store),
-            None => (self::store(provider, store, file).await?, None),
+            None => (self::store(provider, store, StoreIs::There).await?, None),
         };
         Ok(Self {
             session,
@@ -121,14 +121,14 @@ impl Custody {
 pub(in crate::cli) async fn store(
     provider: &'static dyn CryptoProvider,
     settings: Option<checked::Store>,
-    file: FileStoreIs,
+    wanted: StoreIs,
 ) -> Result<Arc<dyn KeyStore>, Failure> {
     let Some(settings) = settings else {
         return Err(Failure::new("the config has no keyring.store; name a keyset file by --keyset"));
     };
-    let checked::Store::File(path) = settings else { return Ok(keys::store(provider, settings, file).await?) };
+    let checked::Store::File(path) = settings else { return Ok(keys::store(provider, settings, wanted).await?) };
     let locked = |error: &StartError| matches!(error, StartError::Store(StoreError::Locked { .. }));
-    let open = async || keys::store(provider, checked::Store::File(path.clone()), file).await;
+    let open = async || keys::store(provider, checked::Store::File(path.clone()), wanted).await;
     session::patiently(open, locked).await.map_err(|error| {
         let locked = locked(&error);
         let mut failure = Failure::from(error);

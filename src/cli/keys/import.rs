@@ -3,7 +3,6 @@
 use super::super::session::{self, Failure};
 use super::super::{ConfigFile, Exit, complain, say};
 use super::custody::{Custody, note};
-use crate::app::keys::FileStoreIs;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::keyset::{self, KEYSET_BYTES_MAX};
 use crate::keyring::store::{Imported, KeyRow};
@@ -37,7 +36,7 @@ pub(super) async fn import(arguments: Import) -> Result<Exit, Failure> {
     let config = session::config(&config.config)?;
     let text = read(&keyset).map_err(|error| Failure::new(format!("{}: {error}", keyset.display())))?;
     let rows = keyset::read(&text).map_err(|error| Failure::new(format!("{}: {error}", keyset.display())))?;
-    let custody = Custody::open(config, None, FileStoreIs::Made).await?;
+    let custody = Custody::open(config, None).await?;
     let mut change = custody.change("import");
     note(&mut change, rows.iter().map(KeyRow::id));
     custody.intend(&change).await?;

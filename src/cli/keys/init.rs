@@ -3,7 +3,7 @@
 use super::super::session::{self, Failure};
 use super::super::{ConfigFile, Exit, say};
 use super::custody;
-use crate::app::keys::FileStoreIs;
+use crate::app::keys::StoreIs;
 use crate::config::Config;
 use crate::keyring::store::keyset_file::KeysetFile;
 
@@ -15,8 +15,7 @@ pub(super) async fn init(file: ConfigFile) -> Result<Exit, Failure> {
         said += &format!("keyset file {}: {}\n", path.display(), if made { "made" } else { "there" });
     }
     if keyring.store.is_some() {
-        let store = custody::store(provider, keyring.store, FileStoreIs::Made).await?;
-        // PostgreSQL makes its table at the first call.
+        let store = custody::store(provider, keyring.store, StoreIs::Made).await?;
         let empty = store.list(None, 1).await?.is_empty();
         said += &format!("key store {}: {}\n", store.name(), if empty { "there, without a key" } else { "there" });
     }

@@ -3,7 +3,7 @@
 use super::super::session::{self, Failure};
 use super::super::{ConfigFile, Exit, say, table};
 use super::custody::{self, parse_scope, rows};
-use crate::app::keys::{self, FileStoreIs};
+use crate::app::keys::{self, StoreIs};
 use crate::config::Config;
 use crate::config::checked;
 use crate::keyring::Several;
@@ -40,7 +40,7 @@ pub(super) async fn list(arguments: List) -> Result<Exit, Failure> {
         found.extend(all.into_iter().map(|row| ("keyset".to_owned(), row)));
     }
     if store.is_some() {
-        let store = custody::store(provider, store, FileStoreIs::There).await?;
+        let store = custody::store(provider, store, StoreIs::There).await?;
         let all = rows(&*store, scope).await?;
         found.extend(all.into_iter().map(|row| ("store".to_owned(), row)));
     }

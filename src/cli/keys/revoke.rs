@@ -4,7 +4,6 @@ use super::super::session::{self, Failure};
 use super::super::{Exit, purge, say};
 use super::Where;
 use super::custody::{Custody, note, parse_key_id};
-use crate::app::keys::FileStoreIs;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::{KeyRow, KeyState};
 use crate::seal::{KeyId, Purpose};
@@ -33,7 +32,7 @@ pub(in crate::cli) struct Revoke {
 pub(super) async fn revoke(arguments: Revoke) -> Result<Exit, Failure> {
     let Revoke { place: Where { config, keyset }, id, undo, admin } = arguments;
     let config = session::config(&config.config)?;
-    let custody = Custody::open(config, keyset.as_deref(), FileStoreIs::There).await?;
+    let custody = Custody::open(config, keyset.as_deref()).await?;
     let (name, state) = if undo { ("restore", KeyState::DecryptOnly) } else { ("revoke", KeyState::Revoked) };
     let Some(row) = custody.place.row(id).await? else {
         return Err(Failure::new(format!("{} has no key {id}", custody.place.name())));

@@ -4,7 +4,6 @@ use super::super::session::{self, Failure};
 use super::super::{Exit, complain, say};
 use super::Where;
 use super::custody::{Custody, note, parse_scope, rows, uses};
-use crate::app::keys::FileStoreIs;
 use crate::audit::event::{KeyChange, KeyUse};
 use crate::keyring::several::Role;
 use crate::keyring::store::{KeyRow, KeyState};
@@ -50,7 +49,7 @@ impl Wanted {
 pub(super) async fn rewrap(arguments: Rewrap) -> Result<Exit, Failure> {
     let Rewrap { place: Where { config, keyset }, scope, unverified } = arguments;
     let config = session::config(&config.config)?;
-    let custody = Custody::open(config, keyset.as_deref(), FileStoreIs::There).await?;
+    let custody = Custody::open(config, keyset.as_deref()).await?;
     let now = custody.keyring.names().into_iter().filter(|(.., role)| matches!(role, Role::First | Role::Also));
     let wanted = Wanted { tags: now.map(|(tag, ..)| tag).collect(), verify: !unverified };
     let all = rows(&*custody.place, scope).await?;

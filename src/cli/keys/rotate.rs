@@ -4,7 +4,6 @@ use super::super::session::{self, Failure};
 use super::super::{Exit, say};
 use super::Where;
 use super::custody::{Custody, is_long_lived, note, parse_purpose, parse_scope};
-use crate::app::keys::FileStoreIs;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::KeyRow;
 use crate::seal::{EncryptionContext, KeyId, Purpose, Scope};
@@ -43,7 +42,7 @@ pub(super) async fn rotate(arguments: Rotate) -> Result<Exit, Failure> {
         _ => {}
     }
     let config = session::config(&config.config)?;
-    let custody = Custody::open(config, keyset.as_deref(), FileStoreIs::There).await?;
+    let custody = Custody::open(config, keyset.as_deref()).await?;
     let Some(old) = custody.place.active(scope, purpose).await? else {
         return Err(Failure::new(format!(
             "no key of scope {scope} for {} is active in {}; make one with `sealgate keys create`",

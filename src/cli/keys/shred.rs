@@ -5,7 +5,6 @@ mod certificate;
 use super::super::session::{self, Failure};
 use super::super::{ConfigFile, Exit, complain, purge, say};
 use super::custody::{Custody, note, parse_scope, rows};
-use crate::app::keys::FileStoreIs;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::{KeyRow, KeyState};
 use crate::policy::Policy;
@@ -44,7 +43,7 @@ pub(super) async fn shred(arguments: Shred) -> Result<Exit, Failure> {
     let Shred { config, scope, yes, certificate, admin } = arguments;
     let config = session::config(&config.config)?;
     refuse_inline(&config.routes, &config.policy, scope)?;
-    let custody = Custody::open(config, None, FileStoreIs::There).await?;
+    let custody = Custody::open(config, None).await?;
     refuse_keyset(&custody, scope).await?;
     let there = rows(&*custody.place, Some(scope)).await?;
     if there.is_empty() {

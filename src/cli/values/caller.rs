@@ -2,7 +2,7 @@
 
 use super::super::session::{self, Failure, Session};
 use super::super::{Exit, keys};
-use crate::app::keys::{FileStoreIs, keyring};
+use crate::app::keys::{StoreIs, keyring};
 use crate::audit::event::Operation;
 use crate::audit::{AuditEvent, Receipt};
 use crate::config::Config;
@@ -79,7 +79,7 @@ impl Caller {
         let keyring = Arc::new(keyring(self.provider, first, (also, old)).await?);
         let store = match store {
             Some(settings) if stored => {
-                Some(keys::custody::store(self.provider, Some(settings), FileStoreIs::There).await?)
+                Some(keys::custody::store(self.provider, Some(settings), StoreIs::There).await?)
             }
             _ => None,
         };

@@ -1,6 +1,7 @@
 //! Keys in a table of PostgreSQL, for a fleet. Which key is active is decided by a unique index, in one statement.
 //!
-//! Where the table is not there, the first connection makes it, with exactly this:
+//! `sealgate keys init` makes the table where it is not there, with exactly this, and nothing else does: on a wrong database,
+//! or one that is empty after a failover, it would begin anew unnoticed.
 //!
 //! ```sql
 //! CREATE TABLE IF NOT EXISTS "sealgate_keys" (
@@ -18,8 +19,8 @@
 //! A table without one of the two indexes is refused.
 //!
 //! `content` is the JSON object of [`keyset`], the other columns repeat what is looked up by; a row in
-//! which they differ is refused. Only a server that takes writes is spoken to, never a standby, and a commit that
-//! `synchronous_commit = off` would leave in memory is waited for. A statement has 2 s, a call 5 s in all.
+//! which they differ is refused. Only a server that takes writes is spoken to, never a standby, which may lag: one that has
+//! become such since is left at its first answer. A commit that `synchronous_commit = off` would leave in memory is waited for. A statement has 2 s, a call 5 s in all.
 //!
 //! A shredded key's encrypted forms are gone for every query at once. Dead tuples go with the next VACUUM, and write-ahead
 //! log and backups are kept as the operator says: wiping those is not provided.
@@ -33,25 +34,22 @@ use futures_util::future::BoxFuture;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
 mod fault;
+mod link;
 mod table;
 
 pub use table::{NotATable, TableName};
 
-use fault::{Failed, is_conflict, is_lost, is_there};
+use fault::{Failed, is_conflict, is_there};
+use link::Link;
 
-const CONNECT: Duration = Duration::from_secs(1);
-const CALL: Duration = Duration::from_secs(5);
 /// How often a write that lost against another one is judged again. Each time, another one has won.
 const ROUNDS_MAX: usize = 16;
 
@@ -99,11 +97,6 @@ pub struct Postgres {
     link: Mutex<Option<Arc<Link>>>,
 }
 
-struct Link {
-    client: Client,
-    _driver: AbortOnDropHandle<()>,
-}
-
 /// A row as it stands in the table: what it says, and its text, by which a change of it is noticed.
 struct Found {
     row: KeyRow,
@@ -138,89 +131,40 @@ impl Postgres {
         Ok(Self { name, settings, tls, link: Mutex::new(None) })
     }
 
-    /// Bounds a call in time. What the server has not answered by then, it may still do.
-    async fn bounded<T>(&self, act: impl Future<Output = Result<T, Failed>>) -> Result<T, StoreError> {
-        if let Ok(result) = tokio::time::timeout(CALL, act).await {
-            return result.map_err(|failed| failed.named(&self.name));
-        }
-        // If somebody else is connecting, there is none to give up.
-        if let Ok(mut link) = self.link.try_lock() {
-            *link = None;
-        }
-        Err(StoreError::unavailable(&self.name, "no answer in time"))
-    }
-
-    /// Asks again on a new connection if the server had closed the old one. For what may be asked twice.
-    async fn again<T, F: Future<Output = Result<T, Failed>>>(&self, act: impl Fn() -> F) -> Result<T, Failed> {
-        match act().await {
-            Err(Failed::Sql(error)) if is_lost(&error) => act().await,
-            result => result,
-        }
-    }
-
-    async fn link(&self) -> Result<Arc<Link>, Failed> {
-        let mut slot = self.link.lock().await;
-        if let Some(link) = slot.as_ref().filter(|link| !link.client.is_closed()) {
-            return Ok(Arc::clone(link));
-        }
-        *slot = None;
-        let link = Arc::new(self.connect().await?);
-        self.prepare(&link.client).await?;
-        *slot = Some(Arc::clone(&link));
-        Ok(link)
-    }
-
-    async fn connect(&self) -> Result<Link, Failed> {
-        let settings = &self.settings;
-        let mut config = Config::new();
-        config
-            .host(&settings.host)
-            .port(settings.port)
-            .dbname(&settings.database)
-            .user(&settings.user)
-            .password(settings.password.as_bytes())
-            .application_name("sealgate")
-            .connect_timeout(CONNECT)
-            .tcp_user_timeout(CALL)
-            .target_session_attrs(TargetSessionAttrs::ReadWrite);
-        let (client, driver) = match &self.tls {
-            None => {
-                let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
-                (client, tokio::spawn(driven(connection)))
+    /// Makes the table if it is not there. What is there stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the server is away, does not let the role make it, or has another table by that name.
+    pub async fn make_table(&self) -> Result<(), StoreError> {
+        self.bounded(async {
+            let link = self.connect().await?;
+            let table = &self.settings.table;
+            if !table.is_there(&link.client).await? {
+                link.client.batch_execute(&table.ddl()).await?;
             }
-            Some(tls) => {
-                let (client, connection) = config.ssl_mode(SslMode::Require).connect(tls.clone()).await?;
-                (client, tokio::spawn(driven(connection)))
-            }
-        };
-        Ok(Link { client, _driver: AbortOnDropHandle::new(driver) })
+            self.prepare(&link.client).await
+        })
+        .await
     }
 
-    /// Settles what a session must do, and that the table is as it must be.
-    async fn prepare(&self, client: &Client) -> Result<(), Failed> {
-        client.batch_execute(table::SESSION).await?;
-        let table = &self.settings.table;
-        if !table.is_there(client).await? {
-            client.batch_execute(&table.ddl()).await?;
-        }
-        if table.is_indexed(client).await? {
-            return Ok(());
-        }
-        let why = "wanted a unique index on (id), and one on (scope, purpose) where state = 'active'";
-        Err(Failed::Content(format!("table {}: {why}", table.as_str())))
-    }
-
+    /// In one statement with whether the server is a standby: what it has may be old, and what it has not may be on the way.
     async fn rows(&self, rest: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Found>, Failed> {
         let link = self.link().await?;
-        let sql = format!("SELECT id, scope, purpose, state, content FROM {} {rest}", self.settings.table.quoted());
-        link.client.query_typed(&sql, values).await?.iter().map(Found::read).collect()
+        let sql = format!(
+            "SELECT found.*, pg_is_in_recovery() FROM (VALUES (true)) AS asked LEFT JOIN \
+             (SELECT id, scope, purpose, state, content FROM {} {rest}) AS found ON true ORDER BY found.id COLLATE \"C\"",
+            self.settings.table.quoted()
+        );
+        let answer = link.client.query_typed(&sql, values).await;
+        self.judged(&link, answer.map_err(Failed::Sql).and_then(|rows| Found::read_all(&rows))).await
     }
 
     /// How many rows the statement made or changed.
     async fn write(&self, sql: &str, values: &[&str]) -> Result<u64, Failed> {
         let link = self.link().await?;
         let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(|value| (value as _, Type::TEXT)).collect();
-        Ok(link.client.execute_typed(sql, &values).await?)
+        let answer = link.client.execute_typed(sql, &values).await;
+        self.judged(&link, answer.map_err(Failed::Sql)).await
     }
 
     async fn find(&self, id: KeyId) -> Result<Option<Found>, Failed> {
@@ -329,12 +273,18 @@ impl Postgres {
     }
 }
 
-/// Drives a connection to its end; why it ended is told to whoever waits for an answer.
-async fn driven<E>(connection: impl Future<Output = Result<(), E>>) {
-    let _ended = connection.await;
-}
-
 impl Found {
+    /// What the statement of [`Postgres::rows`] gives: where there is no row, one of nulls.
+    fn read_all(rows: &[Row]) -> Result<Vec<Self>, Failed> {
+        for row in rows {
+            if row.try_get::<_, bool>(5)? {
+                return Err(Failed::Standby);
+            }
+        }
+        let there = rows.iter().filter(|row| !matches!(row.try_get::<_, Option<String>>(0), Ok(None)));
+        there.map(Self::read).collect()
+    }
+
     fn read(row: &Row) -> Result<Self, Failed> {
         let text = |column: usize| row.try_get::<_, String>(column);
         let (id, scope, purpose, state, content) = (text(0)?, text(1)?, text(2)?, text(3)?, text(4)?);

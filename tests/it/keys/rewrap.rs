@@ -140,6 +140,7 @@ fn a_kill_in_the_middle_leaves_each_key_whole_and_the_next_run_goes_on() {
     const COUNT: usize = 24;
     let kms = Kms::start();
     let commands = commands(&kms);
+    commands.run("keys init").good();
     commands.run_with("keys import -", keyset::write(&many(&kms, COUNT))).good();
     take_over(&commands, &kms, false);
     kms.answer_after(Duration::from_millis(300));

@@ -28,6 +28,13 @@ fn store(server: &Server) -> Postgres {
     connect(settings(server.port()))
 }
 
+/// The same with its table made.
+async fn made(server: &Server) -> Postgres {
+    let store = store(server);
+    store.make_table().await.unwrap();
+    store
+}
+
 fn connect(settings: Settings) -> Postgres {
     Postgres::new(default_provider(), settings).unwrap()
 }
@@ -65,7 +72,7 @@ fn the_table_keeps_the_contract_at_every_isolation_level_and_all_rows_over_a_res
             let set = format!("ALTER DATABASE {DATABASE} SET default_transaction_isolation = '{level}'");
             admin.batch_execute(&set).await.unwrap();
             admin.batch_execute("DROP TABLE IF EXISTS sealgate_keys").await.unwrap();
-            let (one, two) = (store(&server), store(&server));
+            let (one, two) = (made(&server).await, store(&server));
             assert_eq!(one.name(), format!("postgres 127.0.0.1:{}/{DATABASE}", server.port()));
             let rows = contract::hold(&one, &two).await;
             // The next call is the one that finds the server gone and back: it is asked again.
@@ -86,18 +93,22 @@ fn npms_server_serves_as_well_as_an_installed_one() {
     block_on(async {
         let mut settings = settings(server.port());
         (settings.plaintext, settings.ca_pem) = (false, Some(pki.ca_pem().into_bytes()));
-        assert_eq!(connect(settings).activate(key.clone(), None).await, Ok(key.clone()));
-        assert_eq!(store(&server).active(key.scope, key.purpose).await, Ok(Some(key)));
+        let store = connect(settings);
+        store.make_table().await.unwrap();
+        assert_eq!(store.activate(key.clone(), None).await, Ok(key.clone()));
+        assert_eq!(self::store(&server).active(key.scope, key.purpose).await, Ok(Some(key)));
         let version = admin(&server).await.query_one("SELECT current_setting('server_version_num')::int", &[]).await;
         assert!(version.unwrap().get::<_, i32>(0) >= 180_000);
     });
 }
 
 #[test]
-fn gateways_that_start_at_once_make_one_table() {
+fn stores_that_are_made_at_once_are_one_table() {
     let server = Server::start().unwrap();
     block_on(async {
         let stores: Vec<Postgres> = (0..8).map(|_| store(&server)).collect();
+        let making = futures_util::future::join_all(stores.iter().map(Postgres::make_table)).await;
+        assert!(making.iter().all(Result::is_ok), "{making:?}");
         let rows: Vec<_> = (0..8).map(|_| row("clinic")).collect();
         let calls = stores.iter().zip(&rows).map(|(store, row)| store.activate(row.clone(), None));
         let active: Vec<_> = futures_util::future::join_all(calls).await.into_iter().map(Result::unwrap).collect();
@@ -120,7 +131,7 @@ fn a_table_that_is_there_takes_a_role_that_may_make_nothing() {
             connect(settings)
         };
         let key = row("clinic");
-        let why = unavailable(plain().activate(key.clone(), None).await);
+        let why = unavailable(plain().make_table().await);
         assert_eq!(why, "SQLSTATE 42501 (the role has not the right)");
         // By hand, as the documentation says.
         admin
@@ -133,6 +144,7 @@ fn a_table_that_is_there_takes_a_role_that_may_make_nothing() {
             )
             .await
             .unwrap();
+        assert_eq!(plain().make_table().await, Ok(()), "it is there");
         assert_eq!(plain().activate(key.clone(), None).await, Ok(key.clone()));
         let next = row("clinic");
         assert_eq!(plain().activate(next.clone(), Some(key.id())).await, Ok(next.clone()));
@@ -170,6 +182,7 @@ fn a_table_that_would_take_two_active_keys_is_refused() {
             let sql = format!("DROP TABLE IF EXISTS sealgate_keys; CREATE TABLE sealgate_keys ({table}); {index}");
             admin.batch_execute(&sql).await.unwrap();
             let store = store(&server);
+            broken(store.make_table().await);
             let why = broken(store.active(row("clinic").scope, row("clinic").purpose).await);
             assert!(why.starts_with("table sealgate_keys: wanted a unique index"), "{index}: {why}");
             broken(store.activate(row("clinic"), None).await);
@@ -183,7 +196,7 @@ fn a_table_that_would_take_two_active_keys_is_refused() {
 fn a_row_that_is_not_what_it_stands_for_is_broken() {
     let server = Server::start().unwrap();
     block_on(async {
-        let (key, other, store, admin) = (row("clinic"), row("other"), store(&server), admin(&server).await);
+        let (key, other, store, admin) = (row("clinic"), row("other"), made(&server).await, admin(&server).await);
         store.activate(key.clone(), None).await.unwrap();
         store.activate(other.clone(), None).await.unwrap();
         admin.batch_execute("CREATE TABLE kept AS SELECT * FROM sealgate_keys").await.unwrap();
@@ -230,7 +243,7 @@ fn a_row_that_is_not_what_it_stands_for_is_broken() {
 fn a_server_that_is_away_is_unavailable_until_it_is_back() {
     let mut server = Server::start().unwrap();
     block_on(async {
-        let (store, key) = (store(&server), row("clinic"));
+        let (store, key) = (made(&server).await, row("clinic"));
         store.activate(key.clone(), None).await.unwrap();
         server.stop();
         for _ in 0..2 {
@@ -269,7 +282,7 @@ fn a_server_that_does_not_answer_is_unavailable() {
 fn a_statement_that_waits_for_a_lock_ends() {
     let server = Server::start().unwrap();
     block_on(async {
-        let (store, key) = (store(&server), row("clinic"));
+        let (store, key) = (made(&server).await, row("clinic"));
         store.activate(key.clone(), None).await.unwrap();
         let admin = admin(&server).await;
         admin.batch_execute("BEGIN; LOCK TABLE sealgate_keys IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -291,6 +304,98 @@ fn a_server_that_takes_no_writes_is_not_spoken_to() {
 }
 
 #[test]
+fn a_table_that_is_not_there_is_made_by_no_call() {
+    let server = Server::start().unwrap();
+    block_on(async {
+        let (store, key) = (store(&server), row("clinic"));
+        let name = format!("postgres 127.0.0.1:{}/{DATABASE}, table sealgate_keys", server.port());
+        let missing = StoreError::Missing { store: name.into() };
+        assert_eq!(store.row(key.id()).await, Err(missing.clone()));
+        assert_eq!(store.active(key.scope, key.purpose).await, Err(missing.clone()));
+        assert_eq!(store.activate(key.clone(), None).await, Err(missing.clone()));
+        assert_eq!(store.replace(key.clone(), in_state(&key, KeyState::Revoked)).await, Err(missing.clone()));
+        assert_eq!(store.import(key.clone()).await, Err(missing.clone()));
+        assert_eq!(store.list(None, 1).await, Err(missing));
+        let there = "SELECT to_regclass('sealgate_keys') IS NULL";
+        assert!(admin(&server).await.query_one(there, &[]).await.unwrap().get::<_, bool>(0));
+        store.make_table().await.unwrap();
+        assert_eq!(store.activate(key.clone(), None).await, Ok(key.clone()));
+        assert_eq!(store.make_table().await, Ok(()), "and is not made anew");
+        assert_eq!(store.row(key.id()).await, Ok(Some(key)));
+    });
+}
+
+/// How many sessions the stores have at the server, by its own count.
+async fn sessions(admin: &Client) -> Vec<i32> {
+    let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sealgate' AND state = 'idle' ORDER BY pid";
+    admin.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn a_session_that_takes_no_writes_any_more_is_left_for_one_that_does() {
+    let server = Server::start().unwrap();
+    block_on(async {
+        let (store, admin, key) = (made(&server).await, admin(&server).await, row("clinic"));
+        store.activate(key.clone(), None).await.unwrap();
+        let before = sessions(&admin).await;
+        // As a server does that has handed over: to those who are connected, and to nobody who comes now.
+        let demote = "CREATE FUNCTION demoted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF pg_backend_pid() = PID THEN RAISE SQLSTATE '25006'; END IF; RETURN NEW; END $$;
+            CREATE TRIGGER demotes BEFORE INSERT OR UPDATE ON sealgate_keys FOR EACH ROW EXECUTE FUNCTION demoted()";
+        admin.batch_execute(&demote.replace("PID", &before.last().unwrap().to_string())).await.unwrap();
+        let next = row("clinic");
+        assert_eq!(store.activate(next.clone(), Some(key.id())).await, Ok(next.clone()), "asked again elsewhere");
+        let after = sessions(&admin).await;
+        assert!(!after.contains(before.last().unwrap()), "{before:?} {after:?}");
+        // What may not be asked twice fails once, and finds its way then.
+        let again = demote.replace("PID", &after.last().unwrap().to_string());
+        let again = again.replace("CREATE TRIGGER", "--").replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION");
+        admin.batch_execute(&again).await.unwrap();
+        let revoked = in_state(&next, KeyState::Revoked);
+        let why = unavailable(store.replace(next.clone(), revoked.clone()).await);
+        assert_eq!(why, "SQLSTATE 25006 (the server takes no writes)");
+        assert_eq!(store.replace(next, revoked).await, Ok(true));
+        // And where there is none that takes writes, it is unavailable.
+        let set = format!("ALTER DATABASE {DATABASE} SET default_transaction_read_only = on");
+        admin.batch_execute(&set).await.unwrap();
+        let third = demote.replace("PID", &sessions(&admin).await.last().unwrap().to_string());
+        let third = third.replace("CREATE TRIGGER", "--").replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION");
+        admin.batch_execute(&third).await.unwrap();
+        let why = unavailable(store.activate(row("clinic"), None).await);
+        assert_eq!(why, "error connecting to server: database does not allow writes");
+    });
+}
+
+/// A function of that name stands before PostgreSQL's own, for sessions that begin from now on.
+#[test]
+fn what_a_standby_has_not_is_unavailable_and_not_unknown() {
+    let server = Server::start().unwrap();
+    block_on(async {
+        let (store, admin, key) = (made(&server).await, admin(&server).await, row("clinic"));
+        store.activate(key.clone(), None).await.unwrap();
+        let other = row("other");
+        assert_eq!(store.row(other.id()).await, Ok(None));
+        assert_eq!(store.active(other.scope, other.purpose).await, Ok(None));
+        let shadow = format!(
+            "CREATE SCHEMA follower;
+             CREATE FUNCTION follower.pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true';
+             ALTER DATABASE {DATABASE} SET search_path = follower, pg_catalog, public"
+        );
+        admin.batch_execute(&shadow).await.unwrap();
+        let follower = self::store(&server);
+        let lags = "the server is a standby, which may lag";
+        assert_eq!(unavailable(follower.row(other.id()).await), lags);
+        assert_eq!(unavailable(follower.active(other.scope, other.purpose).await), lags);
+        assert_eq!(unavailable(follower.list(None, 10).await), lags);
+        assert_eq!(unavailable(follower.row(key.id()).await), lags, "and what it has may be old");
+        assert_eq!(unavailable(follower.activate(row("other"), None).await), lags);
+        admin.batch_execute(&format!("ALTER DATABASE {DATABASE} RESET search_path")).await.unwrap();
+        assert_eq!(follower.row(key.id()).await, Ok(Some(key)), "the next connection is to the one that takes writes");
+        assert_eq!(follower.row(other.id()).await, Ok(None));
+    });
+}
+
+#[test]
 fn a_commit_is_waited_for_even_where_the_server_would_not() {
     let server = Server::start().unwrap();
     block_on(async {
@@ -298,7 +403,7 @@ fn a_commit_is_waited_for_even_where_the_server_would_not() {
         let sql = format!("ALTER DATABASE {DATABASE} SET synchronous_commit = off");
         admin.batch_execute(&sql).await.unwrap();
         // The table tells what the session that wrote to it had set.
-        let (store, key) = (store(&server), row("clinic"));
+        let (store, key) = (made(&server).await, row("clinic"));
         store.activate(key.clone(), None).await.unwrap();
         admin
             .batch_execute(
@@ -326,7 +431,7 @@ fn errors_do_not_hold_the_password_or_a_row() {
         assert!(error.to_string().ends_with("SQLSTATE 28P01 (wrong password)"), "{error}");
         assert!(!format!("{error}{error:?}").contains("not-the-password"));
         // PostgreSQL's own text of this one quotes the whole row.
-        let (store, key) = (store(&server), row("clinic"));
+        let (store, key) = (made(&server).await, row("clinic"));
         store.activate(key.clone(), None).await.unwrap();
         let check = "ALTER TABLE sealgate_keys ADD CONSTRAINT none CHECK (scope <> 'other')";
         admin(&server).await.batch_execute(check).await.unwrap();
@@ -349,6 +454,7 @@ fn tls_is_demanded_and_its_name_checked() {
     block_on(async {
         let key = row("clinic");
         let store = with("localhost", Some(pki.ca_pem()));
+        store.make_table().await.unwrap();
         assert_eq!(store.activate(key.clone(), None).await, Ok(key.clone()));
         let sql = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
             WHERE ssl AND application_name = 'sealgate'";

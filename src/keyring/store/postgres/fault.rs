@@ -11,6 +11,8 @@ pub(super) enum Failed {
     Content(String),
     Store(StoreError),
     Contended,
+    /// The server follows another one.
+    Standby,
 }
 
 impl From<tokio_postgres::Error> for Failed {
@@ -25,6 +27,7 @@ impl Failed {
             Self::Store(error) => error,
             Self::Content(why) => StoreError::broken(store, why),
             Self::Contended => StoreError::unavailable(store, "too many processes change the same key"),
+            Self::Standby => StoreError::unavailable(store, "the server is a standby, which may lag"),
             Self::Sql(error) if is_other_table(&error) => StoreError::broken(store, why(&error)),
             Self::Sql(error) => StoreError::unavailable(store, why(&error)),
         }
@@ -71,6 +74,11 @@ pub(super) fn is_conflict(error: &tokio_postgres::Error) -> bool {
 /// The server closed the connection.
 pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || error.code().is_some_and(|code| *code == SqlState::ADMIN_SHUTDOWN)
+}
+
+/// The server takes no writes any more, or not from this session.
+pub(super) fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
 fn is_other_table(error: &tokio_postgres::Error) -> bool {
