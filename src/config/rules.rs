@@ -105,7 +105,8 @@ fn rule(
         warnings::selected(files, &at, &field, class, is_known);
     }
     let marks_unopenable = matches!(raw.on_unopenable, Some(raw::OnUnopenable::Mark));
-    Some(FieldRule { path: field, class: class?, binds: Vec::new(), marks_unopenable })
+    let characters_max = raw.column.as_ref().map(|column| column.characters);
+    Some(FieldRule { path: field, class: class?, binds: Vec::new(), marks_unopenable, characters_max })
 }
 
 fn field(files: &mut Files<'_>, at: &str, text: &str) -> Option<FieldPath> {

@@ -75,6 +75,7 @@ codes! {
     ValueTypeMismatch = "value_type_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the type of its class";
     ValueFormatMismatch = "value_format_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the format of its class";
     ValueDomainTooSmall = "value_domain_too_small", UNPROCESSABLE_ENTITY, "a value is too short for its format";
+    ValueTooLong = "value_too_long", UNPROCESSABLE_ENTITY, "a value is too long, sealed, for the column that keeps it";
     BindMissing = "bind_missing", UNPROCESSABLE_ENTITY, "a value that a field is bound to is not there";
     BindUnusable = "bind_unusable", UNPROCESSABLE_ENTITY,
         "a value that a field is bound to stands there twice, or is no text, number or boolean";

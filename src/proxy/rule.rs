@@ -47,6 +47,19 @@ pub struct FieldRule {
     pub binds: Vec<Bind>,
     /// Whether a token that cannot be opened is marked and the rest delivered.
     pub marks_unopenable: bool,
+    /// How many characters the application keeps of a value; without an end if nothing was said of it.
+    pub characters_max: Option<usize>,
+}
+
+impl FieldRule {
+    /// Lets a sealed value pass that the application can keep whole. Cut short it would never open again.
+    pub(super) fn keeps(&self, sealed: &[u8]) -> Result<(), Code> {
+        match self.characters_max {
+            // Tokens and values of a format are ASCII: their bytes are their characters.
+            Some(max) if sealed.len() > max => Err(Code::ValueTooLong),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A class as the rules that name it see it.

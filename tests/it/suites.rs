@@ -286,3 +286,40 @@ async fn a_padded_class_shows_lengths_by_the_multiple_only() {
     let list = kept(&bed, "/Person/1", &json!({"padded": [1, 2, {"a": "b"}]})).await;
     assert_eq!([text(&number["padded"]).len(), text(&list["padded"]).len()], [first.1; 2]);
 }
+
+/// Cut short by the application, a token never opens again and a value of a format opens as another one.
+#[tokio::test]
+async fn what_its_column_would_cut_short_is_not_sent() {
+    let columns = "routes:
+  - name: narrow
+    path: /Narrow/{id}
+    methods: [GET, PUT]
+    upstream: app
+    rules:
+      - {path: $.card, class: card, column: {characters: 12, value_bytes: 12}}
+      - {path: $.code, class: code, column: {characters: 105, value_bytes: 30}}
+      - {path: $.acct, class: acct, column: {characters: 105, value_bytes: 11}}
+";
+    let bed = Bed::with(|setup| suites(setup).replace("\nroutes:\n", &format!("\n{columns}")));
+    let fits = json!({"card": "4111-1111-11", "code": "x".repeat(30), "acct": "999-12-3456"});
+    let narrow = kept(&bed, "/Narrow/1", &fits).await;
+    assert!(text(&narrow["code"]).len() <= 105 && text(&narrow["acct"]).len() <= 105, "{narrow}");
+    let too_long = (422, "value_too_long");
+    for (field, value) in [
+        ("card", json!("4111-1111-111")),
+        ("code", json!("x".repeat(60))),
+        ("acct", json!("x".repeat(30))),
+        ("acct", json!({"number": "x".repeat(30)})),
+    ] {
+        let call = Call::new("PUT /Narrow/1").json(json!({ field: value }).to_string());
+        bed.refuses("clinician", &call, too_long).await;
+    }
+    // Nor is the longer token of a column that is wide, from one who sees tokens.
+    let wide = kept(&bed, "/Person/1", &json!({"code": "x".repeat(60), "acct": "x".repeat(30)})).await;
+    for field in ["code", "acct"] {
+        bed.refuses("dba", &Call::new("PUT /Narrow/1").json(json!({ field: wide[field] }).to_string()), too_long).await;
+        let back = Call::new("PUT /Narrow/1").json(json!({ field: narrow[field] }).to_string());
+        assert_eq!(bed.make("dba", &back).await.status, 200, "{field}");
+        bed.upstream.take_only();
+    }
+}

@@ -95,7 +95,7 @@ pub struct Rule {
     pub bind: BTreeMap<String, Bind>,
     /// What to do with a token that cannot be opened. Default refuse.
     pub on_unopenable: Option<OnUnopenable>,
-    /// The column that the application keeps the value in, to be checked when the config is read.
+    /// The column that the application keeps the value in: checked when the config is read, and no longer value is sealed.
     pub column: Option<Column>,
 }
 
@@ -124,7 +124,7 @@ pub enum OnUnopenable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
-    /// How many characters it holds.
+    /// How many characters it holds. What is longer, sealed, is refused.
     #[schemars(range(min = 1))]
     pub characters: usize,
     /// How long the values are at most, in bytes of UTF-8.

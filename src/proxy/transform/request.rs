@@ -189,7 +189,7 @@ impl Sealing<'_> {
             (JsonKind::Null, _) | (JsonKind::Text, Some([])) if writes || view == View::Sealed => Ok(None),
             (JsonKind::Text, Some(text)) if holds_token(text) => {
                 let bound = self.binds.of(rule, slot).map_err(|error| about(error.into()))?;
-                let accepted = self.accept_token(text, Some(&rule.class), &borrowed(&bound)).await;
+                let accepted = self.accept_token(text, Some(rule), &borrowed(&bound)).await;
                 accepted.map(|()| None).map_err(about)
             }
             (_, text) => {
@@ -215,11 +215,13 @@ impl Sealing<'_> {
             Treatment::Random { .. } => {
                 let bound = self.binds.of(rule, slot)?;
                 let token = self.token(class, &borrowed(&bound), kind, value).await?;
+                rule.keeps(token.as_str().as_bytes())?;
                 quote(token.as_str().as_bytes(), &mut json);
             }
             Treatment::Deterministic { .. } => {
                 let value = class.treatment.canonical_in(slot)?;
                 let token = self.token(class, &[], kind, &value).await?;
+                rule.keeps(token.as_str().as_bytes())?;
                 quote(token.as_str().as_bytes(), &mut json);
             }
             Treatment::Format(alphabet) => {
@@ -229,7 +231,9 @@ impl Sealing<'_> {
                 let held = self.gate.format_key(self.permit.scope()).await?;
                 let key =
                     held.key.format_key(class.class, self.permit.scope(), alphabet).map_err(|_| Code::Internal)?;
-                quote(key.seal(value)?.as_bytes(), &mut json);
+                let sealed = key.seal(value)?;
+                rule.keeps(sealed.as_bytes())?;
+                quote(sealed.as_bytes(), &mut json);
                 self.trail.key(held.key.id(), &held);
                 self.trail.field(class.class, FieldAction::Sealed);
             }
@@ -268,7 +272,7 @@ impl Sealing<'_> {
     async fn accept_token(
         &mut self,
         text: &[u8],
-        rule: Option<&ClassRule>,
+        rule: Option<&FieldRule>,
         bind: &[(&str, &[u8])],
     ) -> Result<(), Refusal> {
         if !starts_as_token(text) {
@@ -278,12 +282,15 @@ impl Sealing<'_> {
         if self.permit.view(envelope.head().class) != View::Sealed {
             return Err(Code::TokenNotAccepted.into());
         }
-        if rule.is_some_and(|rule| rule.class != envelope.head().class) {
+        if rule.is_some_and(|rule| rule.class.class != envelope.head().class) {
             return Err(Code::TokenClassMismatch.into());
         }
         // No token stands for a value that keeps its format: whoever sees sealed values cannot write one.
-        if rule.is_some_and(|rule| rule.treatment.key().is_none()) {
+        if rule.is_some_and(|rule| rule.class.treatment.key().is_none()) {
             return Err(Code::TokenNotAccepted.into());
+        }
+        if let Some(rule) = rule {
+            rule.keeps(text)?;
         }
         if envelope.head().scope != self.permit.scope() {
             return Err(Code::TokenScopeMismatch.into());
