@@ -38,3 +38,4 @@ mod unopenable;
 mod unread;
 mod warnings;
 mod way_out;
+mod wholes;

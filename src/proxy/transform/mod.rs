@@ -2,6 +2,7 @@
 //! audit receipt for everything that is shown.
 
 mod bind;
+mod inner;
 mod judge;
 mod mark;
 mod request;

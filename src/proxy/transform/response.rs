@@ -8,6 +8,7 @@ use super::super::rule::Protected;
 use super::super::trail::Trail;
 use super::super::upstream::Target;
 use super::bind::{Binds, Bound, borrowed};
+use super::inner::{self, Whole};
 use super::judge::{judge, stray};
 use super::mark::{Seen, UNOPENABLE, absent};
 use super::{ReadFailure, is_fhir, is_identity, is_json, read, unfinished};
@@ -109,7 +110,8 @@ pub(in crate::proxy) async fn plan(
     }
     let mut plan = Plan { body, fhir: is_fhir(headers), ..Plan::default() };
     plan.find(gate, about)?;
-    plan.unwrap_all(gate, about.permit.scope()).await?;
+    let whole = plan.unwrap_all(gate, about.permit.scope()).await?;
+    plan.withhold_inner(gate, about, &whole)?;
     Ok(plan)
 }
 
@@ -188,8 +190,8 @@ impl Plan {
     }
 
     /// Gets the key of everything that is to be opened, each key once, several at a time, and opens it, to see whether it
-    /// does before the record says that it is shown.
-    async fn unwrap_all(&mut self, gate: &Gate, scope: Scope) -> Result<(), Refusal> {
+    /// does before the record says that it is shown. Gives the edits that show an object or array as it is.
+    async fn unwrap_all(&mut self, gate: &Gate, scope: Scope) -> Result<Vec<usize>, Refusal> {
         let mut wanted: HashMap<(&str, &[u8]), usize> = HashMap::new();
         let mut envelopes = Vec::new();
         let mut places = Vec::with_capacity(self.edits.len());
@@ -207,7 +209,8 @@ impl Plan {
         let opened = gate.opening_keys(&envelopes).await?;
         let formats = self.edits.iter().any(|edit| matches!(edit.shown, Shown::Formatted { .. }));
         let format_key = if formats { Some(gate.format_key(scope).await) } else { None };
-        for (edit, place) in self.edits.iter_mut().zip(places) {
+        let mut whole = Vec::new();
+        for (number, (edit, place)) in self.edits.iter_mut().zip(places).enumerate() {
             let result = match (&edit.shown, place) {
                 (Shown::Opened { .. }, Some(place)) => opened.get(place).cloned(),
                 (Shown::Formatted { .. }, _) => format_key.clone(),
@@ -220,25 +223,53 @@ impl Plan {
                 Err(error) => Err(unopenable(error)),
                 Ok(key) => edit.shown.take_key(&key, scope),
             };
-            match (tried, &edit.otherwise) {
-                (Ok(()), _) => {}
-                (Err(refusal), Otherwise::Refuse(field)) => {
-                    return Err(Refusal { detail: Some(field.clone()), ..refusal });
-                }
-                (Err(refusal), otherwise) => {
-                    tracing::warn!(cause = refusal.cause, "a token does not open");
-                    let (action, shown) = match otherwise {
-                        Otherwise::Keep => (FieldAction::Left, Shown::Kept),
-                        _ => (FieldAction::Unopenable, Shown::Unopenable),
-                    };
-                    edit.shown = shown;
-                    if let Some((_, done)) = self.fields.get_mut(edit.field) {
-                        *done = action;
-                    }
-                }
+            match tried {
+                Ok(true) => whole.push(number),
+                Ok(false) => {}
+                Err(refusal) => edit.give_up(refusal, &mut self.fields)?,
             }
         }
         self.keys = opened.into_iter().chain(format_key).filter_map(Result::ok).collect();
+        Ok(whole)
+    }
+
+    /// Treats as unopenable what holds a value that the caller may not see so. Not redacted: who sees the outer class plain
+    /// may write it, and nothing would keep the redaction from being written back.
+    fn withhold_inner(&mut self, gate: &Gate, about: About<'_>, whole: &[usize]) -> Result<(), Refusal> {
+        let mut wholes = Vec::with_capacity(whole.len());
+        for number in whole {
+            if let Some(Edit { range, shown: Shown::Opened { envelope, bound, key: Some(held), .. }, .. }) =
+                self.edits.get(*number)
+            {
+                let bind = borrowed(bound);
+                let value = held.key.open((**envelope).clone(), &context(envelope, &bind));
+                let value = value.map_err(|_| Code::ResponseUnopenable)?;
+                wholes.push(Whole { edit: *number, class: envelope.head().class, range: range.clone(), value });
+            }
+        }
+        for (number, class) in inner::hidden(about, &gate.limits.json, &self.body, &wholes)? {
+            let refusal = Refusal::from(Code::ResponseUnopenable).because(format!("a value of class {class} in it"));
+            if let Some(edit) = self.edits.get_mut(number) {
+                edit.give_up(refusal, &mut self.fields)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Edit {
+    /// What becomes of it if it does not open, or must not.
+    fn give_up(&mut self, refusal: Refusal, fields: &mut [(Class, FieldAction)]) -> Result<(), Refusal> {
+        let (action, shown) = match &self.otherwise {
+            Otherwise::Refuse(field) => return Err(Refusal { detail: Some(field.clone()), ..refusal }),
+            Otherwise::Keep => (FieldAction::Left, Shown::Kept),
+            Otherwise::Mark => (FieldAction::Unopenable, Shown::Unopenable),
+        };
+        tracing::warn!(cause = refusal.cause, "a token does not open");
+        self.shown = shown;
+        if let Some((_, done)) = fields.get_mut(self.field) {
+            *done = action;
+        }
         Ok(())
     }
 }
@@ -253,23 +284,27 @@ fn context<'a>(envelope: &Envelope, bind: &'a [(&'a str, &'a [u8])]) -> Context<
 }
 
 impl Shown {
-    /// Takes the key that opens it, if it does.
-    fn take_key(&mut self, held: &Opening, at: Scope) -> Result<(), Refusal> {
+    /// Takes the key that opens it, if it does. Says whether that shows an object or array as it is.
+    fn take_key(&mut self, held: &Opening, at: Scope) -> Result<bool, Refusal> {
         let because = |error: &dyn std::fmt::Display| Refusal::from(Code::ResponseUnopenable).because(error);
         match self {
-            Self::Opened { envelope, bound, key, .. } => {
+            Self::Opened { envelope, bound, mask, key } => {
                 let bind = borrowed(bound);
-                held.key.authenticate(envelope, &context(envelope, &bind)).map_err(|error| because(&error))?;
+                let value = held.key.open((**envelope).clone(), &context(envelope, &bind));
+                let value = value.map_err(|error| because(&error))?;
                 *key = Some(Arc::clone(held));
+                let is_whole =
+                    value.kind() == Kind::Literal && matches!(value.expose().trim_ascii_start(), [b'{' | b'[', ..]);
+                Ok(is_whole && mask.is_none())
             }
             Self::Formatted { class, alphabet, text, key, .. } => {
                 let format_key = held.key.format_key(*class, at, *alphabet).map_err(|_| Code::Internal)?;
                 format_key.open(text).map_err(|error| because(&error))?;
                 *key = Some(format_key);
+                Ok(false)
             }
-            _ => {}
+            _ => Ok(false),
         }
-        Ok(())
     }
 
     fn write(self, out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -299,7 +334,7 @@ impl Shown {
     }
 }
 
-fn not_understood(fault: &Fault) -> Refusal {
+pub(super) fn not_understood(fault: &Fault) -> Refusal {
     Refusal::with_detail(Code::ResponseNotUnderstood, fault.to_string())
 }
 
