@@ -1,7 +1,7 @@
 //! Header fields on their way through: what ends at the gate, what it adds, what no client may say.
 
 use super::rescue::{Code, Refusal};
-use crate::seal::token::holds_token;
+use super::target;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Uri, Version};
@@ -228,7 +228,7 @@ pub(super) fn judge(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key(IF_NONE_EXIST) {
         return Err(Refusal::with_detail(Code::HeaderNotAllowed, "header if-none-exist"));
     }
-    if headers.values().any(|value| holds_token(value.as_bytes())) {
+    if headers.values().any(|value| target::may_hold_token(value.as_bytes())) {
         return Err(Refusal::with_detail(Code::TokenNotAccepted, "header"));
     }
     Ok(())

@@ -1,6 +1,12 @@
 //! The request target, in the one spelling that decides the route and goes upstream. Any other spelling is refused, so
 //! that nobody walks around a rule by writing the path differently.
 
+use crate::seal::token::holds_token;
+use std::borrow::Cow;
+
+/// How often percent-encoding is undone in search of tokens. Nobody has a reason to encode something so often.
+const DECODINGS_MAX: usize = 8;
+
 /// Why a target is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("request target is not canonical: {0}")]
@@ -72,8 +78,34 @@ const fn hex(digit: u8) -> Option<u8> {
 /// Undoes percent-encoding, and in a query also `+` for a blank; broken escapes stay as they are.
 #[must_use]
 pub(super) fn decode(text: &str, plus_is_blank: bool) -> Vec<u8> {
+    undo(text.as_bytes(), plus_is_blank)
+}
+
+/// Whether a text outside a body holds a token, however often it is percent-encoded: an upstream may undo more than one
+/// layer. So does, as far as anybody can tell, what is encoded too often.
+#[must_use]
+pub(super) fn may_hold_token(text: &[u8]) -> bool {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..=DECODINGS_MAX {
+        if holds_token(&text) {
+            return true;
+        }
+        if memchr::memchr(b'%', &text).is_none() {
+            return false;
+        }
+        let decoded = undo(&text, false);
+        // Every escape that is undone makes it shorter.
+        if decoded.len() == text.len() {
+            return false;
+        }
+        text = Cow::Owned(decoded);
+    }
+    true
+}
+
+fn undo(text: &[u8], plus_is_blank: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let [byte, tail @ ..] = rest {
         rest = tail;
         let escaped = match (byte, tail) {
@@ -138,5 +170,30 @@ mod tests {
         assert_eq!(decode("a+b%20c%2", true), b"a b c%2");
         assert_eq!(decode("a+b", false), b"a+b");
         assert_eq!(decode("%2541", false), b"%41");
+    }
+
+    #[test]
+    fn a_token_is_found_however_often_it_is_encoded() {
+        let mut token = "sgv1.AQ".replace('s', "%73").replace('.', "%2E");
+        for layer in 1..40 {
+            assert!(may_hold_token(format!("a={token}&b").as_bytes()), "{layer} layers");
+            token = token.replace('%', "%25");
+        }
+        for text in ["sgv1.AQ", "%73%67%76%31%2e", "%2573g%76%25252531.", "100%%73gv1.", "x%2525252573gv1.AQ"] {
+            assert!(may_hold_token(text.as_bytes()), "{text}");
+        }
+        // Broken escapes stay, and many layers of nothing are suspicious.
+        for (text, held) in [
+            ("", false),
+            ("sgv1", false),
+            ("100%", false),
+            ("%zz%2", false),
+            ("a%20b%2520c%252520d", false),
+            ("%2525252525252525", false),
+            ("%25252525252525252525", true),
+            ("%7gsgv1.", true),
+        ] {
+            assert_eq!(may_hold_token(text.as_bytes()), held, "{text}");
+        }
     }
 }

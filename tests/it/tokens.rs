@@ -69,9 +69,13 @@ fn fill(place: &str, token: &str) -> String {
 fn outside(token: &str) -> Vec<Call> {
     let escaped = token.replacen('s', "%73", 1);
     let dotted = token.replace('.', "%2e");
+    let twice = token.replacen('s', "%2573", 1);
+    let thrice = token.replacen("gv", "%252567%25252576", 1);
+    let endless = format!("%{}73{}", "25".repeat(40), &token[1..]);
     let mut calls = Vec::new();
     for line in ["GET /Patient", "POST /Patient"] {
-        for value in [token, &escaped, &dotted, &format!("x{token}"), &format!("+{token}+")] {
+        for value in [token, &escaped, &dotted, &twice, &thrice, &endless, &format!("x{token}"), &format!("+{token}+")]
+        {
             calls.push(Call::new(&format!("{line}?_count={value}")));
             calls.push(Call::new(&format!("{line}?_count=1&{value}")));
             calls.push(Call::new(&format!("{line}?{value}=1")));
@@ -83,6 +87,10 @@ fn outside(token: &str) -> Vec<Call> {
         }
         for (name, value) in [
             ("x-token", token),
+            ("x-token", &escaped),
+            ("x-token", &twice),
+            ("cookie", &format!("a={thrice}")),
+            ("link", &format!("</Patient?_count={endless}>")),
             ("authorization", &format!("Bearer {token}")),
             ("cookie", &format!("a=b; c=\"{token}\"")),
             ("if-match", &format!("\"{token}\"")),

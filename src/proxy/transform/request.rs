@@ -67,7 +67,7 @@ pub(in crate::proxy) async fn request(
 
 /// Refuses what may hold PHI or a token in path and query: no rule reads them.
 fn judge_target(protected: &Protected, head: &Parts) -> Result<(), Refusal> {
-    if holds_token(&target::decode(head.uri.path(), false)) {
+    if target::may_hold_token(head.uri.path().as_bytes()) {
         return Err(Refusal::with_detail(Code::TokenNotAccepted, "path"));
     }
     let Some(query) = head.uri.query() else { return Ok(()) };
@@ -75,7 +75,7 @@ fn judge_target(protected: &Protected, head: &Parts) -> Result<(), Refusal> {
     if query.contains(';') {
         return Err(Code::QueryNotAllowed.into());
     }
-    if holds_token(&target::decode(query, true)) {
+    if target::may_hold_token(query.as_bytes()) {
         return Err(Refusal::with_detail(Code::TokenNotAccepted, "query"));
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
