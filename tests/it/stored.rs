@@ -259,3 +259,65 @@ fn a_config_whose_values_would_be_lost_is_refused() {
     };
     assert_eq!([inline(376), inline(375)], [Some(0), Some(78)]);
 }
+
+/// The drill that operators rehearse: the store is lost, and comes back from its export.
+#[tokio::test]
+async fn a_lost_store_comes_back_from_its_export_and_everything_opens() {
+    let Bed { gate, upstream } = Bed::with(|setup| with_file_store(stored(setup)));
+    let kept = write(&gate, &upstream, "/Account/1").await;
+    // The gate holds the store as long as it runs.
+    let setup = gate.crash().again(upstream.addr());
+    let (code, export) = setup.command(&["keys", "export"]);
+    assert_eq!(code, Some(0), "{export}");
+    let backup = setup.folder().join("backup.json");
+    std::fs::write(&backup, export).unwrap();
+    std::fs::remove_file(setup.folder().join("keys")).unwrap();
+    let (code, said) = setup.command(&["keys", "list"]);
+    assert_eq!(code, Some(1), "{said}");
+    let (code, said) = setup.command(&["keys", "init"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = setup.command(&["keys", "import", backup.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{said}");
+    let gate = setup.start();
+    expect_opens(&gate, "/Account/1").await;
+    let again = write(&gate, &upstream, "/Account/2").await;
+    assert_eq!(
+        (&again["mail"], &again["card"]),
+        (&kept["mail"], &kept["card"]),
+        "equal values still have equal tokens"
+    );
+    assert_eq!(key_of(&again["acct"]).0, key_of(&kept["acct"]).0, "and the same key is active");
+    expect_opens(&gate, "/Account/2").await;
+}
+
+#[tokio::test]
+async fn what_an_older_key_sealed_is_read_while_its_successor_writes() {
+    let Bed { gate, upstream } = Bed::with(|setup| with_file_store(stored(setup)));
+    let first = write(&gate, &upstream, "/Account/1").await;
+    let setup = gate.crash().again(upstream.addr());
+    for line in [
+        &["keys", "rotate", "--scope", "test", "--purpose", "field"][..],
+        &["keys", "rotate", "--scope", "test", "--purpose", "lookup", "--accept-new-tokens"],
+    ] {
+        let (code, said) = setup.command(line);
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let gate = setup.start();
+    // A record read back and written is sealed by the new key; one that nobody wrote stays with the old one.
+    expect_opens(&gate, "/Account/1").await;
+    let second = write(&gate, &upstream, "/Account/2").await;
+    for field in ["acct", "mail"] {
+        assert_ne!(key_of(&first[field]).0, key_of(&second[field]).0, "{field}");
+    }
+    assert_eq!(first["card"], second["card"], "a format key is for life");
+    for path in ["/Account/1", "/Account/2", "/Account/1"] {
+        expect_opens(&gate, path).await;
+    }
+    assert_eq!(upstream.kept("/Account/1"), first.to_string(), "reading writes nothing");
+    let answered = gate.events_named("ExchangeAnswered").pop().unwrap();
+    let used: Vec<&str> = answered["keys"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
+    let id = |token: &Value| data_encoding::HEXLOWER.encode(&key_of(token).0);
+    assert!(used.contains(&&*id(&first["acct"])) && used.contains(&&*id(&first["mail"])), "{answered}");
+    let third = write(&gate, &upstream, "/Account/1").await;
+    assert_eq!((key_of(&third["acct"]).0, &third["mail"]), (key_of(&second["acct"]).0, &second["mail"]));
+}
