@@ -36,7 +36,7 @@ pub(super) enum KeysCommand {
     /// Destroy all keys of a scope in the key store, and with them what they sealed. Cannot be undone.
     Shred(shred::Shred),
     /// Print every row of the key store, as a keyset: encrypted data keys only.
-    Export(ConfigFile),
+    Export(export::Export),
     /// Add the rows of a keyset to the key store.
     Import(import::Import),
     /// Open tokens of standard input by an offline recovery key, without KMS.
@@ -73,7 +73,7 @@ pub(super) fn keys(command: KeysCommand) -> Exit {
         KeysCommand::Rewrap(arguments) => run(rewrap::rewrap(arguments)),
         KeysCommand::Revoke(arguments) => run(revoke::revoke(arguments)),
         KeysCommand::Shred(arguments) => run(shred::shred(arguments)),
-        KeysCommand::Export(file) => run(export::export(file)),
+        KeysCommand::Export(arguments) => run(export::export(arguments)),
         KeysCommand::Import(arguments) => run(import::import(arguments)),
         KeysCommand::Recover(arguments) => run(recover::recover(arguments)),
         KeysCommand::Census(arguments) => census::census(&arguments),
