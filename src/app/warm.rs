@@ -75,10 +75,12 @@ async fn another_opens(
     if names.len() < 2 || !names.iter().any(|(_, name, _)| name == kek) {
         return false;
     }
-    let trials = keyring.try_out(provider, context).await;
-    let refused =
-        |trial: &Trial| matches!(trial, Trial::Fails(error) if !matches!(error, KeyringError::Unavailable { .. }));
-    trials.iter().any(|(_, trial, _)| *trial == Trial::Opens) && !trials.iter().any(|(_, trial, _)| refused(trial))
+    let tried = keyring.try_out(provider, context).await;
+    let refused = |trial: &Trial| match trial {
+        Trial::Fails(error) => !matches!(error, KeyringError::Unavailable { .. }),
+        Trial::Opens | Trial::Offline => false,
+    };
+    tried.iter().any(|kek| kek.trial == Trial::Opens) && !tried.iter().any(|kek| refused(&kek.trial))
 }
 
 /// Which keys the routes take, as far as the config alone says in which scopes: one treatment for each.

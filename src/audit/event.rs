@@ -52,7 +52,7 @@ pub enum AuditEvent {
     ValuesSealed(Operation),
     /// A command was refused, or what it was given could not be opened or sealed; `code` says why.
     OperationRefused(Operation),
-    /// A command is about to change keys.
+    /// A command is about to change keys, or to unwrap them to see that they open.
     KeyChangeIntended(KeyChange),
     /// What became of that; with a `code` where it went wrong. A long one is recorded in parts.
     KeysChanged(KeyChange),
@@ -202,7 +202,8 @@ impl Operation {
 pub struct KeyChange {
     /// Shared by all records of one command.
     pub operation: uuid::Uuid,
-    /// What was called: `create`, `rotate`, `rewrap`, `revoke`, `restore`, `shred` or `import`.
+    /// What was called: `create`, `rotate`, `rewrap`, `revoke`, `restore`, `shred`, `import`, or `verify`,
+    /// which unwraps them and changes nothing.
     pub change: &'static str,
     /// The real user id of who called it.
     pub uid: u32,

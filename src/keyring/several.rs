@@ -4,7 +4,7 @@ use super::metered::meter;
 use super::silence::Silence;
 use super::{Decrypted, Generated, Kek, Keyring, KeyringError, KmsCall};
 use crate::seal::envelope::EDKS_MAX;
-use crate::seal::{Commitment, CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag};
+use crate::seal::{Commitment, CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, KekTag, KeyId};
 use futures_util::future::{BoxFuture, join_all, try_join_all};
 use std::sync::Arc;
 
@@ -34,6 +34,19 @@ impl Member {
         let silence = Silence::new(kek.name(), role);
         Self { kek, silence }
     }
+}
+
+/// One KEK, tried out on a throw-away data key.
+#[derive(Debug)]
+pub struct Tried {
+    /// Which KEK.
+    pub kek: Arc<str>,
+    /// What came of it.
+    pub trial: Trial,
+    /// The throw-away key, once there was one.
+    pub key: Option<KeyId>,
+    /// The calls that it took, for the audit record.
+    pub calls: Vec<KmsCall>,
 }
 
 /// What became of a throw-away data key under one KEK.
@@ -157,12 +170,8 @@ impl Several {
     }
 
     /// Has each KEK that new data keys are wrapped under wrap and unwrap a throw-away data key, all at once: whether it
-    /// would open what is sealed from now on. Name, outcome, and the calls that it took, in the order of the KEKs.
-    pub async fn try_out(
-        &self,
-        provider: &'static dyn CryptoProvider,
-        context: EncryptionContext,
-    ) -> Vec<(Arc<str>, Trial, Vec<KmsCall>)> {
+    /// would open what is sealed from now on. In the order of the KEKs.
+    pub async fn try_out(&self, provider: &'static dyn CryptoProvider, context: EncryptionContext) -> Vec<Tried> {
         join_all(self.wanted().map(|member| self.try_one(member, provider, context))).await
     }
 
@@ -171,43 +180,45 @@ impl Several {
         member: &Member,
         provider: &'static dyn CryptoProvider,
         context: EncryptionContext,
-    ) -> (Arc<str>, Trial, Vec<KmsCall>) {
-        let name = member.kek.name();
-        let mut calls = Vec::new();
+    ) -> Tried {
+        let kek = Arc::clone(member.kek.name());
+        let (mut id, mut calls) = (None, Vec::new());
         let trial = async {
-            let makes = std::ptr::eq(member, &self.first);
-            let (key, wrapped) = if makes {
+            let failed = |_| KeyringError::Unavailable {
+                kek: "-".into(),
+                why: "the crypto provider failed".into(),
+                request_id: None,
+            };
+            let (key, wrapped) = if std::ptr::eq(member, &self.first) {
                 let call = member.kek.generate_data_key(context);
                 meter("generate_data_key", member.silence.note(call)).await?
             } else {
-                let failed = |_| KeyringError::Unavailable {
-                    kek: "-".into(),
-                    why: "the crypto provider failed".into(),
-                    request_id: None,
-                };
                 let key = DataKey::generate(provider).map_err(failed)?;
                 let call = member.kek.encrypt_data_key(&key, context);
                 let wrapped = meter("encrypt_data_key", member.silence.note(call)).await?;
                 (key, wrapped)
             };
             calls.push(wrapped.call);
-            let decrypted = meter("decrypt_data_key", self.decrypt_data_key(wrapped.edk, context)).await?;
-            let request_id = decrypted.call.request_id.clone();
-            calls.push(decrypted.call);
-            let committed = key.commitment(provider);
-            let same = committed.is_ok_and(|key| decrypted.key.commitment(provider).is_ok_and(|it| it.matches(&key)));
-            let why = || "it unwraps to another key".into();
-            if same { Ok(()) } else { Err(KeyringError::Rejected { why: why(), request_id }) }
+            let commitment = key.commitment(provider).map_err(failed)?;
+            id = Some(commitment.key_id());
+            let Decrypted { key, call } =
+                meter("decrypt_data_key", self.decrypt_data_key(wrapped.edk, context)).await?;
+            let request_id = call.request_id.clone();
+            calls.push(call);
+            if key.commitment(provider).map_err(failed)?.matches(&commitment) {
+                return Ok(());
+            }
+            Err(KeyringError::Rejected { why: "it unwraps to another key".into(), request_id })
         };
         let trial = match trial.await {
             Ok(()) => Trial::Opens,
             Err(KeyringError::UnknownKek) => Trial::Offline,
             Err(error) => {
-                calls.extend(error.request_id().map(|id| KmsCall { kek: Arc::clone(name), request_id: Some(id) }));
+                calls.extend(error.request_id().map(|id| KmsCall { kek: Arc::clone(&kek), request_id: Some(id) }));
                 Trial::Fails(error)
             }
         };
-        (Arc::clone(name), trial, calls)
+        Tried { kek, trial, key: id, calls }
     }
 
     /// Those that new data keys are wrapped under.
@@ -648,13 +659,15 @@ mod tests {
         let [a, b, old] = [1, 2, 3].map(Watched::kek);
         let keyring = several(&a, &[&b], &[&old]);
         let trials = async || keyring.try_out(default_provider(), context(HERE)).await;
-        let told = |trials: &[(Arc<str>, Trial, Vec<KmsCall>)]| {
-            trials.iter().map(|(name, trial, _)| (Arc::clone(name), trial.clone())).collect::<Vec<_>>()
+        let told = |trials: &[Tried]| {
+            trials.iter().map(|tried| (Arc::clone(&tried.kek), tried.trial.clone())).collect::<Vec<_>>()
         };
         let [a_name, b_name] = [&a, &b].map(|kek| Arc::clone(kek.name()));
         let tried = trials().await;
         assert_eq!(told(&tried), [(a_name.clone(), Trial::Opens), (b_name.clone(), Trial::Opens)]);
-        assert!(tried.iter().all(|(name, _, calls)| calls.len() == 2 && calls.iter().all(|call| call.kek == *name)));
+        for Tried { kek, key, calls, .. } in &tried {
+            assert!(key.is_some() && calls.len() == 2 && calls.iter().all(|call| call.kek == *kek));
+        }
         assert_eq!(
             [a.asked(), b.asked(), old.asked()],
             [vec!["generate", "decrypt"], vec!["encrypt", "decrypt"], vec![]]
@@ -662,6 +675,6 @@ mod tests {
         b.break_down();
         let tried = trials().await;
         assert_eq!(told(&tried), [(a_name, Trial::Opens), (b_name.clone(), Trial::Fails(down(&b)))]);
-        assert_eq!(tried[1].2, [KmsCall { kek: b_name, request_id: Some("r-1".into()) }]);
+        assert_eq!(tried[1].calls, [KmsCall { kek: b_name, request_id: Some("r-1".into()) }]);
     }
 }

@@ -2,8 +2,10 @@
 
 mod drill;
 mod recover;
+mod restore;
 mod rewrap;
 mod shred;
+mod verify;
 
 use crate::fixture::commands::Commands;
 use sealgate::keyring::store::keyset;

@@ -79,20 +79,8 @@ impl Custody {
     }
 
     /// The record of a change, with nothing done yet.
-    pub(super) fn change(&self, change: &'static str) -> KeyChange {
-        KeyChange {
-            operation: self.session.operation,
-            change,
-            uid: self.session.uid,
-            store: self.place.name().to_owned(),
-            scope: None,
-            purpose: None,
-            count: 0,
-            ids: Vec::new(),
-            keys: Vec::new(),
-            failed: 0,
-            cause: None,
-        }
+    pub(super) fn change(&self, what: &'static str) -> KeyChange {
+        change(&self.session, what, self.place.name())
     }
 
     /// Records what is about to be done.
@@ -114,6 +102,23 @@ impl Custody {
             }
             (Err(failure), _) => Err(failure),
         }
+    }
+}
+
+/// The record of what a command does to the keys of a store, with nothing done yet.
+pub(super) fn change(session: &Session, change: &'static str, store: &str) -> KeyChange {
+    KeyChange {
+        operation: session.operation,
+        change,
+        uid: session.uid,
+        store: store.to_owned(),
+        scope: None,
+        purpose: None,
+        count: 0,
+        ids: Vec::new(),
+        keys: Vec::new(),
+        failed: 0,
+        cause: None,
     }
 }
 

@@ -3,14 +3,21 @@
 use super::super::session::{self, Failure};
 use super::super::{ConfigFile, Exit, complain, say};
 use super::custody::{Custody, note};
+use super::proof::Prover;
 use crate::audit::event::KeyChange;
 use crate::keyring::store::keyset::{self, KEYSET_BYTES_MAX};
 use crate::keyring::store::{Imported, KeyRow};
 use crate::seal::Purpose;
 use clap::Args;
+use futures_util::{StreamExt, stream};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// How many keys are looked at at once.
+const AT_ONCE: usize = 8;
+/// How many keys one record tells of. Every one of a part failing ends the command: the rest would fail too.
+const PART: usize = 64;
 
 #[derive(Args)]
 pub(in crate::cli) struct Import {
@@ -18,6 +25,10 @@ pub(in crate::cli) struct Import {
     config: ConfigFile,
     /// The keyset, as `sealgate keys export` writes it; `-` for standard input.
     keyset: PathBuf,
+    /// Do not unwrap one form of each key and see that it is the key before any is added. Unwrapping takes kms:Decrypt, and
+    /// has the data keys in this process for a moment; without it a key that does not open is found when it is too late.
+    #[arg(long)]
+    unverified: bool,
 }
 
 /// What came of the rows.
@@ -32,7 +43,7 @@ struct Counts {
 }
 
 pub(super) async fn import(arguments: Import) -> Result<Exit, Failure> {
-    let Import { config, keyset } = arguments;
+    let Import { config, keyset, unverified } = arguments;
     let config = session::config(&config.config)?;
     let text = read(&keyset).map_err(|error| Failure::new(format!("{}: {error}", keyset.display())))?;
     let rows = keyset::read(&text).map_err(|error| Failure::new(format!("{}: {error}", keyset.display())))?;
@@ -42,7 +53,11 @@ pub(super) async fn import(arguments: Import) -> Result<Exit, Failure> {
     custody.intend(&change).await?;
     let mut change = custody.change("import");
     let mut counts = Counts::default();
-    let result = put(&custody, rows, &mut change, &mut counts).await;
+    let verified = if unverified { Ok(()) } else { verify(&custody, &rows).await };
+    let result = match verified {
+        Ok(()) => put(&custody, rows, &mut change, &mut counts).await,
+        Err(failure) => Err(failure),
+    };
     custody.conclude(change, result).await?;
     let Counts { added, decrypt_only, present, different, .. } = counts;
     let exit = say(&format!(
@@ -82,6 +97,42 @@ async fn put(custody: &Custody, rows: Vec<KeyRow>, change: &mut KeyChange, count
         note(change, [id]);
     }
     Ok(())
+}
+
+/// That each key opens; each part is on record. If one does not, none is added.
+async fn verify(custody: &Custody, rows: &[KeyRow]) -> Result<(), Failure> {
+    let prover = Prover { keyring: &custody.keyring, provider: custody.provider };
+    let (mut tried, mut failed, mut exit) = (0, 0, Exit::Failure);
+    for part in rows.chunks(PART) {
+        let work = part.iter().map(|row| async { (row.id(), prover.opens(row).await) });
+        let results: Vec<_> = stream::iter(work).buffered(AT_ONCE).collect().await;
+        let mut change = custody.change("verify");
+        for (id, (result, uses)) in results {
+            note(&mut change, [id]);
+            change.keys.extend(uses);
+            if let Err(error) = result {
+                let failure = Failure::from(error);
+                complain(&format!("key {id}: {}\n", failure.text));
+                change.failed += 1;
+                (change.cause, exit) = (Some(failure.text), failure.exit);
+            }
+        }
+        tried += part.len();
+        failed += change.failed;
+        let none = change.failed == change.count;
+        custody.conclude(change, Ok(())).await?;
+        if none {
+            break;
+        }
+    }
+    if failed == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "{failed} of {tried} keys do not open, {} were not tried; none is imported; --unverified imports them all the same",
+        rows.len() - tried
+    );
+    Err(Failure { exit, text })
 }
 
 /// The text of a keyset.

@@ -7,11 +7,13 @@ mod export;
 mod import;
 mod init;
 pub(in crate::cli) mod list;
+mod proof;
 mod recover;
 mod revoke;
 mod rewrap;
 mod rotate;
 mod shred;
+mod verify;
 
 use super::session::run;
 use super::{ConfigFile, Exit, purge};
@@ -31,13 +33,17 @@ pub(super) enum KeysCommand {
     Rotate(rotate::Rotate),
     /// Wrap every key under exactly the KEKs that the config names now. Can be interrupted and run again.
     Rewrap(rewrap::Rewrap),
+    /// Unwrap every form of every key under its own KEK and see that it is the key; try the KEKs on a throw-away key.
+    ///
+    /// Changes nothing. Exit 1 if anything does not open that could be looked at.
+    Verify(verify::Verify),
     /// Have a key used for nothing, or for opening again.
     Revoke(revoke::Revoke),
     /// Destroy all keys of a scope in the key store, and with them what they sealed. Cannot be undone.
     Shred(shred::Shred),
     /// Print every row of the key store, as a keyset: encrypted data keys only.
     Export(export::Export),
-    /// Add the rows of a keyset to the key store.
+    /// Add the rows of a keyset to the key store, once each was seen to open.
     Import(import::Import),
     /// Open tokens of standard input by an offline recovery key, without KMS.
     ///
@@ -71,6 +77,7 @@ pub(super) fn keys(command: KeysCommand) -> Exit {
         KeysCommand::List(arguments) => run(list::list(arguments)),
         KeysCommand::Rotate(arguments) => run(rotate::rotate(arguments)),
         KeysCommand::Rewrap(arguments) => run(rewrap::rewrap(arguments)),
+        KeysCommand::Verify(arguments) => run(verify::verify(arguments)),
         KeysCommand::Revoke(arguments) => run(revoke::revoke(arguments)),
         KeysCommand::Shred(arguments) => run(shred::shred(arguments)),
         KeysCommand::Export(arguments) => run(export::export(arguments)),

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// A recovery key in the folder: `recovery.pem` and `recovery-public.pem`.
-fn ceremony(commands: &Commands) {
+pub(super) fn ceremony(commands: &Commands) {
     let run = |arguments: &str| {
         let output = Command::new("openssl").args(arguments.split(' ')).output().expect("the openssl command");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

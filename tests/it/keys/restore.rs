@@ -1,0 +1,88 @@
+//! The way back from a lost store, as an operator goes it.
+
+use super::{SSN, changed};
+use crate::fixture::commands::Commands;
+use crate::fixture::kms::{self, Fault, Kms};
+use sealgate::keyring::store::keyset;
+use serde_json::{Value, json};
+use std::fs;
+
+fn lose_the_store(commands: &Commands) {
+    fs::remove_file(commands.file("keys.redb")).unwrap();
+    commands.run("keys init").good();
+}
+
+#[test]
+fn what_is_imported_was_seen_to_open() {
+    let kms = Kms::start();
+    let commands = Commands::new().with_kms(kms.addr(), kms::KEY);
+    for purpose in ["field", "lookup"] {
+        commands.create("clinic", purpose);
+    }
+    let tokens = commands.seal("ssn", SSN) + &commands.seal("mrn", "a-1");
+    commands.run("keys rotate --scope clinic --purpose field").good();
+    let export = commands.run("keys export").good();
+    let rows = keyset::read(&export).unwrap();
+    lose_the_store(&commands);
+    // One of them is the key of another.
+    let mut spoiled = rows.clone();
+    let fields: Vec<usize> = (0..3).filter(|at| rows[*at].purpose.as_str() == "field").collect();
+    spoiled[fields[0]].edks = rows[fields[1]].edks.clone();
+    let id = spoiled[fields[0]].id();
+    let said = commands.run_with("keys import -", keyset::write(&spoiled)).failed(1);
+    assert!(
+        said.starts_with(&format!(
+            "key {id}: keyring: encrypted data key is rejected: it does not match the commitment\n"
+        )),
+        "{said}"
+    );
+    assert!(
+        said.ends_with(
+            "1 of 3 keys do not open, 0 were not tried; none is imported; --unverified imports them all the same\n"
+        ),
+        "{said}"
+    );
+    assert_eq!(commands.list(), Vec::<Value>::new());
+    assert_eq!((&changed(&commands)["change"], &changed(&commands)["count"]), (&json!("import"), &json!(0)));
+    let looked = &commands.events_named("KeysChanged").into_iter().rev().nth(1).unwrap();
+    assert_eq!((&looked["change"], &looked["count"], &looked["failed"]), (&json!("verify"), &json!(3), &json!(1)));
+    assert_eq!(looked["keys"].as_array().unwrap().len(), 3, "{looked}");
+    // Without KMS nothing is seen to open, and there is a way around.
+    kms.fail(Fault::FailsInside);
+    let said = commands.run_with("keys import -", &export).failed(69);
+    assert!(said.contains("KMSInternalException") && said.contains("none is imported"), "{said}");
+    assert_eq!(commands.list(), Vec::<Value>::new());
+    let calls = kms.calls();
+    let said = commands.run_with("keys import - --unverified", &export).good();
+    assert!(said.contains("3 added"), "{said}");
+    assert_eq!(kms.calls(), calls);
+    kms.fail(None);
+    commands.run("keys verify").good();
+    assert_eq!(commands.open(&tokens).good(), format!("\"{SSN}\"\n\"a-1\"\n"));
+    // A key under a KEK that is not this config's opens here by nothing.
+    let stranger = Commands::new();
+    stranger.run("keys init").good();
+    let said = stranger.run_with("keys import -", &export).failed(1);
+    assert!(said.contains("no encrypted data key is of a configured KEK"), "{said}");
+    assert!(stranger.run_with("keys import - --unverified", &export).good().contains("3 added"));
+}
+
+#[test]
+fn an_export_of_a_scope_holds_its_keys_alone() {
+    let commands = Commands::new();
+    let ours = [commands.create("clinic", "field"), commands.create("clinic", "lookup")];
+    commands.create("other", "field");
+    let export = commands.run("keys export --scope clinic").good();
+    let mut ids: Vec<String> = keyset::read(&export).unwrap().iter().map(|row| row.id().to_string()).collect();
+    ids.sort();
+    let mut expect = ours.to_vec();
+    expect.sort();
+    assert_eq!(ids, expect);
+    let other = commands.run("keys export --scope other").good();
+    let all = commands.list();
+    lose_the_store(&commands);
+    for part in [export, other] {
+        commands.run_with("keys import -", part).good();
+    }
+    assert_eq!(commands.list(), all, "part by part it is all there again");
+}
