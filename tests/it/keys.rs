@@ -4,6 +4,7 @@ mod drill;
 mod recover;
 mod restore;
 mod rewrap;
+mod rotate;
 mod shred;
 mod verify;
 

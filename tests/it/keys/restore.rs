@@ -1,11 +1,14 @@
 //! The way back from a lost store, as an operator goes it.
 
-use super::{SSN, changed};
+use super::{SSN, changed, key_of};
 use crate::fixture::commands::Commands;
 use crate::fixture::kms::{self, Fault, Kms};
+use crate::fixture::{Gate, Upstream};
 use sealgate::keyring::store::keyset;
 use serde_json::{Value, json};
 use std::fs;
+
+const BODY: &str = r#"{"ssn":"999-12-3456","mrn":"a-1"}"#;
 
 fn lose_the_store(commands: &Commands) {
     fs::remove_file(commands.file("keys.redb")).unwrap();
@@ -85,4 +88,53 @@ fn an_export_of_a_scope_holds_its_keys_alone() {
         commands.run_with("keys import -", part).good();
     }
     assert_eq!(commands.list(), all, "part by part it is all there again");
+}
+
+async fn write(gate: &Gate, upstream: &Upstream, path: &str) -> Value {
+    let reply = gate.as_client("clinician").put(path, BODY).await;
+    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, BODY), "{}", gate.log());
+    serde_json::from_str(&upstream.kept(path)).unwrap()
+}
+
+async fn expect_opens(gate: &Gate, path: &str) {
+    let reply = gate.as_client("clinician").get(path).await;
+    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, BODY), "{path}: {}", gate.log());
+}
+
+#[tokio::test]
+async fn records_open_at_a_new_gate_after_the_store_was_lost_and_came_back() {
+    let upstream = Upstream::start();
+    let mut commands = Commands::before(upstream.addr());
+    commands.create("clinic", "lookup");
+    commands.create("clinic", "format");
+    let gate = commands.start();
+    let sealed = write(&gate, &upstream, "/records/1").await;
+    let fallen = gate.crash();
+    let export = commands.run("keys export").good();
+    assert_eq!(keyset::read(&export).unwrap().len(), 3, "the gate had made one");
+    fs::write(commands.file("keys.json"), &export).unwrap();
+    fs::remove_file(commands.file("keys.redb")).unwrap();
+    // A gate does not begin anew on nothing, nor on an empty store without the keys that are made by hand.
+    let mut setup = fallen.again(upstream.addr());
+    let mut refused = setup.spawn();
+    assert_eq!(refused.wait().code(), Some(1), "{}", refused.log());
+    assert!(refused.log().contains("keys.redb is not there"), "{}", refused.log());
+    commands.run("keys init").good();
+    setup = refused.crash().again(upstream.addr());
+    let mut refused = setup.spawn();
+    assert_eq!(refused.wait().code(), Some(69), "{}", refused.log());
+    let fallen = refused.crash();
+    // Whatever it made meanwhile goes with the store.
+    lose_the_store(&commands);
+    let said = commands.run("keys import keys.json").good();
+    assert!(said.contains("3 added, 0 added as decrypt-only"), "{said}");
+    let gate = fallen.again(upstream.addr()).start();
+    expect_opens(&gate, "/records/1").await;
+    let again = write(&gate, &upstream, "/records/2").await;
+    assert_eq!(again["mrn"], sealed["mrn"], "equal values are equal as before");
+    let key = |record: &Value| key_of(record["ssn"].as_str().unwrap());
+    assert_eq!(key(&again), key(&sealed));
+    expect_opens(&gate, "/records/2").await;
+    let text: String = upstream.received().iter().map(|received| received.text()).collect();
+    assert!(!text.contains("999-12"));
 }
