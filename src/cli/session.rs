@@ -94,7 +94,10 @@ pub(super) fn run(work: impl Future<Output = Result<Exit, Failure>>) -> Exit {
             return Exit::Failure;
         }
     };
-    runtime.block_on(work).unwrap_or_else(|Failure { exit, text }| {
+    let done = runtime.block_on(work);
+    // A thread may still wait for input that nobody reads any more.
+    runtime.shutdown_background();
+    done.unwrap_or_else(|Failure { exit, text }| {
         if !text.is_empty() {
             complain(&format!("{text}\n"));
         }

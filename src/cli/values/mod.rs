@@ -3,9 +3,10 @@
 
 mod caller;
 pub(in crate::cli) mod lines;
+pub(in crate::cli) mod new_file;
 mod open;
 mod seal;
-mod stream;
+pub(in crate::cli) mod stream;
 
 use super::session::{Failure, run};
 use super::{ConfigFile, Exit};

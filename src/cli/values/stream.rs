@@ -5,6 +5,7 @@ use super::super::{Exit, say};
 use super::Call;
 use super::caller::Caller;
 use super::lines::bound;
+use super::new_file::{NewFile, Out};
 use crate::audit::AuditEvent;
 use crate::audit::event::{FieldAction, KeyUse, Operation};
 use crate::policy::{Action, View};
@@ -12,60 +13,9 @@ use crate::proxy::rescue::{Code, Refusal};
 use crate::proxy::rule::Treatment;
 use crate::seal::stream::{SEGMENT_BYTES, StreamHead, StreamOpener, StreamSealer};
 use crate::seal::{Class, Context, Placement, Scope, SealError, Suite};
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 use zeroize::Zeroizing;
-
-/// A file that is there once it is whole, and not at all before.
-struct NewFile {
-    path: PathBuf,
-    draft: PathBuf,
-    file: File,
-    is_whole: bool,
-}
-
-impl NewFile {
-    fn create(path: &Path) -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::new(format!("{}: {error}", path.display()));
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(Failure::new(format!("{} is there already", path.display())));
-        }
-        let mut draft = OsString::from(path);
-        draft.push(format!(".{}.part", std::process::id()));
-        let draft = PathBuf::from(draft);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), draft, file, is_whole: false })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all(bytes).map_err(|error| Failure::new(format!("{}: {error}", self.draft.display())))
-    }
-
-    /// Gives it its name, which nothing has yet.
-    fn finish(mut self) -> Result<(), Failure> {
-        let mut finish = || -> io::Result<()> {
-            self.file.sync_all()?;
-            fs::hard_link(&self.draft, &self.path)?;
-            self.is_whole = true;
-            fs::remove_file(&self.draft)?;
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        finish().map_err(|error| Failure::new(format!("{}: {error}", self.path.display())))
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if !self.is_whole {
-            // Nothing of what was not authentic to its end stays.
-            drop(fs::remove_file(&self.draft));
-        }
-    }
-}
 
 /// Reads until `buffer` is full or the input ends.
 fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Failure> {
@@ -82,7 +32,7 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Failure> {
 }
 
 /// Why a stream was not written.
-enum Stopped {
+pub(in crate::cli) enum Stopped {
     Refused(Refusal),
     Failed(Failure),
 }
@@ -115,14 +65,48 @@ pub(super) async fn open(call: &Call, output: &Path) -> Result<Exit, Failure> {
     conclude(&caller, operation, result).await
 }
 
+/// A stream of which the head was read.
+pub(in crate::cli) struct Begun<R> {
+    pub(in crate::cli) head: StreamHead,
+    input: R,
+    piece: Vec<u8>,
+    from: usize,
+    count: usize,
+}
+
+impl<R: Read + Send + 'static> Begun<R> {
+    pub(in crate::cli) fn read(mut input: R) -> Result<Self, Stopped> {
+        let mut piece = vec![0; SEGMENT_BYTES];
+        let count = fill(&mut input, &mut piece)?;
+        let begun = piece.get(..count).unwrap_or_default();
+        // A head is shorter than a piece: what wants more of it was cut off.
+        let (head, from) = StreamHead::read(begun)?.ok_or(Code::TokenTruncated)?;
+        Ok(Self { head, input, piece, from, count })
+    }
+
+    /// Opens what follows the head into a new file.
+    pub(in crate::cli) async fn open(self, mut opener: StreamOpener, file: NewFile) -> Result<(), Stopped> {
+        let Self { mut input, mut piece, mut from, mut count, .. } = self;
+        let open = move |file: &mut Out| {
+            let mut out = Zeroizing::new(Vec::with_capacity(3 * SEGMENT_BYTES));
+            while count > 0 {
+                opener.write(piece.get(from..count).unwrap_or_default(), &mut out)?;
+                file.write(&out)?;
+                out.clear();
+                count = fill(&mut input, &mut piece)?;
+                from = 0;
+            }
+            opener.finish(&mut out)?;
+            Ok(file.write(&out)?)
+        };
+        file.fill(open).await
+    }
+}
+
 async fn open_into(caller: &mut Caller, call: &Call, output: &Path, operation: &mut Operation) -> Result<(), Stopped> {
     let bind = bound(&call.binds)?;
-    let mut input = io::stdin().lock();
-    let mut piece = vec![0; SEGMENT_BYTES];
-    let mut count = fill(&mut input, &mut piece)?;
-    let begun = piece.get(..count).unwrap_or_default();
-    // A head is shorter than a piece: what wants more of it was cut off.
-    let (head, length) = StreamHead::read(begun)?.ok_or(Code::TokenTruncated)?;
+    let begun = Begun::read(io::stdin())?;
+    let head = &begun.head;
     let (class, scope) = (head.head().class, head.head().scope);
     operation.scope = Some(scope.to_string());
     let permit = caller.permit(Action::Read, scope, &[class])?;
@@ -135,22 +119,10 @@ async fn open_into(caller: &mut Caller, call: &Call, output: &Path, operation: &
     let keys = caller.keys(head.head().placement == Placement::Stored).await?;
     let held = keys.opening_key_of(head.head(), head.key()).await?;
     held.calls.iter().for_each(|call| operation.key(KeyUse::new(held.key.id(), call, held.stale)));
-    let mut opener = StreamOpener::begin(&held.key, &head, &Context { class, scope, bind: &bind })?;
+    let opener = StreamOpener::begin(&held.key, head, &Context { class, scope, bind: &bind })?;
     operation.field(class, FieldAction::Plain);
     caller.record(AuditEvent::ValuesOpened(operation.clone())).await?;
-    let mut file = NewFile::create(output)?;
-    let mut out = Zeroizing::new(Vec::with_capacity(3 * SEGMENT_BYTES));
-    let mut from = length;
-    while count > 0 {
-        opener.write(piece.get(from..count).unwrap_or_default(), &mut out)?;
-        file.write(&out)?;
-        out.clear();
-        count = fill(&mut input, &mut piece)?;
-        from = 0;
-    }
-    opener.finish(&mut out)?;
-    file.write(&out)?;
-    Ok(file.finish()?)
+    begun.open(opener, NewFile::create(output)?).await
 }
 
 pub(super) async fn seal(call: &Call, (class, scope): (Class, Option<Scope>), output: &Path) -> Result<Exit, Failure> {
@@ -184,7 +156,7 @@ async fn seal_into(
     let held = keys.sealing_key(scope, Suite::Stream, placement).await?;
     held.calls.iter().for_each(|call| operation.key(KeyUse::new(held.key.id(), call, held.stale)));
     operation.field(class, FieldAction::Sealed);
-    let mut file = NewFile::create(output)?;
+    let file = NewFile::create(output)?;
     caller.record(AuditEvent::ValuesSealed(operation.clone())).await?;
     let spent = |error: SealError| match error {
         SealError::Exhausted => {
@@ -194,18 +166,20 @@ async fn seal_into(
     };
     let mut out = Vec::with_capacity(3 * SEGMENT_BYTES);
     let mut sealer = StreamSealer::begin(&held.key, &Context { class, scope, bind: &bind }, &mut out).map_err(spent)?;
-    let mut input = io::stdin().lock();
-    let mut piece = Zeroizing::new(vec![0; SEGMENT_BYTES]);
-    loop {
-        let count = fill(&mut input, &mut piece)?;
-        if count == 0 {
-            break;
+    let seal = move |file: &mut Out| {
+        let mut input = io::stdin();
+        let mut piece = Zeroizing::new(vec![0; SEGMENT_BYTES]);
+        loop {
+            let count = fill(&mut input, &mut piece)?;
+            if count == 0 {
+                break;
+            }
+            sealer.write(piece.get(..count).unwrap_or_default(), &mut out).map_err(spent)?;
+            file.write(&out)?;
+            out.clear();
         }
-        sealer.write(piece.get(..count).unwrap_or_default(), &mut out).map_err(spent)?;
-        file.write(&out)?;
-        out.clear();
-    }
-    sealer.finish(&mut out).map_err(spent)?;
-    file.write(&out)?;
-    Ok(file.finish()?)
+        sealer.finish(&mut out).map_err(spent)?;
+        Ok(file.write(&out)?)
+    };
+    file.fill(seal).await
 }

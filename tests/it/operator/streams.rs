@@ -2,8 +2,10 @@
 
 use super::last;
 use crate::fixture::commands::Commands;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 /// Three segments and a bit.
@@ -56,4 +58,32 @@ fn an_attachment_comes_back_and_a_cut_one_leaves_nothing() {
     commands.edit("roles: [all], scopes", "roles: [masked], scopes");
     let refused = commands.run_with("open --reason test --stream --output masked", &sealed).failed(1);
     assert!(refused.starts_with("class_denied"), "{refused}");
+}
+
+/// However the command ends, nothing is left of what it had written.
+#[test]
+fn a_signal_in_the_middle_leaves_nothing() {
+    let commands = Commands::new();
+    commands.run("keys init").good();
+    // More than a pipe holds: once it is written, some of it was read and opened.
+    let plain: Vec<u8> = (0..400_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    commands.run_with("seal --reason test --scope clinic --class note --stream --output sealed", &plain).good();
+    let sealed = fs::read(commands.file("sealed")).unwrap();
+    let count = || fs::read_dir(commands.folder()).unwrap().count();
+    let before = count();
+    for (line, input) in [
+        ("open --reason test --stream --output cut", &sealed),
+        ("seal --reason test --scope clinic --class note --stream --output cut", &plain),
+    ] {
+        for signal in [Signal::TERM, Signal::INT] {
+            let mut child = commands.spawn(line);
+            let mut stdin = child.stdin.take().unwrap();
+            stdin.write_all(input.get(..390_000).unwrap()).unwrap();
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            assert!(!child.wait().unwrap().success(), "{line} {signal:?}");
+            assert_eq!(count(), before, "{line} {signal:?}: {:?}", fs::read_dir(commands.folder()).unwrap());
+        }
+    }
+    commands.run_with("open --reason test --stream --output whole", &sealed).good();
+    assert!(fs::read(commands.file("whole")).unwrap() == plain);
 }
