@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// How many keys are brought at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// The keyring with its keys. A KEK that does not answer is no reason to stay away while another one opens.
 pub(super) async fn keys(
@@ -30,23 +30,29 @@ pub(super) async fn keys(
     let bound = keys.revocation_bound();
     tracing::info!(seconds = bound.as_secs_f64(), "a key that is disabled is out of use after this time at the latest");
     metrics::gauge!(names::REVOCATION_BOUND).set(bound);
-    let treatments = treatments(routes);
-    let brought = treatments.iter().map(|(scope, treatment)| bring(&keys, *scope, *treatment));
-    let brought: Vec<_> = stream::iter(brought).buffered(AT_ONCE).collect().await;
-    let mut unanswered = None;
-    for (context, error) in brought.into_iter().filter_map(|(context, brought)| Some((context, brought.err()?))) {
-        match error {
-            KeyringError::Unavailable { .. } => unanswered = unanswered.or(Some((context, error))),
-            error => return Err(error.into()),
-        }
-    }
-    if let Some((context, error)) = unanswered {
+    if let Some((context, error)) = bring_all(&keys, routes).await? {
         if !another_opens(&several, provider, context, &error).await {
             return Err(error.into());
         }
         tracing::warn!(%error, "started without a KEK: what needs it is refused until it answers, the rest is served");
     }
     Ok(keys)
+}
+
+/// Brings the key of each treatment. The first that gave no answer is given back, and the rest left to the first request: they
+/// would wait for it as well, and whoever started the gate does not wait for ever.
+async fn bring_all(keys: &Keys, routes: &Routes) -> Result<Option<(EncryptionContext, KeyringError)>, StartError> {
+    let treatments = treatments(routes);
+    let bringing = treatments.iter().map(|(scope, treatment)| bring(keys, *scope, *treatment));
+    let mut brought = std::pin::pin!(stream::iter(bringing).buffered(AT_ONCE));
+    while let Some((context, result)) = brought.next().await {
+        match result {
+            Ok(()) => {}
+            Err(error @ KeyringError::Unavailable { .. }) => return Ok(Some((context, error))),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }
 
 /// Brings the key of a treatment.
