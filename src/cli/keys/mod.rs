@@ -45,7 +45,7 @@ pub(super) enum KeysCommand {
     Export(export::Export),
     /// Add the rows of a keyset to the key store, once each was seen to open.
     Import(import::Import),
-    /// Open tokens of standard input by an offline recovery key, without KMS.
+    /// Open tokens or values of a format of standard input, or an attachment, by an offline recovery key, without KMS.
     ///
     /// To serve on instead: name the private key under keyring.old[].recovery.private_key_file and a new KEK as the first
     /// one, run `sealgate keys rewrap` if there is a key store or keyset, and start the gate.

@@ -44,11 +44,11 @@ fn parse_reason(text: &str) -> Result<String, String> {
     Err("wanted 1 to 200 characters in one line".to_owned())
 }
 
-fn parse_scope(text: &str) -> Result<Scope, String> {
+pub(super) fn parse_scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).map_err(|error| error.to_string())
 }
 
-fn parse_class(text: &str) -> Result<Class, String> {
+pub(super) fn parse_class(text: &str) -> Result<Class, String> {
     Class::parse(text).map_err(|error| error.to_string())
 }
 

@@ -3,7 +3,7 @@
 use super::super::session::Failure;
 use super::super::{Exit, say};
 use super::Call;
-use super::caller::Caller;
+use super::caller::{Caller, told};
 use super::lines::bound;
 use super::new_file::{NewFile, Out};
 use crate::audit::AuditEvent;
@@ -46,6 +46,16 @@ impl From<Failure> for Stopped {
 impl<E: Into<Refusal>> From<E> for Stopped {
     fn from(error: E) -> Self {
         Self::Refused(error.into())
+    }
+}
+
+/// For a command that puts no refusals on record.
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Refused(refusal) => told(&refusal),
+            Stopped::Failed(failure) => failure,
+        }
     }
 }
 

@@ -90,3 +90,74 @@ fn commands_token_of_another_kek(commands: &Commands) -> String {
     assert_ne!(other.folder(), commands.folder());
     other.seal("note", "x")
 }
+
+#[test]
+fn attachments_and_values_of_a_format_are_recovered_too() {
+    let commands = Commands::new();
+    ceremony(&commands);
+    let local = "  local: {key_file: kek}\n";
+    commands.edit(local, &format!("{local}  also: [{{recovery: {{public_key_file: recovery-public.pem}}}}]\n"));
+    commands.run("keys init").good();
+    let id = commands.create("clinic", "format");
+    commands.create("other", "format");
+    let numbers = "(555) 010-0199\n415-555-2671\n";
+    let sealed = commands.seal("phone", numbers);
+    assert_ne!(sealed, numbers);
+    let attachment: Vec<u8> = (0..150_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    for class in ["note", "ssn"] {
+        let seal = "seal --reason test --scope clinic --bind id=17 --stream";
+        commands.run_with(&format!("{seal} --class {class} --output {class}.sealed"), &attachment).good();
+    }
+    fs::write(commands.file("keys.json"), commands.run("keys export").good()).unwrap();
+    // On record where a config says in which journal.
+    let recover = "keys recover --private-key recovery.pem --keyset keys.json";
+    commands.run(&format!("{recover} --bind id=17 --stream note.sealed --output recorded")).good();
+    commands.run_with(&format!("{recover} --class phone --scope clinic --alphabet digits"), &sealed).good();
+    let events = commands.events_named("ValuesOpened");
+    let fields: Vec<&Value> = events.iter().map(|event| &event["fields"]).collect();
+    let note = json!([{"class": "note", "action": "plain", "count": 1}]);
+    assert_eq!(fields, [&note, &json!([{"class": "phone", "action": "plain", "count": 2}])]);
+    // No config, and nothing of the gate's but the rows.
+    fs::remove_file(commands.file("kek")).unwrap();
+    fs::remove_file(commands.file("keys.redb")).unwrap();
+    let phone = "--class phone --scope clinic --alphabet digits";
+    let said = commands.alone(&format!("{recover} {phone}"), &sealed).good();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!([&lines[0]["value"], &lines[1]["value"]], ["(555) 010-0199", "415-555-2671"]);
+    let line = json!({"token_key": id, "class": "phone", "scope": "clinic", "kind": "text", "value": "(555) 010-0199"});
+    assert_eq!(lines[0], line);
+    let mixed = commands.alone(&format!("{recover} {phone}"), &format!("x\n{sealed}"));
+    assert_eq!((mixed.code, mixed.out.lines().count()), (Some(1), 3));
+    let first = format!("{{\"token_key\":\"{id}\",\"error\":\"value_format_mismatch\"}}");
+    assert_eq!(mixed.out.lines().next().unwrap(), first);
+    let elsewhere = phone.replace("clinic", "nowhere");
+    assert!(commands.alone(&format!("{recover} {elsewhere}"), &sealed).failed(1).contains("scope nowhere"));
+    for wrong in [
+        "--class phone",
+        "--class phone --scope clinic",
+        "--alphabet digits",
+        "--class phone --scope clinic --alphabet hex",
+        "--class phone --scope clinic --alphabet digits --bind id=17",
+        "--stream note.sealed",
+        "--output opened",
+    ] {
+        commands.alone(&format!("{recover} {wrong}"), &sealed).failed(64);
+    }
+
+    for class in ["note", "ssn"] {
+        let stream = format!("{recover} --stream {class}.sealed --output {class}.opened");
+        assert!(commands.alone(&stream, "").failed(1).starts_with("token_unauthentic"), "it is bound");
+        let said: Value = serde_json::from_str(&commands.alone(&format!("{stream} --bind id=17"), "").good()).unwrap();
+        assert_eq!((&said["class"], &said["scope"]), (&json!(class), &json!("clinic")));
+        assert!(fs::read(commands.file(&format!("{class}.opened"))).unwrap() == attachment);
+    }
+    // The key of one stands in it, that of the other in the rows.
+    let bare = "keys recover --private-key recovery.pem --bind id=17 --stream";
+    commands.alone(&format!("{bare} note.sealed --output again"), "").good();
+    let refused = commands.alone(&format!("{bare} ssn.sealed --output none"), "").failed(1);
+    assert!(refused.starts_with("token_key_unknown"), "{refused}");
+    let cut = fs::read(commands.file("note.sealed")).unwrap();
+    fs::write(commands.file("cut"), cut.get(..cut.len() - 1).unwrap()).unwrap();
+    assert!(commands.alone(&format!("{bare} cut --output none"), "").failed(1).starts_with("token_unauthentic"));
+    assert!(!commands.file("none").exists());
+}
