@@ -2,7 +2,7 @@
 
 use super::files::{Files, KeysetFile};
 use super::source::{Places, Problem, sorted};
-use super::{bearer, keyring, policy, raw, routes, rules, upstreams};
+use super::{bearer, keyring, policy, raw, routes, rules, upstreams, warnings};
 use crate::keyring::recovery::Recovery;
 #[cfg(feature = "dynamodb")]
 use crate::keyring::store::dynamodb;
@@ -11,7 +11,7 @@ use crate::keyring::store::postgres;
 use crate::keyring::{CacheSettings, aws_kms, local};
 use crate::policy::Policy;
 use crate::proxy::route::Routes;
-use crate::proxy::rule::ClassRule;
+use crate::proxy::rule::{ClassRule, ScopeSource};
 use crate::proxy::{Limits, listener, tls, upstream};
 use crate::seal::{CryptoProvider, Scope, crypto};
 use crate::telemetry::{LogFormat, LogSettings};
@@ -187,6 +187,9 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let bearer = bearer.map(|raw| bearer::bearer(files, &raw).map(Arc::new));
     let known = routes::Known { scope, upstreams: &names, classes: &classes, bearer, sizes };
     let routes = routes::routes(files, &known, routes);
+    if known.bearer.is_some() && !routes.iter().any(|route| matches!(route.scope, ScopeSource::Claim { .. })) {
+        warnings::unused_bearer(files);
+    }
     let audit = self::audit(files, &audit);
     Some(Config {
         dev_mode,

@@ -89,6 +89,11 @@ pub(super) fn guesses(files: &mut Files<'_>, path: &str, role: &Role, written: &
     }
 }
 
+/// Tokens are asked for where the scope comes from one, and nowhere else.
+pub(super) fn unused_bearer(files: &mut Files<'_>) {
+    files.warn("bearer", "no route takes its scope from a claim: no request is asked for a token");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

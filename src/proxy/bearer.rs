@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jsonwebtoken::crypto::CryptoProvider;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -121,6 +121,10 @@ impl Bearer {
         if !head.headers.contains_key(AUTHORIZATION) {
             return Err(Code::BearerMissing.into());
         }
+        // A field that ends here would not tell the upstream whom it tells the gate.
+        if headers::ends_here(&head.headers, &AUTHORIZATION) {
+            return Err(invalid("it does not go on to the upstream"));
+        }
         let field = headers::only(&head.headers, &AUTHORIZATION).ok_or_else(|| invalid("not one field"))?;
         let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -133,8 +137,13 @@ impl Bearer {
         if !is_bound_to(&data.claims, certificate) {
             return Err(invalid("bound to another certificate, or to what is no certificate"));
         }
+        // The library takes a list of issuers, too.
+        if data.claims.get("iss").and_then(Value::as_str) != Some(&self.issuer) {
+            return Err(invalid("of another issuer"));
+        }
         let subject = data.claims.get("sub").and_then(Value::as_str).unwrap_or_default();
-        if subject.is_empty() || subject.chars().count() > SUBJECT_CHARACTERS_MAX {
+        let is_name = subject.chars().count() <= SUBJECT_CHARACTERS_MAX && !subject.chars().any(char::is_control);
+        if subject.is_empty() || !is_name {
             return Err(invalid("it names nobody"));
         }
         let user = User { issuer: self.issuer.clone(), subject: subject.to_owned() };
@@ -162,7 +171,9 @@ impl Bearer {
 
 impl Key {
     fn new(jwk: &Jwk, settings: &Settings) -> Option<Self> {
-        let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+        let operations = jwk.common.key_operations.as_ref();
+        let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature))
+            && operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
         if !signs || matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_) | AlgorithmParameters::Other(_)) {
             return None;
         }

@@ -161,11 +161,14 @@ async fn a_token_that_is_not_good_is_refused() {
         (by(&but(&json!({"nbf": now() + 60}))), "not valid yet"),
         (by(&but(&json!({"iss": "https://idp.test.example/"}))), "of another issuer"),
         (by(&but(&json!({"iss": null}))), "a claim is missing"),
+        (by(&but(&json!({"iss": [ISSUER, "https://other.example"]}))), "of another issuer"),
         (by(&but(&json!({"aud": "other"}))), "for another audience"),
         (by(&but(&json!({"aud": null}))), "a claim is missing"),
         (by(&but(&json!({"sub": null}))), "a claim is missing"),
         (by(&but(&json!({"sub": ""}))), "it names nobody"),
         (by(&but(&json!({"sub": "x".repeat(257)}))), "it names nobody"),
+        (by(&but(&json!({"sub": "user\n17"}))), "it names nobody"),
+        (by(&but(&json!({"cnf": {}}))), "bound to another certificate, or to what is no certificate"),
         (stranger.token(&claims()), "its signature is wrong"),
         (changed, "its signature is wrong"),
         (format!("{body}."), "malformed"),
@@ -205,6 +208,10 @@ async fn a_request_brings_exactly_one_token() {
     let (get, good) = ("GET /user/Patient/1", issuer.token(&claims()));
     let two = call(get, &good).header("authorization", &format!("Bearer {good}"));
     bed.refuses("app", &two, (401, "bearer_invalid")).await;
+    // The upstream would hear of no user.
+    let ends_here = call(get, &good).header("connection", "Authorization");
+    let client = bed.gate.as_client("app");
+    bed.refuses_from(&client, &ends_here, (401, "bearer_invalid")).await;
     let refused = call(get, "x").from(&bed.gate.as_client("app")).await;
     assert_eq!(refused.header("www-authenticate"), Some("Bearer error=\"invalid_token\""));
     for call in [
@@ -242,7 +249,8 @@ async fn an_rsa_key_serves_as_well() {
         [public.modulus().big_endian_without_leading_zero(), public.exponent().big_endian_without_leading_zero()]
             .map(|number| BASE64URL_NOPAD.encode(number));
     let jwk = json!({"kty": "RSA", "alg": "RS256", "n": n, "e": e});
-    let bed = Bed::with(|setup| with_keys(setup, &[jwk]));
+    let all = |setup: Setup| setup.replace("[ES256, RS256]", "[ES256, RS256, PS256]");
+    let bed = Bed::with(|setup| all(with_keys(setup, &[jwk])));
     let token = |padding: &'static dyn signature::RsaEncoding, algorithm: &str| {
         signed(&json!({"alg": algorithm}), &claims(), |message| {
             let mut out = vec![0; key.public_modulus_len()];
@@ -255,6 +263,7 @@ async fn an_rsa_key_serves_as_well() {
     bed.upstream.take_all();
     let other = token(&signature::RSA_PSS_SHA256, "PS256");
     bed.refuses("app", &call("GET /user/Patient/1", &other), (401, "bearer_invalid")).await;
+    assert_eq!(bed.gate.events().pop().unwrap()["cause"], "of another algorithm", "the key says which one is its own");
 }
 
 #[test]
@@ -275,11 +284,14 @@ fn a_config_of_tokens_that_could_not_be_checked_is_refused() {
     };
     let secret = json!({"kty": "oct", "kid": "k3", "k": "AAAA"});
     let curve = json!({"kty": "EC", "crv": "P-256", "kid": "k1", "use": "enc", "x": good["x"], "y": good["y"]});
+    let mut wraps = without("use");
+    wraps["key_ops"] = json!(["encrypt", "wrapKey"]);
     let many: Vec<Value> = (0..65).map(|_| good.clone()).collect();
     for (keys, said) in [
         (&[][..], "no key in it is a public key of one of the algorithms"),
         (&[secret][..], "no key in it"),
         (&[curve], "no key in it"),
+        (&[wraps], "no key in it"),
         (&[good.clone(), good.clone()], "a `kid` of its own for each key"),
         (&[good.clone(), without("kid")], "a `kid` of its own for each key"),
         (&many, "at most 64 keys"),
@@ -301,4 +313,7 @@ fn a_config_of_tokens_that_could_not_be_checked_is_refused() {
         assert_eq!(code, Some(78), "{to}: {told}");
         assert!(told.contains(said), "{to}: {told}");
     }
+    let (code, told) = setup(std::slice::from_ref(&good)).replace("{claim: tenant}", "{identity: true}").validate();
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("bearer: no route takes its scope from a claim"), "{told}");
 }
