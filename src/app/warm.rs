@@ -24,7 +24,7 @@ pub(super) async fn keys(
     routes: &Routes,
 ) -> Result<Keys, StartError> {
     let Assembled { keyring, keyset, store } = assemble(provider, keyring).await?;
-    let several = Arc::clone(&keyring);
+    let (several, rows) = (Arc::clone(&keyring), store.clone());
     let parts = Parts { keyring, keyset, store, provider, settings: cache, runtime: Handle::current() };
     let keys = Keys::new(parts);
     let bound = keys.revocation_bound();
@@ -33,6 +33,10 @@ pub(super) async fn keys(
     if let Some((context, error)) = bring_all(&keys, routes).await? {
         if !another_opens(&several, provider, context, &error).await {
             return Err(error.into());
+        }
+        // What was not brought may have waited for the store, and without it nothing in it opens.
+        if let Some(rows) = rows {
+            rows.list(None, 1).await?;
         }
         tracing::warn!(%error, "started without a KEK: what needs it is refused until it answers, the rest is served");
     }

@@ -3,6 +3,7 @@
 use super::{Exit, complain, load};
 use crate::app::{self, StartError};
 use crate::config::Config;
+use crate::keyring::store::StoreError;
 use crate::process;
 use crate::telemetry::{self, Logging};
 use std::io;
@@ -68,7 +69,10 @@ async fn serve(config: Config, logging: &Logging) -> Exit {
 
 fn exit_of(error: &StartError) -> Exit {
     match error {
-        StartError::Keyring(_) | StartError::Journal(_) | StartError::Unrecorded => Exit::Unavailable,
+        StartError::Keyring(_)
+        | StartError::Store(StoreError::Unavailable { .. } | StoreError::Locked { .. })
+        | StartError::Journal(_)
+        | StartError::Unrecorded => Exit::Unavailable,
         _ => Exit::Failure,
     }
 }

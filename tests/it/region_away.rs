@@ -1,7 +1,7 @@
 //! Two KEKs, one of which does not answer: a gate starts without it, opens by the other one, and makes no key meanwhile.
 
 use crate::fixture::keys::{aws_kms, cached, with_keyring, with_kms};
-use crate::fixture::kms::{self, Fault, Kms};
+use crate::fixture::kms::{self, Fault, KeyState, Kms};
 use crate::fixture::{Call, Gate, Reply, Setup, Upstream, service};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 const HOME: &str = kms::KEY;
 const ABROAD: &str = "arn:aws:kms:eu-west-1:123456789012:key/33333333-2222-3333-4444-555555555555";
+const THIRD: &str = "arn:aws:kms:us-east-1:123456789012:key/22222222-2222-3333-4444-555555555555";
 const PATIENT: &str = "{\"ssn\":\"999-12-3456\"}";
 /// A call to KMS is tried so often.
 const ATTEMPTS: u64 = 3;
@@ -114,4 +115,28 @@ async fn a_list_under_twenty_keys_opens_beside_a_region_that_hangs() {
     assert_eq!(kms.count("Decrypt") - before, 20, "the one that answers, once for each key");
     let event = gate.events().pop().unwrap();
     assert!(event["keys"].as_array().unwrap().iter().all(|key| key["kek"] == ABROAD), "{event}");
+}
+
+/// What opens is not enough where another KEK says no, or where the keys are not there.
+#[tokio::test]
+async fn a_gate_does_not_start_beside_a_kek_that_denies_or_without_its_store() {
+    let (upstream, kms) = (Upstream::start(), kms());
+    kms.add_key(THIRD);
+    kms.fail_key(ABROAD, Fault::FailsInside);
+    let both = format!("also:\n    - {}\n    - {}", aws_kms(kms.addr(), ABROAD), aws_kms(kms.addr(), THIRD));
+    let three = || with_keyring(with_kms(upstream.addr(), kms.addr(), HOME), &both);
+    drop(three().start());
+    kms.set_key(THIRD, KeyState::Disabled);
+    let mut gate = three().spawn();
+    assert_eq!(gate.wait().code(), Some(69), "{}", gate.log());
+
+    kms.set_key(THIRD, KeyState::Enabled);
+    let nowhere =
+        "store: {postgres: {host: 127.0.0.1, port: 9, database: x, user: x, password_file: kek, plaintext: true}}";
+    let stored = |class: &str| three().replace("  note: {}", class);
+    for class in ["  note: {placement: stored}", "  note: {}"] {
+        let mut gate = with_keyring(stored(class), nowhere).spawn();
+        assert_eq!(gate.wait().code(), Some(69), "{class}: {}", gate.log());
+        assert!(gate.log().contains("127.0.0.1:9"), "{class}: {}", gate.log());
+    }
 }
