@@ -1,6 +1,13 @@
 //! Objects and arrays that were sealed whole, where a rule of another class selects something in them.
 
+use crate::fixture::gate::KEK;
 use crate::fixture::{Bed, Call, Reply, Setup};
+use sealgate::keyring::{Keyring, local::Local};
+use sealgate::seal::crypto::default_provider;
+use sealgate::seal::{
+    Budget, Class, Context, EncryptionContext, Kind, Manner, Origin, Purpose, Scope, SealingKey, UnwrappedKey,
+    Workspace,
+};
 use serde_json::{Value, json};
 
 const ROUTES: &str = "routes:
@@ -116,4 +123,38 @@ async fn a_stray_that_holds_something_hidden_stays_sealed() {
     assert_eq!(shown.json(), json!({"hits": [tokens["note"], ["ok"]]}));
     let shown = read(&bed, "clinician", "/Anywhere/1", &strays).await;
     assert_eq!(shown.json(), json!({"hits": [{"ssn": "999-12-3456"}, ["ok"]]}));
+}
+
+/// Sealed where little is around it, a value may nest deeper where it is shown than a document may.
+#[tokio::test]
+async fn one_that_nests_deeper_than_documents_may_is_judged_and_shown() {
+    let bed = Bed::with(setup);
+    for (inside, shown) in [(json!("fine"), true), (json!({"ssn": "999-12-3456"}), false)] {
+        let deep = (0..120).fold(inside, |inner, _| json!([inner]));
+        let tokens = sealed(&bed, &json!({ "note": deep })).await;
+        let around = |note: &Value| json!({"entry": [{ "note": note }], "more": (0..6).fold(json!(1), |inner, _| json!([inner]))});
+        let read = read(&bed, "social", "/Inner/1", &around(&tokens["note"])).await;
+        let want = if shown { around(&deep) } else { around(&json!("[UNOPENABLE]")) };
+        assert_eq!((read.status.as_u16(), read.json()), (200, want));
+    }
+    // As deep as no document may be: by a service that has the same KEK.
+    let kek = Local::read(default_provider(), KEK).unwrap();
+    let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
+    let token = sealed_beside(kek, deep.as_bytes()).await;
+    for (path, want) in [("/Inner/1", deep.clone()), ("/Anywhere/1", deep)] {
+        let read = read(&bed, "social", path, &json!({"entry": [{ "note": token }], "note": token})).await;
+        assert_eq!(read.status, 200, "{}", read.text());
+        assert_eq!(read.text(), format!("{{\"entry\":[{{\"note\":{want}}}],\"note\":{want}}}"));
+    }
+}
+
+/// A token of class `note` under a data key that the KEK has just made.
+async fn sealed_beside(kek: Local, json: &[u8]) -> String {
+    let (class, scope) = (Class::parse("note").unwrap(), Scope::parse("test").unwrap());
+    let made_for = EncryptionContext { scope, purpose: Purpose::Field };
+    let made = Keyring::generate_data_key(&kek, made_for).await.unwrap();
+    let key = UnwrappedKey::new(default_provider(), made.key).unwrap();
+    let key = SealingKey::new(key, made_for, Origin::Inline(made.edks), Budget::default());
+    let context = Context { class, scope, bind: &[] };
+    key.seal(&mut Workspace::new(), &context, Manner::random(Kind::Literal), json).unwrap().as_str().to_owned()
 }

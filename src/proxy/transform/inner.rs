@@ -11,6 +11,9 @@ use crate::seal::{Class, Value};
 use std::ops::Range;
 use zeroize::Zeroizing;
 
+/// As deep as any config lets a document nest.
+const DEPTH_MAX: usize = 10_000;
+
 /// An object or array of a response that was opened to be shown as it is.
 pub(super) struct Whole {
     /// The number of its edit.
@@ -26,12 +29,7 @@ pub(super) struct Whole {
 ///
 /// # Errors
 /// [`Refusal`] if it could not be read then.
-pub(super) fn hidden(
-    about: About<'_>,
-    limits: &Limits,
-    body: &[u8],
-    wholes: &[Whole],
-) -> Result<Vec<(usize, Class)>, Refusal> {
+pub(super) fn hidden(about: About<'_>, body: &[u8], wholes: &[Whole]) -> Result<Vec<(usize, Class)>, Refusal> {
     let protected = about.protected;
     let is_hidden = |class: &Class| about.permit.view(*class) != View::Plain;
     let mut found: Vec<(usize, Class)> = Vec::new();
@@ -39,9 +37,9 @@ pub(super) fn hidden(
         return Ok(found);
     }
     let Spliced { document, places } = spliced(body, wholes)?;
-    // A value may nest as deep as a document when it is sealed, and then stands deeper.
-    let depth_max = limits.depth_max.saturating_mul(2);
-    let limits = Limits { depth_max, value_bytes_max: document.len(), ..limits.clone() };
+    // What was sealed elsewhere was sealed under other limits; the body as a whole has its own.
+    let most = document.len();
+    let limits = Limits { depth_max: DEPTH_MAX, value_bytes_max: most, name_bytes_max: most };
     let mut rewriter = Rewriter::new(protected.automaton.clone(), limits, None);
     rewriter.feed(&document);
     rewriter.finish();

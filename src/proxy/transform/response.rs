@@ -111,7 +111,7 @@ pub(in crate::proxy) async fn plan(
     let mut plan = Plan { body, fhir: is_fhir(headers), ..Plan::default() };
     plan.find(gate, about)?;
     let whole = plan.unwrap_all(gate, about.permit.scope()).await?;
-    plan.withhold_inner(gate, about, &whole)?;
+    plan.withhold_inner(about, &whole)?;
     Ok(plan)
 }
 
@@ -235,7 +235,7 @@ impl Plan {
 
     /// Treats as unopenable what holds a value that the caller may not see so. Not redacted: who sees the outer class plain
     /// may write it, and nothing would keep the redaction from being written back.
-    fn withhold_inner(&mut self, gate: &Gate, about: About<'_>, whole: &[usize]) -> Result<(), Refusal> {
+    fn withhold_inner(&mut self, about: About<'_>, whole: &[usize]) -> Result<(), Refusal> {
         let mut wholes = Vec::with_capacity(whole.len());
         for number in whole {
             if let Some(Edit { range, shown: Shown::Opened { envelope, bound, key: Some(held), .. }, .. }) =
@@ -247,7 +247,7 @@ impl Plan {
                 wholes.push(Whole { edit: *number, class: envelope.head().class, range: range.clone(), value });
             }
         }
-        for (number, class) in inner::hidden(about, &gate.limits.json, &self.body, &wholes)? {
+        for (number, class) in inner::hidden(about, &self.body, &wholes)? {
             let refusal = Refusal::from(Code::ResponseUnopenable).because(format!("a value of class {class} in it"));
             if let Some(edit) = self.edits.get_mut(number) {
                 edit.give_up(refusal, &mut self.fields)?;
