@@ -81,8 +81,9 @@ pub(super) fn decode(text: &str, plus_is_blank: bool) -> Vec<u8> {
     undo(text.as_bytes(), plus_is_blank)
 }
 
-/// Whether a text outside a body holds a token, however often it is percent-encoded: an upstream may undo more than one
-/// layer. So does, as far as anybody can tell, what is encoded too often.
+/// Whether a text that no rule reads holds a token, under however many layers of escapes: an upstream may undo more than one.
+/// Known are those of URLs (`%73`, `%u0073`), of quoted strings (`\\s`, `\\u0073`) and of markup (`&#115;`, `&#x73;`). What has
+/// too many layers holds one as far as anybody can tell.
 #[must_use]
 pub(super) fn may_hold_token(text: &[u8]) -> bool {
     let mut text = Cow::Borrowed(text);
@@ -90,10 +91,10 @@ pub(super) fn may_hold_token(text: &[u8]) -> bool {
         if holds_token(&text) {
             return true;
         }
-        if memchr::memchr(b'%', &text).is_none() {
+        if memchr::memchr3(b'%', b'\\', b'&', &text).is_none() {
             return false;
         }
-        let decoded = undo(&text, false);
+        let decoded = unescape(&text);
         // Every escape that is undone makes it shorter.
         if decoded.len() == text.len() {
             return false;
@@ -101,6 +102,44 @@ pub(super) fn may_hold_token(text: &[u8]) -> bool {
         text = Cow::Owned(decoded);
     }
     true
+}
+
+/// Undoes one layer of every kind of escape. What is none stays.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, tail @ ..] = rest {
+        let (written, after) = match (byte, tail) {
+            (b'%' | b'\\', [b'u' | b'U', after @ ..]) => number(after, 16, 4, false),
+            (b'%', after) => number(after, 16, 2, false),
+            (b'&', [b'#', b'x' | b'X', after @ ..]) => number(after, 16, 8, true),
+            (b'&', [b'#', after @ ..]) => number(after, 10, 8, true),
+            _ => None,
+        }
+        .or(match (byte, tail) {
+            (b'\\', [quoted, after @ ..]) => Some((*quoted, after)),
+            _ => None,
+        })
+        .unwrap_or((*byte, tail));
+        out.push(written);
+        rest = after;
+    }
+    out
+}
+
+/// A character of ASCII that is written as its number: with exactly so many digits, or with at most so many and perhaps a
+/// semicolon.
+fn number(text: &[u8], radix: u32, digits: usize, is_open: bool) -> Option<(u8, &[u8])> {
+    let is_digit = |byte: &&u8| char::from(**byte).is_digit(radix);
+    let count = text.iter().take(digits).take_while(is_digit).count();
+    let (written, after) = text.split_at_checked(count)?;
+    if count == 0 || (!is_open && count < digits) {
+        return None;
+    }
+    let number = u32::from_str_radix(std::str::from_utf8(written).ok()?, radix).ok()?;
+    let after = if is_open { after.strip_prefix(b";").unwrap_or(after) } else { after };
+    // Of other characters only that they are no part of a token matters.
+    Some((u8::try_from(number).unwrap_or(b'?'), after))
 }
 
 fn undo(text: &[u8], plus_is_blank: bool) -> Vec<u8> {
@@ -179,6 +218,20 @@ mod tests {
             assert!(may_hold_token(format!("a={token}&b").as_bytes()), "{layer} layers");
             token = token.replace('%', "%25");
         }
+        for text in [
+            r#"W/"s\gv1.AQ""#,
+            r"\u0073gv1.AQ",
+            r"\\u0073gv1.AQ",
+            "%u0073gv1.AQ",
+            "%5Cu0073gv1.AQ",
+            "&#115;gv1.AQ",
+            "&#x73;gv1&#46AQ",
+            "%26%23115%3Bgv1.AQ",
+            "&#0000115;gv1.",
+            "Patient?a=%73gv1.AQ",
+        ] {
+            assert!(may_hold_token(text.as_bytes()), "{text}");
+        }
         for text in ["sgv1.AQ", "%73%67%76%31%2e", "%2573g%76%25252531.", "100%%73gv1.", "x%2525252573gv1.AQ"] {
             assert!(may_hold_token(text.as_bytes()), "{text}");
         }
@@ -192,6 +245,10 @@ mod tests {
             ("%2525252525252525", false),
             ("%25252525252525252525", true),
             ("%7gsgv1.", true),
+            (r"C:\sgv\data.txt", false),
+            ("a & b &# c &#x; &amp; \\", false),
+            ("%u00zz%u", false),
+            ("s&#233;gv1.", false),
         ] {
             assert_eq!(may_hold_token(text.as_bytes()), held, "{text}");
         }

@@ -23,10 +23,10 @@ const REASON: &str = concat!(
     "\"valueCode\":\"error\"},{\"url\":\"urn:sealgate:unopenable\",\"valueBoolean\":true}]}"
 );
 
-/// Whether a text says that a value is absent because it did not open: written back, the document would be without what
+/// Whether a text says, in either way, that a value is absent because it did not open: written back, the document would be without what
 /// may open again one day.
 pub(super) fn is_absence(text: &[u8]) -> bool {
-    text == URL
+    text == URL || is_mark(text)
 }
 
 /// In FHIR JSON a primitive that is missing says why in a member of its own, named like it with `_` before

@@ -124,7 +124,7 @@ struct Sealing<'a> {
 impl Sealing<'_> {
     async fn document(mut self, bytes: &[u8], whole: json::Limits) -> Result<Vec<u8>, Refusal> {
         let limits = &self.gate.limits;
-        let watch = |text: &[u8]| holds_token(text) || is_absence(text);
+        let watch = |text: &[u8]| target::may_hold_token(text) || is_absence(text);
         let mut rewriter = Rewriter::new(self.protected.automaton.clone(), whole, Some(watch));
         rewriter.feed(bytes);
         rewriter.finish();
