@@ -5,7 +5,7 @@ use crate::seal::token::holds_token;
 use std::borrow::Cow;
 
 /// How often percent-encoding is undone in search of tokens. Nobody has a reason to encode something so often.
-const DECODINGS_MAX: usize = 8;
+const DECODINGS_MAX: usize = 32;
 
 /// Why a target is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,8 +82,8 @@ pub(super) fn decode(text: &str, plus_is_blank: bool) -> Vec<u8> {
 }
 
 /// Whether a text that no rule reads holds a token, under however many layers of escapes: an upstream may undo more than one.
-/// Known are those of URLs (`%73`, `%u0073`), of quoted strings (`\\s`, `\\u0073`) and of markup (`&#115;`, `&#x73;`). What has
-/// too many layers holds one as far as anybody can tell.
+/// Known are those of URLs (`%73`, `%u0073`), of markup (`&#115;`, `&amp;`), and of strings (`\\x73`, `\\u0073`, `\\s`). What has too
+/// many layers holds one as far as anybody can tell.
 #[must_use]
 pub(super) fn may_hold_token(text: &[u8]) -> bool {
     let mut text = Cow::Borrowed(text);
@@ -94,52 +94,80 @@ pub(super) fn may_hold_token(text: &[u8]) -> bool {
         if memchr::memchr3(b'%', b'\\', b'&', &text).is_none() {
             return false;
         }
-        let decoded = unescape(&text);
+        // What is written by a number first: a quoted pair of its first character would spoil it.
+        let kinds: [Kind; 3] = [of_urls, of_markup_and_strings, of_pairs];
         // Every escape that is undone makes it shorter.
-        if decoded.len() == text.len() {
-            return false;
-        }
+        let decoded = kinds.into_iter().map(|kind| unescape(&text, kind)).find(|decoded| decoded.len() < text.len());
+        let Some(decoded) = decoded else { return false };
         text = Cow::Owned(decoded);
     }
     true
 }
 
-/// Undoes one layer of every kind of escape. What is none stays.
-fn unescape(text: &[u8]) -> Vec<u8> {
+/// A kind of escape: what stands at the start of a text, if it is one, and what follows.
+type Kind = fn(&[u8]) -> Option<(u8, &[u8])>;
+
+/// Undoes one layer of one kind of escape. What is none stays.
+fn unescape(text: &[u8], kind: Kind) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [byte, tail @ ..] = rest {
-        let (written, after) = match (byte, tail) {
-            (b'%' | b'\\', [b'u' | b'U', after @ ..]) => number(after, 16, 4, false),
-            (b'%', after) => number(after, 16, 2, false),
-            (b'&', [b'#', b'x' | b'X', after @ ..]) => number(after, 16, 8, true),
-            (b'&', [b'#', after @ ..]) => number(after, 10, 8, true),
-            _ => None,
-        }
-        .or(match (byte, tail) {
-            (b'\\', [quoted, after @ ..]) => Some((*quoted, after)),
-            _ => None,
-        })
-        .unwrap_or((*byte, tail));
+        let (written, after) = kind(rest).unwrap_or((*byte, tail));
         out.push(written);
         rest = after;
     }
     out
 }
 
-/// A character of ASCII that is written as its number: with exactly so many digits, or with at most so many and perhaps a
-/// semicolon.
-fn number(text: &[u8], radix: u32, digits: usize, is_open: bool) -> Option<(u8, &[u8])> {
-    let is_digit = |byte: &&u8| char::from(**byte).is_digit(radix);
-    let count = text.iter().take(digits).take_while(is_digit).count();
-    let (written, after) = text.split_at_checked(count)?;
-    if count == 0 || (!is_open && count < digits) {
-        return None;
+fn of_urls(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text {
+        [b'%', b'u' | b'U', after @ ..] => number(after, 16, 4),
+        [b'%', after @ ..] => number(after, 16, 2),
+        _ => None,
     }
+}
+
+fn of_markup_and_strings(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text {
+        [b'&', b'#', b'x' | b'X', after @ ..] => open_number(after, 16, b";"),
+        [b'&', b'#', after @ ..] => open_number(after, 10, b";"),
+        [b'\\', b'u', b'{', after @ ..] => open_number(after, 16, b"}"),
+        [b'\\', b'u', after @ ..] => number(after, 16, 4),
+        [b'\\', b'U', after @ ..] => number(after, 16, 8),
+        [b'\\', b'x', after @ ..] => number(after, 16, 2),
+        [b'&', ..] => {
+            let named = [(b"&amp;".as_slice(), b'&'), (b"&period;", b'.')];
+            named.iter().find_map(|(name, byte)| Some((*byte, text.strip_prefix(*name)?)))
+        }
+        _ => None,
+    }
+}
+
+/// RFC 9110 5.6.4, and every language with strings.
+fn of_pairs(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text {
+        [b'\\', quoted, after @ ..] => Some((*quoted, after)),
+        _ => None,
+    }
+}
+
+/// A character that is written as its number, with exactly so many digits.
+fn number(text: &[u8], radix: u32, digits: usize) -> Option<(u8, &[u8])> {
+    let (written, after) = text.split_at_checked(digits)?;
+    written.iter().all(|byte| char::from(*byte).is_digit(radix)).then_some(())?;
     let number = u32::from_str_radix(std::str::from_utf8(written).ok()?, radix).ok()?;
-    let after = if is_open { after.strip_prefix(b";").unwrap_or(after) } else { after };
-    // Of other characters only that they are no part of a token matters.
+    // Of characters beyond ASCII only that they are no part of a token matters.
     Some((u8::try_from(number).unwrap_or(b'?'), after))
+}
+
+/// The same with any number of zeros before it, and perhaps an end behind it.
+fn open_number<'t>(text: &'t [u8], radix: u32, end: &[u8]) -> Option<(u8, &'t [u8])> {
+    let zeros = text.iter().take_while(|byte| **byte == b'0').count();
+    let rest = text.get(zeros..)?;
+    let digits = rest.iter().take(8).take_while(|byte| char::from(**byte).is_digit(radix)).count();
+    let (written, after) =
+        if digits == 0 && zeros > 0 { (0, rest) } else { number(rest, radix, digits).filter(|_| digits > 0)? };
+    Some((written, after.strip_prefix(end).unwrap_or(after)))
 }
 
 fn undo(text: &[u8], plus_is_blank: bool) -> Vec<u8> {
@@ -228,6 +256,17 @@ mod tests {
             "&#x73;gv1&#46AQ",
             "%26%23115%3Bgv1.AQ",
             "&#0000115;gv1.",
+            "&#00000000000115;gv1.",
+            "&#1%315;gv1.",
+            "&amp;#115;gv1.",
+            "sgv1&period;AQ",
+            r"\x73gv1.",
+            r"\u{73}gv1.",
+            r"\u{000073}gv1.",
+            r"\U00000073gv1.",
+            r"\u%30073gv1.",
+            r"\%750073gv1.",
+            "%5Cu%2530073gv1.",
             "Patient?a=%73gv1.AQ",
         ] {
             assert!(may_hold_token(text.as_bytes()), "{text}");
@@ -243,7 +282,8 @@ mod tests {
             ("%zz%2", false),
             ("a%20b%2520c%252520d", false),
             ("%2525252525252525", false),
-            ("%25252525252525252525", true),
+            ("%25252525252525252525", false),
+            ("&#0;&#;&#x;\\u{}\\u{", false),
             ("%7gsgv1.", true),
             (r"C:\sgv\data.txt", false),
             ("a & b &# c &#x; &amp; \\", false),
