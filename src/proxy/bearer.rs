@@ -157,7 +157,8 @@ impl Bearer {
         if !matches!(kind.as_deref(), None | Some("jwt" | "at+jwt" | "application/at+jwt")) || header.crit.is_some() {
             return Err("of another kind");
         }
-        let named = |key: &&Key| header.kid.is_none() || header.kid == key.id;
+        // A key without a name is the only one.
+        let named = |key: &&Key| header.kid.is_none() || key.id.is_none() || header.kid == key.id;
         let mut keys = self.keys.iter().filter(named);
         let key = match (keys.next(), keys.next()) {
             (Some(key), None) => key,

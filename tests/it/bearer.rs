@@ -261,6 +261,13 @@ async fn an_rsa_key_serves_as_well() {
     let good = token(&signature::RSA_PKCS1_SHA256, "RS256");
     assert_eq!(bed.make("app", &call("GET /user/Patient/1", &good)).await.status, 404, "the upstream's answer");
     bed.upstream.take_all();
+    let named = signed(&json!({"alg": "RS256", "kid": "any"}), &claims(), |message| {
+        let mut out = vec![0; key.public_modulus_len()];
+        key.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut out).unwrap();
+        out
+    });
+    assert_eq!(bed.make("app", &call("GET /user/Patient/1", &named)).await.status, 404, "the only key has no name");
+    bed.upstream.take_all();
     let other = token(&signature::RSA_PSS_SHA256, "PS256");
     bed.refuses("app", &call("GET /user/Patient/1", &other), (401, "bearer_invalid")).await;
     assert_eq!(bed.gate.events().pop().unwrap()["cause"], "of another algorithm", "the key says which one is its own");
