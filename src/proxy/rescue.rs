@@ -71,7 +71,7 @@ codes! {
     BodyAborted = "body_aborted", BAD_REQUEST, "the body broke off";
     FieldNotWritable = "field_not_writable", UNPROCESSABLE_ENTITY, "the caller may not write this field";
     FieldOverlap = "field_overlap", UNPROCESSABLE_ENTITY, "a field holds a protected field of another class";
-    FieldHidden = "field_hidden", UNPROCESSABLE_ENTITY, "the field holds a masked or redacted value";
+    FieldHidden = "field_hidden", UNPROCESSABLE_ENTITY, "a field holds a masked, redacted or unopenable value";
     ValueTypeMismatch = "value_type_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the type of its class";
     ValueFormatMismatch = "value_format_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the format of its class";
     ValueDomainTooSmall = "value_domain_too_small", UNPROCESSABLE_ENTITY, "a value is too short for its format";

@@ -4,7 +4,7 @@
 mod opener;
 
 use super::super::session::{self, Failure, Session};
-use super::super::values::lines::{bound, lines, parse_bind, read_input, write_json};
+use super::super::values::lines::{append as append_wiping, bound, lines, parse_bind, read_input, write_json};
 use super::super::values::new_file::NewFile;
 use super::super::values::stream::{Begun, Stopped};
 use super::super::values::{parse_class, parse_scope};
@@ -201,10 +201,10 @@ impl Recovering<'_> {
 }
 
 /// A line that does not open has one that says so.
-fn tell(opened: Opened, out: &mut Vec<u8>, exit: Exit) -> Exit {
+fn tell(opened: Opened, out: &mut Zeroizing<Vec<u8>>, exit: Exit) -> Exit {
     let Err((id, refusal)) = opened else { return exit };
     let id = id.map(|id| format!("\"token_key\":\"{id}\",")).unwrap_or_default();
-    out.extend_from_slice(format!("{{{id}\"error\":\"{}\"}}\n", refusal.code.as_str()).as_bytes());
+    append_wiping(out, format!("{{{id}\"error\":\"{}\"}}\n", refusal.code.as_str()).as_bytes());
     Exit::Failure
 }
 
@@ -224,7 +224,7 @@ fn append(
     line.extend_from_slice(format!(",\"kind\":\"{kind}\",\"value\":").as_bytes());
     value(&mut line);
     line.extend_from_slice(b"}\n");
-    out.extend_from_slice(&line);
+    append_wiping(out, &line);
 }
 
 /// The beginning of a line, which holds no value.

@@ -27,13 +27,18 @@ pub(in crate::cli) fn read_input() -> Result<Zeroizing<Vec<u8>>, Failure> {
         if all.len() + count > INPUT_BYTES_MAX {
             return Err(Failure::new(format!("standard input: more than {INPUT_BYTES_MAX} bytes; give it in parts")));
         }
-        if all.capacity() - all.len() < count {
-            let mut larger = Zeroizing::new(Vec::with_capacity(all.capacity() * 2));
-            larger.extend_from_slice(&all);
-            all = larger;
-        }
-        all.extend_from_slice(piece.get(..count).unwrap_or_default());
+        append(&mut all, piece.get(..count).unwrap_or_default());
     }
+}
+
+/// Appends bytes; what was there is wiped where it stood before if it has to move.
+pub(in crate::cli) fn append(all: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
+    if all.capacity() - all.len() < bytes.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((all.len() + bytes.len()) * 2));
+        larger.extend_from_slice(all);
+        *all = larger;
+    }
+    all.extend_from_slice(bytes);
 }
 
 /// The lines, without what ends them; an end of line at the end begins no further one.
