@@ -44,15 +44,15 @@ impl Postgres {
         }
     }
 
-    /// What the server answered; the connection is given up if it is to a server that takes no writes, so that the next call
-    /// finds the one that does.
+    /// What the server answered; the connection is given up if it is lost, be it that its driver has not noticed yet, and if it
+    /// is to a server that takes no writes, so that the next call finds the one that does.
     pub(super) async fn judged<T>(&self, link: &Arc<Link>, answer: Result<T, Failed>) -> Result<T, Failed> {
-        let takes_none = match &answer {
-            Err(Failed::Sql(error)) => is_read_only(error),
+        let is_of_no_use = match &answer {
+            Err(Failed::Sql(error)) => is_lost(error) || is_read_only(error),
             Err(Failed::Standby) => true,
             _ => false,
         };
-        if takes_none {
+        if is_of_no_use {
             let mut slot = self.link.lock().await;
             if slot.as_ref().is_some_and(|there| Arc::ptr_eq(there, link)) {
                 *slot = None;
