@@ -75,10 +75,13 @@ const fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-/// Undoes percent-encoding, and in a query also `+` for a blank; broken escapes stay as they are.
+/// Undoes percent-encoding; broken escapes stay as they are.
 #[must_use]
-pub(super) fn decode(text: &str, plus_is_blank: bool) -> Vec<u8> {
-    undo(text.as_bytes(), plus_is_blank)
+pub(super) fn decode(text: &str) -> Vec<u8> {
+    unescape(text.as_bytes(), |text| match text {
+        [b'%', after @ ..] => number(after, 16, 2),
+        _ => None,
+    })
 }
 
 /// Whether a text that no rule reads holds a token, under however many layers of escapes: an upstream may undo more than one.
@@ -170,27 +173,6 @@ fn open_number<'t>(text: &'t [u8], radix: u32, end: &[u8]) -> Option<(u8, &'t [u
     Some((written, after.strip_prefix(end).unwrap_or(after)))
 }
 
-fn undo(text: &[u8], plus_is_blank: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [byte, tail @ ..] = rest {
-        rest = tail;
-        let escaped = match (byte, tail) {
-            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high << 4 | low, after)),
-            _ => None,
-        };
-        match escaped {
-            Some((byte, after)) => {
-                out.push(byte);
-                rest = after;
-            }
-            None if *byte == b'+' && plus_is_blank => out.push(b' '),
-            None => out.push(*byte),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,9 +216,8 @@ mod tests {
 
     #[test]
     fn decoding_is_done_once() {
-        assert_eq!(decode("a+b%20c%2", true), b"a b c%2");
-        assert_eq!(decode("a+b", false), b"a+b");
-        assert_eq!(decode("%2541", false), b"%41");
+        assert_eq!(decode("a+b%20c%2"), b"a+b c%2");
+        assert_eq!(decode("%2541"), b"%41");
     }
 
     #[test]

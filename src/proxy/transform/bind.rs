@@ -40,7 +40,7 @@ impl<'a> Binds<'a> {
         let value = |source: &BindSource| match source {
             BindSource::Parameter(name) => {
                 let value = self.route.template.parameter(name, self.path).ok_or(NotBound::Missing)?;
-                Ok(target::decode(value, false))
+                Ok(target::decode(value))
             }
             BindSource::Field(number) => {
                 let fields = self.fields.as_ref().ok_or(NotBound::Missing)?;
