@@ -5,8 +5,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sealgate::document::json::{Limits, Rewriter, Rules, Step, Watch, quote};
+use sealgate::document::json::{Rewriter, Rules, quote};
 use sealgate::document::path::FieldPath;
+use sealgate::document::{Limits, Rewrite, Step, Watch};
 use sealgate::seal::Budget;
 use sealgate::seal::crypto::default_provider;
 use sealgate::seal::token::holds_token;

@@ -252,7 +252,7 @@ fn tls(files: &mut Files<'_>, provider: &dyn CryptoProvider, raw: &raw::Tls) -> 
 }
 
 fn limits(raw: &raw::Limits, handshake_timeout: Duration) -> Limits {
-    let defaults = crate::document::json::Limits::default();
+    let defaults = crate::document::Limits::default();
     Limits {
         connections_max: raw.connections_max.unwrap_or(10_000),
         exchanges_max: raw.exchanges_max.unwrap_or(1024),
@@ -264,7 +264,7 @@ fn limits(raw: &raw::Limits, handshake_timeout: Duration) -> Limits {
         body_bytes_max: raw.body_bytes_max.unwrap_or(1 << 20),
         body_timeout: ms(raw.body_timeout_ms, 30_000),
         response_bytes_max: raw.response_bytes_max.unwrap_or(8 << 20),
-        json: crate::document::json::Limits {
+        document: crate::document::Limits {
             depth_max: raw.depth_max.unwrap_or(defaults.depth_max),
             value_bytes_max: raw.value_bytes_max.unwrap_or(defaults.value_bytes_max),
             ..defaults

@@ -224,7 +224,7 @@ pub(super) fn cache(files: &mut Files<'_>, raw: &raw::Cache, limits: &Limits) ->
     let defaults = CacheSettings::default();
     let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
     let bytes_max = raw.seal_bytes_max.unwrap_or(defaults.budget.bytes_max);
-    if u64::try_from(limits.json.value_bytes_max).map_or(true, |value| bytes_max < value) {
+    if u64::try_from(limits.document.value_bytes_max).map_or(true, |value| bytes_max < value) {
         let (sealed, value) = ("keyring.cache.seal_bytes_max", "server.limits.value_bytes_max");
         let (path, message) = match raw.seal_bytes_max {
             Some(_) => (sealed, format!("below {value}: the longest values could not be sealed")),

@@ -270,7 +270,7 @@ fn protection(
     let rules = rules::rules(files, known.classes, path, &given)?;
     let opens_anywhere = matches!(open, Some(raw::Open::Anywhere)).then(|| known.classes.all());
     Some(Protection::Rules(Protected {
-        automaton: rules.automaton,
+        formats: rules.formats,
         fields: rules.fields,
         classes: rules.classes,
         pairings: rules.pairings,

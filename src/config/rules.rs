@@ -8,6 +8,7 @@ use super::warnings;
 use crate::document::json::Rules;
 use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
 use crate::document::path::FieldPath;
+use crate::proxy::media::Formats;
 use crate::proxy::route::Template;
 use crate::proxy::rule::{Bind, BindSource, FieldRule, Treatment};
 use crate::seal::token::{TokenSize, token_chars};
@@ -32,7 +33,7 @@ pub(super) struct Sizes<'a> {
 
 /// The rules of one route, compiled.
 pub(super) struct Compiled {
-    pub(super) automaton: Arc<Rules>,
+    pub(super) formats: Formats,
     pub(super) fields: Vec<FieldRule>,
     pub(super) classes: Vec<Class>,
     pub(super) pairings: Option<Arc<Pairings>>,
@@ -81,7 +82,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     let mut classes: Vec<_> = fields.iter().map(|rule| rule.class.class).collect();
     classes.sort_unstable();
     classes.dedup();
-    Some(Compiled { automaton: Arc::new(automaton), fields, classes, pairings })
+    Some(Compiled { formats: Formats { json: Arc::new(automaton) }, fields, classes, pairings })
 }
 
 fn rule(

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::json::{Fault, Kind, Limits, Rewriter, Slot, Step};
 use super::pairing::{Paired, Pairings};
 use super::path::Selector;
+use super::{Fault, Kind, Rewrite, Slot, Step};
 
 /// Bounds on what is kept of a document. Each has an error of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,18 +39,18 @@ struct Found {
 }
 
 impl BindValues {
-    /// Reads a whole document. It must be, byte for byte, the one whose slots [`BindValues::value`] is asked about.
+    /// Reads a whole body. It must be, byte for byte, the one whose slots [`BindValues::value`] is asked about; `rewriter` is one
+    /// for its format that was made of [`Pairings::rules`] and not used yet.
     ///
     /// # Errors
     ///
     /// The first fault of the document, or the first bound that it exceeds.
     pub fn collect(
         pairings: Arc<Pairings>,
-        limits: Limits,
+        rewriter: &mut dyn Rewrite,
         bounds: &BindLimits,
         document: &[u8],
     ) -> Result<BindValues, NotCollected> {
-        let mut rewriter = Rewriter::new(Arc::clone(pairings.rules()), limits, None);
         let mut values = BindValues {
             found: pairings.paths().iter().map(|_| Vec::new()).collect(),
             containers: Vec::new(),
@@ -197,7 +197,8 @@ pub enum NotBound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::json::Rules;
+    use crate::document::Limits;
+    use crate::document::json::{Rewriter, Rules};
     use crate::document::pairing::Pairing;
     use crate::document::path::FieldPath;
     use proptest::collection::{btree_map, vec};
@@ -217,11 +218,21 @@ mod tests {
         Arc::new(Pairings::compile(&pairings).unwrap())
     }
 
+    fn collect(
+        pairings: Arc<Pairings>,
+        limits: Limits,
+        bounds: &BindLimits,
+        document: &[u8],
+    ) -> Result<BindValues, NotCollected> {
+        let mut rewriter = Rewriter::new(Arc::clone(pairings.rules()), limits, None);
+        BindValues::collect(pairings, &mut rewriter, bounds, document)
+    }
+
     type Bound = Result<Vec<u8>, NotBound>;
 
     /// What each slot of the rules is bound to, by rule, in the order of the document; `rewritten` gives the slot's new value.
     fn bound(pairs: &[(&str, &str)], document: &[u8], mut rewritten: impl FnMut(&Bound) -> Option<String>) -> Vec<u8> {
-        let values = BindValues::collect(pairings(pairs), Limits::default(), &AMPLE, document).ok().unwrap();
+        let values = collect(pairings(pairs), Limits::default(), &AMPLE, document).ok().unwrap();
         let rules: Vec<FieldPath> = pairs.iter().map(|(rule, _)| path(rule)).collect();
         let mut rewriter = Rewriter::new(Arc::new(Rules::compile(&rules).unwrap()), Limits::default(), None);
         rewriter.feed(document);
@@ -323,7 +334,7 @@ mod tests {
     }
 
     fn refusal(bounds: &BindLimits, limits: Limits, document: &str) -> Option<NotCollected> {
-        BindValues::collect(pairings(&[("$[*].x", "$[*].id")]), limits, bounds, document.as_bytes()).err()
+        collect(pairings(&[("$[*].x", "$[*].id")]), limits, bounds, document.as_bytes()).err()
     }
 
     #[test]
@@ -357,7 +368,7 @@ mod tests {
 
     #[test]
     fn what_was_not_compiled_or_not_selected_is_bound_to_nothing() {
-        let values = BindValues::collect(pairings(NAMES), Limits::default(), &AMPLE, b"{}").ok().unwrap();
+        let values = collect(pairings(NAMES), Limits::default(), &AMPLE, b"{}").ok().unwrap();
         let mut rewriter = Rewriter::new(Arc::new(Rules::compile(&[path("$.a")]).unwrap()), Limits::default(), None);
         rewriter.feed(br#"{"a":1}"#);
         assert_eq!(rewriter.step(), Ok(Step::Slot));

@@ -1,9 +1,94 @@
 //! Which parts of a body are protected, and their replacement in place.
 //!
-//! Every format is a pull machine: it yields a slot, waits, and takes the replacement; what no rule selects leaves as it
-//! came, byte for byte. Nothing here knows cryptography, HTTP or a clock, and no error holds content of a document.
+//! Every format is a pull machine, a [`Rewrite`]: it yields a slot, waits, and takes the replacement; what no rule selects
+//! leaves as it came, byte for byte. Nothing here knows cryptography, HTTP or a clock, and no error holds content of a
+//! document.
 
 pub mod bind;
+mod escape;
+mod fault;
 pub mod json;
+pub mod ndjson;
 pub mod pairing;
 pub mod path;
+mod slot;
+#[cfg(test)]
+mod testing;
+
+pub use escape::{Escape, NotWritable};
+pub use fault::Fault;
+pub use slot::{Kind, Place, Slot};
+
+/// Bounds on what a document may ask for. Each has a fault of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many objects, arrays or elements may be open at once.
+    pub depth_max: usize,
+    /// The longest value that is yielded, in bytes as written. Values that nobody asks for may be longer.
+    pub value_bytes_max: usize,
+    /// The longest name of a member, element, field or column, in bytes as written, quotes included. Holds for every one.
+    pub name_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { depth_max: 128, value_bytes_max: 1 << 20, name_bytes_max: 64 << 10 }
+    }
+}
+
+/// Tells whether a decoded string that no rule selects must be shown to the caller all the same.
+///
+/// It is asked about every name and about every string value but those that a rule selects, which the caller sees
+/// anyway. The text is WTF-8. Of a string longer than `value_bytes_max` it sees that much of the beginning: if it says
+/// yes the document is refused with [`Fault::ValueTooLong`], else the rest of the string passes unseen. What must be
+/// found has to show at the start of a string.
+pub type Watch = fn(&[u8]) -> bool;
+
+/// What [`Rewrite::step`] came upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// All input is used up: `feed` more, or `finish`.
+    NeedInput,
+    /// A slot waits, see [`Rewrite::slot`].
+    Slot,
+    /// The document is complete and valid, and so is the output.
+    Done,
+}
+
+/// Rewrites one document: `feed`, `step`, answer each slot, `take_output`.
+///
+/// Input may be cut anywhere. Output may leave before the document has been seen whole: whoever passes it on must be able
+/// to break off when a later step ends in a fault, or collect it until `Step::Done`.
+pub trait Rewrite {
+    /// Takes the next piece of the body, of any length. It is copied and held until steps have used it up.
+    fn feed(&mut self, chunk: &[u8]);
+
+    /// Says that no more input follows.
+    fn finish(&mut self);
+
+    /// Goes on to the next slot, or as far as the input reaches.
+    ///
+    /// While a slot has not been answered by `keep` or `replace`, this returns [`Step::Slot`] again.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of the document; the same again from then on.
+    fn step(&mut self) -> Result<Step, Fault>;
+
+    /// The slot that waits, after [`Step::Slot`] and until it is answered.
+    fn slot(&self) -> Option<Slot<'_>>;
+
+    /// Leaves the waiting slot as it is. Without one, does nothing.
+    fn keep(&mut self);
+
+    /// Puts `written` in the place of the waiting slot. Without one, does nothing.
+    ///
+    /// It must be what the slot's [`Escape`] makes of a text or literal: it is not checked, and anything else may make the
+    /// output invalid. It is not searched for slots. A replaced name has no influence on what the rules select; they go by
+    /// the name that was there.
+    fn replace(&mut self, written: &[u8]);
+
+    /// The output that is final since the last call; empty when there is none. It never reaches past a waiting slot. Where
+    /// every slot was kept it is the input.
+    fn take_output(&mut self) -> Vec<u8>;
+}

@@ -195,7 +195,9 @@ impl Pairings {
         &self.paths
     }
 
-    pub(super) fn rules(&self) -> &Arc<Rules> {
+    /// What finds the values that are bound to.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<Rules> {
         &self.rules
     }
 }

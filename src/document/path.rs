@@ -63,6 +63,11 @@ pub struct PathError {
 }
 
 impl PathError {
+    /// `column` counts characters from 1.
+    pub(super) fn new(what: &'static str, column: usize) -> Self {
+        PathError { what, column }
+    }
+
     /// The place, counted in characters from 1; one past the end when something is missing there.
     pub fn column(&self) -> usize {
         self.column

@@ -1,8 +1,9 @@
 //! The fields of JSON documents that paths select, sealed and opened in place, as a gate does it.
 
 use super::{Error, Keyring, Keys};
-use crate::document::json::{self, Fault, Kind as JsonKind, Limits, Rewriter, Rules, Slot, Step, TooManySteps, quote};
+use crate::document::json::{Rewriter, Rules, TooManySteps, quote};
 use crate::document::path::FieldPath;
+use crate::document::{Fault, Kind as JsonKind, Limits, Rewrite, Slot, Step, Watch};
 use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Class, Context, Kind, Manner, Scope, Suite, Value, Workspace};
 use std::error::Error as StdError;
@@ -211,7 +212,7 @@ impl Fields {
     fn rewrite<E: StdError>(
         &self,
         document: &[u8],
-        watch: Option<json::Watch>,
+        watch: Option<Watch>,
         mut judge: impl FnMut(&Slot<'_>, &mut Vec<u8>) -> Result<bool, FieldsError<E>>,
     ) -> Result<Vec<u8>, FieldsError<E>> {
         // The document is in memory, whole: no value of it can be too long, and none may go unseen.

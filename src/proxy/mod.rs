@@ -10,6 +10,7 @@ mod headers;
 mod identity;
 mod io;
 pub mod listener;
+pub mod media;
 pub mod pipeline;
 mod problem;
 pub mod rescue;
@@ -25,7 +26,7 @@ pub use headers::goes_on;
 pub use identity::is_spiffe_id;
 
 use crate::audit::{Recorder, handshakes::Handshakes};
-use crate::document::json;
+use crate::document;
 use crate::keyring::{Held, KeyringError, Keys};
 use crate::policy::Policy;
 use crate::seal::{Envelope, Placement, Scope, SealingKey, Suite, UnwrappedKey};
@@ -64,7 +65,7 @@ pub struct Limits {
     /// Bytes of an upstream's response body on a protected route.
     pub response_bytes_max: usize,
     /// Of JSON bodies.
-    pub json: json::Limits,
+    pub document: document::Limits,
 }
 
 /// What asking for a key that opens gives.

@@ -2,7 +2,7 @@
 //! another text. Neither holds a value.
 
 use crate::audit::Unrecorded;
-use crate::document::json;
+use crate::document::Fault;
 use crate::keyring::KeyringError;
 use crate::policy::Denied;
 use crate::proxy::route::NoRoute;
@@ -62,10 +62,10 @@ codes! {
     QueryNotAllowed = "query_parameter_not_allowed", BAD_REQUEST, "the route does not let this query parameter pass";
     HeadersTooMany = "headers_too_many", REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too many header fields";
     HeaderNotAllowed = "header_not_allowed", BAD_REQUEST, "the route does not let this header field pass";
-    ContentTypeUnsupported = "content_type_unsupported", UNSUPPORTED_MEDIA_TYPE, "the route takes JSON in UTF-8 only";
+    ContentTypeUnsupported = "content_type_unsupported", UNSUPPORTED_MEDIA_TYPE, "the route takes no body of this type";
     ContentEncodingUnsupported = "content_encoding_unsupported", UNSUPPORTED_MEDIA_TYPE,
         "the route takes bodies without content coding only";
-    BodyInvalid = "body_invalid", BAD_REQUEST, "the body is not valid JSON";
+    BodyInvalid = "body_invalid", BAD_REQUEST, "the body is not valid, or not of the type that it is said to be";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body, or a part of it, is larger than the route takes";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "the body did not come in time";
     BodyAborted = "body_aborted", BAD_REQUEST, "the body broke off";
@@ -75,6 +75,8 @@ codes! {
     ValueTypeMismatch = "value_type_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the type of its class";
     ValueFormatMismatch = "value_format_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the format of its class";
     ValueDomainTooSmall = "value_domain_too_small", UNPROCESSABLE_ENTITY, "a value is too short for its format";
+    ValueNotWritable = "value_not_writable", UNPROCESSABLE_ENTITY,
+        "a value, sealed, cannot be written in this format at its place";
     ValueTooLong = "value_too_long", UNPROCESSABLE_ENTITY, "a value is too long, sealed, for the column that keeps it";
     BindMissing = "bind_missing", UNPROCESSABLE_ENTITY, "a value that a field is bound to is not there";
     BindUnusable = "bind_unusable", UNPROCESSABLE_ENTITY,
@@ -237,12 +239,10 @@ impl From<KeyringError> for Refusal {
     }
 }
 
-impl From<json::Fault> for Refusal {
-    fn from(fault: json::Fault) -> Self {
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
         let code = match fault {
-            json::Fault::TooDeep { .. } | json::Fault::NameTooLong { .. } | json::Fault::ValueTooLong { .. } => {
-                Code::BodyTooLarge
-            }
+            Fault::TooDeep { .. } | Fault::NameTooLong { .. } | Fault::ValueTooLong { .. } => Code::BodyTooLarge,
             _ => Code::BodyInvalid,
         };
         Self::with_detail(code, fault.to_string())

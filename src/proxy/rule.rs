@@ -3,11 +3,12 @@
 use super::bearer::{Bearer, Proven};
 use super::headers;
 use super::identity::Peer;
+use super::media::Formats;
 use super::rescue::{Code, Refusal};
 use super::route::Template;
-use crate::document::json::{self, Rules, Slot};
 use crate::document::pairing::Pairings;
 use crate::document::path::FieldPath;
+use crate::document::{self, Escape, Slot, json};
 use crate::seal::format::Alphabet;
 use crate::seal::{Class, Kind, Manner, Placement, Scope, Suite};
 use crate::view::MaskRule;
@@ -20,9 +21,9 @@ use std::sync::Arc;
 
 /// The rules of a protected route.
 pub struct Protected {
-    /// The rules' paths, compiled.
-    pub automaton: Arc<Rules>,
-    /// The rules, in the automaton's order.
+    /// What finds the rules' values, by formats.
+    pub formats: Formats,
+    /// The rules, by the numbers that they have there.
     pub fields: Vec<FieldRule>,
     /// Their classes, each once.
     pub classes: Vec<Class>,
@@ -110,12 +111,19 @@ impl Treatment {
     }
 
     /// The value of a slot as a deterministic class seals it.
-    pub(super) fn canonical_in<'s>(&self, slot: &Slot<'s>) -> Result<Cow<'s, [u8]>, Code> {
-        match (slot.kind(), slot.text()) {
-            (json::Kind::Number, _) => self.canonical(Kind::Literal, slot.raw()),
-            (json::Kind::Text, Some(text)) => self.canonical(Kind::Text, text),
-            _ => Err(Code::ValueTypeMismatch),
-        }
+    pub(super) fn canonical_in<'s>(&self, slot: &Slot<'s>) -> Result<(Kind, Cow<'s, [u8]>), Code> {
+        let (is, value) = match (slot.kind(), slot.text(), self) {
+            (document::Kind::Number, ..) => (Kind::Literal, slot.raw()),
+            // Where everything is a text the class says what it stands for, so that a number has one token in a body and a query.
+            (document::Kind::Text, Some(text), Self::Deterministic { kind: Kind::Literal, .. })
+                if slot.escape() != Escape::Json && json::is_number(text) =>
+            {
+                (Kind::Literal, text)
+            }
+            (document::Kind::Text, Some(text), _) => (Kind::Text, text),
+            _ => return Err(Code::ValueTypeMismatch),
+        };
+        Ok((is, self.canonical(is, value)?))
     }
 
     /// The same for a text, or a JSON literal that is one.

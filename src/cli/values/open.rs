@@ -318,10 +318,10 @@ impl Shown {
     fn write_json(&self, out: &mut Vec<u8>) {
         match self {
             Self::Token(text) => quote(text.as_bytes(), out),
-            Self::Redacted => out.extend_from_slice(REDACTED),
-            Self::Value(value, Some(rule)) => mask(*rule, value.kind(), value.expose(), out),
+            Self::Redacted => quote(REDACTED.as_bytes(), out),
+            Self::Value(value, Some(rule)) => quote(mask(*rule, value.kind(), value.expose()).as_bytes(), out),
             Self::Value(value, None) => write_json(value, out),
-            Self::Text(text, Some(rule)) => mask(*rule, Kind::Text, text, out),
+            Self::Text(text, Some(rule)) => quote(mask(*rule, Kind::Text, text).as_bytes(), out),
             Self::Text(text, None) => quote(text, out),
             Self::Nothing => out.extend_from_slice(b"null"),
         }

@@ -80,7 +80,7 @@ pub(super) async fn seal(arguments: Seal) -> Result<Exit, Failure> {
     };
     let stored = !matches!(rule.treatment, Treatment::Random { placement: Placement::Inline, .. });
     let keys = caller.keys(stored).await?;
-    let value_bytes_max = caller.limits.json.value_bytes_max;
+    let value_bytes_max = caller.limits.document.value_bytes_max;
     let context = Context { class, scope, bind: &bind };
     let sealing = Sealing { keys: &keys, rule, context, kind, value_bytes_max, sees_hidden };
     let mut workspace = Workspace::new();

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use super::rules::{Rules, Tracker, Verdict};
 use super::scan::Digits;
-use super::slot::{Kind, Place, Slot};
-use super::{Fault, Limits, Watch};
+use crate::document::{Escape, Fault, Kind, Limits, Place, Slot, Watch};
 
 /// Positions are indices into the input at hand; `shift` moves them when its beginning is dropped.
 pub(super) struct Machine {
@@ -59,16 +58,16 @@ enum State {
 }
 
 /// An open object or array.
-pub(super) struct Frame {
+pub(in crate::document) struct Frame {
     /// Where it starts, in bytes from the start of the body.
-    pub(super) start: u64,
-    pub(super) object: bool,
+    pub(in crate::document) start: u64,
+    pub(in crate::document) object: bool,
     /// Whether anything inside may be selected.
     live: bool,
     /// Of an array: whether the verdict on an element depends on its index.
     indexed: bool,
     /// Of an array: the index of the element at hand.
-    pub(super) index: u64,
+    pub(in crate::document) index: u64,
     /// On the elements of an array, or the members of an object that no rule mentions.
     verdict: Verdict,
 }
@@ -114,14 +113,14 @@ enum Flow {
 type Turn = Result<Flow, Fault>;
 
 impl Machine {
-    pub(super) fn new(rules: Arc<Rules>, limits: Limits, watch: Option<Watch>) -> Machine {
+    pub(super) fn new(base: u64, rules: Arc<Rules>, limits: Limits, watch: Option<Watch>) -> Machine {
         let tracker = Tracker::new(rules);
         Machine {
             limits,
             watch,
             verdict: tracker.root(),
             tracker,
-            base: 0,
+            base,
             end: None,
             state: State::Start,
             at: 0,
@@ -204,6 +203,7 @@ impl Machine {
             raw,
             text,
             start,
+            escape: Escape::Json,
             frames: &self.frames,
             holds_watched: found.watched,
             inner_rules: &found.inner,

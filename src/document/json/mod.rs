@@ -7,11 +7,9 @@
 //! Left to implementations by the RFC, and decided here: a UTF-8 byte order mark at the start is kept; other encodings
 //! are refused; escapes of lone surrogates are legal; numbers are text of any size; any value may stand at the top.
 
-mod fault;
 mod machine;
 mod rules;
 mod scan;
-mod slot;
 mod text;
 
 #[cfg(test)]
@@ -19,53 +17,16 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use fault::Fault;
+use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
+
 pub use rules::{Rules, TooManySteps};
-pub use slot::{Kind, Place, Slot};
+pub use scan::is_number;
 pub use text::quote;
 
+pub(super) use machine::Frame;
 use machine::{Halt, Machine};
 
-/// Bounds on what a document may ask for. Each has a fault of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How many objects and arrays may be open at once.
-    pub depth_max: usize,
-    /// The longest value that is yielded, in bytes as written. Values that nobody asks for may be longer.
-    pub value_bytes_max: usize,
-    /// The longest member name, in bytes as written, quotes included. Holds for every member.
-    pub name_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { depth_max: 128, value_bytes_max: 1 << 20, name_bytes_max: 64 << 10 }
-    }
-}
-
-/// Tells whether a decoded string that no rule selects must be shown to the caller all the same.
-///
-/// It is asked about every member name and about every string value but those that a rule selects, which the caller sees
-/// anyway. The text is WTF-8. Of a string longer than `value_bytes_max` it sees that much of the beginning: if it says
-/// yes the document is refused with [`Fault::ValueTooLong`], else the rest of the string passes unseen. What must be
-/// found has to show at the start of a string.
-pub type Watch = fn(&[u8]) -> bool;
-
-/// What [`Rewriter::step`] came upon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// All input is used up: `feed` more, or `finish`.
-    NeedInput,
-    /// A slot waits, see [`Rewriter::slot`].
-    Slot,
-    /// The document is complete and valid, and so is the output.
-    Done,
-}
-
-/// Rewrites one document: `feed`, `step`, answer each slot, `take_output`.
-///
-/// Output may leave before the document has been seen whole. Whoever passes it on must be able to break off when a
-/// later step ends in a fault, or collect it until `Step::Done`.
+/// Rewrites one JSON document.
 pub struct Rewriter {
     machine: Machine,
     /// Input that is not settled, and some that is.
@@ -80,8 +41,13 @@ pub struct Rewriter {
 impl Rewriter {
     /// Starts on a document.
     pub fn new(rules: Arc<Rules>, limits: Limits, watch: Option<Watch>) -> Rewriter {
+        Rewriter::at(0, rules, limits, watch)
+    }
+
+    /// The same for a document that starts `base` bytes into a body: offsets count from the body's start.
+    pub(super) fn at(base: u64, rules: Arc<Rules>, limits: Limits, watch: Option<Watch>) -> Rewriter {
         Rewriter {
-            machine: Machine::new(rules, limits, watch),
+            machine: Machine::new(base, rules, limits, watch),
             input: Vec::new(),
             settled: 0,
             output: Vec::new(),
@@ -90,8 +56,19 @@ impl Rewriter {
         }
     }
 
-    /// Takes the next piece of the body, of any length. It is copied and held until steps have used it up.
-    pub fn feed(&mut self, chunk: &[u8]) {
+    fn settle(&mut self, end: usize) {
+        if let Some(untouched) = self.input.get(self.settled..end).filter(|bytes| !bytes.is_empty()) {
+            if self.output.capacity() == 0 {
+                self.output.reserve(self.input.len() - self.settled);
+            }
+            self.output.extend_from_slice(untouched);
+            self.settled = end;
+        }
+    }
+}
+
+impl Rewrite for Rewriter {
+    fn feed(&mut self, chunk: &[u8]) {
         // What is settled goes only when it is the larger part, so that each byte is moved at most once on average.
         if self.settled * 2 >= self.input.len() {
             self.input.drain(..self.settled);
@@ -101,19 +78,11 @@ impl Rewriter {
         self.input.extend_from_slice(chunk);
     }
 
-    /// Says that no more input follows.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         self.finished = true;
     }
 
-    /// Goes on to the next slot, or as far as the input reaches.
-    ///
-    /// While a slot has not been answered by `keep` or `replace`, this returns [`Step::Slot`] again.
-    ///
-    /// # Errors
-    ///
-    /// The first fault of the document; the same again from then on.
-    pub fn step(&mut self) -> Result<Step, Fault> {
+    fn step(&mut self) -> Result<Step, Fault> {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
@@ -130,41 +99,23 @@ impl Rewriter {
         }
     }
 
-    /// The slot that waits, after [`Step::Slot`] and until it is answered.
-    pub fn slot(&self) -> Option<Slot<'_>> {
+    fn slot(&self) -> Option<Slot<'_>> {
         self.machine.slot(&self.input)
     }
 
-    /// Leaves the waiting slot as it is. Without one, does nothing.
-    pub fn keep(&mut self) {
+    fn keep(&mut self) {
         self.machine.answer();
     }
 
-    /// Puts `json` in the place of the waiting slot. Without one, does nothing.
-    ///
-    /// `json` must be one complete JSON value, for a [`Place::Name`] a string literal (see [`quote`]): it is not checked,
-    /// and anything else makes the output invalid. It is not searched for slots. A replaced name has no influence on what
-    /// the rules select; they go by the name that was there.
-    pub fn replace(&mut self, json: &[u8]) {
+    fn replace(&mut self, written: &[u8]) {
         if let Some(range) = self.machine.answer() {
             self.settle(range.start);
-            self.output.extend_from_slice(json);
+            self.output.extend_from_slice(written);
             self.settled = range.end;
         }
     }
 
-    /// The output that is final since the last call; empty when there is none. It never reaches past a waiting slot.
-    pub fn take_output(&mut self) -> Vec<u8> {
+    fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
-    }
-
-    fn settle(&mut self, end: usize) {
-        if let Some(untouched) = self.input.get(self.settled..end).filter(|bytes| !bytes.is_empty()) {
-            if self.output.capacity() == 0 {
-                self.output.reserve(self.input.len() - self.settled);
-            }
-            self.output.extend_from_slice(untouched);
-            self.settled = end;
-        }
     }
 }

@@ -213,6 +213,13 @@ pub(super) fn number(bytes: &[u8], from: usize, digits: &mut Digits) -> usize {
 }
 
 /// How many bytes of `word` stand at the start of `bytes`.
+/// Whether a text is a number (RFC 8259 6) and nothing else.
+#[must_use]
+pub fn is_number(text: &[u8]) -> bool {
+    let mut digits = Digits::None;
+    number(text, 0, &mut digits) == text.len() && digits.complete()
+}
+
 pub(super) fn common(bytes: &[u8], word: &[u8]) -> usize {
     bytes.iter().zip(word).take_while(|(a, b)| a == b).count()
 }

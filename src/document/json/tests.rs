@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::document::path::FieldPath;
+use crate::document::{Kind, Place};
 
 /// A slot as it was shown, for comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,14 @@
 //! What the tokens of one document are bound to: path parameters, and fields of the document itself.
 
+use super::super::media::{self, Format};
 use super::super::rescue::{Code, Refusal};
 use super::super::route::Route;
 use super::super::rule::{BindSource, FieldRule, Protected};
 use super::super::target;
 use crate::document::bind::{BindLimits, BindValues, NotBound, NotCollected};
-use crate::document::json::{Limits, Slot};
+use crate::document::pairing::Pairings;
+use crate::document::{Limits, Slot};
+
 use std::sync::Arc;
 
 /// How many fields of one document values may be bound to.
@@ -26,11 +29,14 @@ impl<'a> Binds<'a> {
     pub(super) fn read(
         protected: &Protected,
         (route, path): (&'a Route, &'a str),
-        limits: &Limits,
+        (format, limits): (&Format, &Limits),
         document: &[u8],
     ) -> Result<Self, NotCollected> {
         let bounds = BindLimits { entries_max: ENTRIES_MAX, bytes_max: document.len() };
-        let collect = |pairings| BindValues::collect(Arc::clone(pairings), limits.clone(), &bounds, document);
+        let collect = |pairings: &Arc<Pairings>| {
+            let mut rewriter = media::rewriter(pairings.rules(), format, limits.clone(), None);
+            BindValues::collect(Arc::clone(pairings), &mut *rewriter, &bounds, document)
+        };
         let fields = protected.pairings.as_ref().map(collect).transpose()?;
         Ok(Self { route, path, fields })
     }

@@ -2,10 +2,11 @@
 //! view of its own class would show what the caller may not see. A request with such a value is refused; a response may
 //! have one all the same, sealed under other rules, by a command or by a service itself.
 
+use super::super::media::Media;
 use super::super::rescue::Refusal;
 use super::response::{About, not_understood};
 use super::unfinished;
-use crate::document::json::{Limits, Rewriter, Step};
+use crate::document::{Limits, Step};
 use crate::policy::View;
 use crate::seal::{Class, Value};
 use std::ops::Range;
@@ -29,7 +30,12 @@ pub(super) struct Whole {
 ///
 /// # Errors
 /// [`Refusal`] if it could not be read then.
-pub(super) fn hidden(about: About<'_>, body: &[u8], wholes: &[Whole]) -> Result<Vec<(usize, Class)>, Refusal> {
+pub(super) fn hidden(
+    about: About<'_>,
+    media: &Media,
+    body: &[u8],
+    wholes: &[Whole],
+) -> Result<Vec<(usize, Class)>, Refusal> {
     let protected = about.protected;
     let is_hidden = |class: &Class| about.permit.view(*class) != View::Plain;
     let mut found: Vec<(usize, Class)> = Vec::new();
@@ -40,7 +46,7 @@ pub(super) fn hidden(about: About<'_>, body: &[u8], wholes: &[Whole]) -> Result<
     // What was sealed elsewhere was sealed under other limits; the body as a whole has its own.
     let most = document.len();
     let limits = Limits { depth_max: DEPTH_MAX, value_bytes_max: most, name_bytes_max: most };
-    let mut rewriter = Rewriter::new(protected.automaton.clone(), limits, None);
+    let mut rewriter = protected.formats.rewriter(&media.format, limits, None);
     rewriter.feed(&document);
     rewriter.finish();
     loop {

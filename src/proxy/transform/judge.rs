@@ -6,7 +6,7 @@ use super::bind::{Binds, Bound};
 use super::overlaps;
 use super::response::{About, Otherwise, Shown};
 use crate::audit::event::FieldAction;
-use crate::document::json::{Kind as JsonKind, Place, Slot};
+use crate::document::{Kind as JsonKind, Place, Slot};
 use crate::policy::View;
 use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Class, Kind, Token};

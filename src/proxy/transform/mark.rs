@@ -7,12 +7,12 @@ use std::ops::Range;
 /// Of each member with `_` before it, whether it stands in the document.
 pub(super) type Seen = HashMap<Vec<u8>, bool>;
 
-/// In JSON, a text that nobody takes for a value.
-pub(super) const UNOPENABLE: &[u8] = b"\"[UNOPENABLE]\"";
+/// A text that nobody takes for a value.
+pub(super) const UNOPENABLE: &[u8] = b"[UNOPENABLE]";
 
 /// Whether a text is the mark: written back, it would replace what may open again one day.
 pub(super) fn is_mark(text: &[u8]) -> bool {
-    UNOPENABLE.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) == Some(text)
+    text == UNOPENABLE
 }
 
 /// By this extension the absence of a value is known as ours.

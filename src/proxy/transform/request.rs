@@ -3,6 +3,7 @@
 
 use super::super::body::Body;
 use super::super::headers;
+use super::super::media::Media;
 use super::super::rescue::{Code, Refusal};
 use super::super::route::{Protection, Route};
 use super::super::rule::{ClassRule, FieldRule, Protected, Treatment};
@@ -11,9 +12,9 @@ use super::super::trail::Trail;
 use super::super::{Gate, Limits};
 use super::bind::{Binds, borrowed};
 use super::mark::{is_absence, is_mark};
-use super::{ReadFailure, is_identity, is_json, overlaps, read, unfinished};
+use super::{ReadFailure, is_identity, overlaps, read, unfinished};
 use crate::audit::event::FieldAction;
-use crate::document::json::{self, Kind as JsonKind, Place, Rewriter, Slot, Step, quote};
+use crate::document::{self, Kind as JsonKind, Place, Rewrite, Slot, Step};
 use crate::policy::{Permit, View};
 use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Context, Kind, SealError, Token, Workspace};
@@ -49,20 +50,20 @@ pub(in crate::proxy) async fn request(
     if !is_identity(&head.headers) {
         return Err(Code::ContentEncodingUnsupported.into());
     }
-    let json = is_json(&head.headers);
+    let media = Media::of(&head.headers);
     let bytes = read_body(body, &gate.limits).await?;
     // A body of no bytes needs no type; any other does.
     if bytes.is_empty() {
         return Ok(Body::whole(bytes));
     }
-    if !json {
-        return Err(Code::ContentTypeUnsupported.into());
-    }
+    let media = media.ok_or(Code::ContentTypeUnsupported)?;
     // No part of a string may go unseen, however long it is: a token could stand there.
-    let whole = json::Limits { value_bytes_max: gate.limits.body_bytes_max, ..gate.limits.json.clone() };
-    let binds = Binds::read(protected, (route, head.uri.path()), &whole, &bytes)?;
+    let whole = document::Limits { value_bytes_max: gate.limits.body_bytes_max, ..gate.limits.document.clone() };
+    let binds = Binds::read(protected, (route, head.uri.path()), (&media.format, &whole), &bytes)?;
+    let watch = |text: &[u8]| target::may_hold_token(text) || is_absence(text);
+    let rewriter = protected.formats.rewriter(&media.format, whole, Some(watch));
     let sealing = Sealing { gate, protected, permit, trail, binds, workspace: Workspace::new() };
-    sealing.document(&bytes, whole).await.map(Body::whole)
+    sealing.document(rewriter, &bytes).await.map(Body::whole)
 }
 
 /// Refuses what may hold PHI or a token in path and query: no rule reads them.
@@ -122,10 +123,8 @@ struct Sealing<'a> {
 }
 
 impl Sealing<'_> {
-    async fn document(mut self, bytes: &[u8], whole: json::Limits) -> Result<Vec<u8>, Refusal> {
+    async fn document(mut self, mut rewriter: Box<dyn Rewrite>, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
         let limits = &self.gate.limits;
-        let watch = |text: &[u8]| target::may_hold_token(text) || is_absence(text);
-        let mut rewriter = Rewriter::new(self.protected.automaton.clone(), whole, Some(watch));
         rewriter.feed(bytes);
         rewriter.finish();
         let (mut grown, mut slots) = (0_usize, 0_usize);
@@ -178,7 +177,7 @@ impl Sealing<'_> {
         if overlaps(self.protected, rule, slot) {
             return Err(about(Code::FieldOverlap.into()));
         }
-        if slot.raw().len() > self.gate.limits.json.value_bytes_max {
+        if slot.raw().len() > self.gate.limits.document.value_bytes_max {
             return Err(about(Code::BodyTooLarge.into()));
         }
         let class = rule.class.class;
@@ -210,19 +209,19 @@ impl Sealing<'_> {
     async fn seal(&mut self, rule: &FieldRule, slot: &Slot<'_>) -> Result<Vec<u8>, Refusal> {
         let (kind, value) = slot.text().map_or((Kind::Literal, slot.raw()), |text| (Kind::Text, text));
         let class = &rule.class;
-        let mut json = Vec::new();
+        let mut written = Vec::new();
+        let mut write = |sealed: &[u8]| {
+            rule.keeps(sealed)?;
+            slot.escape().text(sealed, &mut written).map_err(|_| Code::ValueNotWritable)
+        };
         match class.treatment {
             Treatment::Random { .. } => {
                 let bound = self.binds.of(rule, slot)?;
-                let token = self.token(class, &borrowed(&bound), kind, value).await?;
-                rule.keeps(token.as_str().as_bytes())?;
-                quote(token.as_str().as_bytes(), &mut json);
+                write(self.token(class, &borrowed(&bound), kind, value).await?.as_str().as_bytes())?;
             }
             Treatment::Deterministic { .. } => {
-                let value = class.treatment.canonical_in(slot)?;
-                let token = self.token(class, &[], kind, &value).await?;
-                rule.keeps(token.as_str().as_bytes())?;
-                quote(token.as_str().as_bytes(), &mut json);
+                let (kind, value) = class.treatment.canonical_in(slot)?;
+                write(self.token(class, &[], kind, &value).await?.as_str().as_bytes())?;
             }
             Treatment::Format(alphabet) => {
                 if kind != Kind::Text {
@@ -231,14 +230,12 @@ impl Sealing<'_> {
                 let held = self.gate.format_key(self.permit.scope()).await?;
                 let key =
                     held.key.format_key(class.class, self.permit.scope(), alphabet).map_err(|_| Code::Internal)?;
-                let sealed = key.seal(value)?;
-                rule.keeps(sealed.as_bytes())?;
-                quote(sealed.as_bytes(), &mut json);
+                write(key.seal(value)?.as_bytes())?;
                 self.trail.key(held.key.id(), &held);
                 self.trail.field(class.class, FieldAction::Sealed);
             }
         }
-        Ok(json)
+        Ok(written)
     }
 
     async fn token(

@@ -2,6 +2,7 @@
 //! the record of that.
 
 use super::super::Gate;
+use super::super::media::Media;
 use super::super::rescue::{Code, Refusal};
 use super::super::route::Route;
 use super::super::rule::Protected;
@@ -11,10 +12,10 @@ use super::bind::{Binds, Bound, borrowed};
 use super::inner::{self, Whole};
 use super::judge::{judge, stray};
 use super::mark::{Seen, UNOPENABLE, absent};
-use super::{ReadFailure, is_fhir, is_identity, is_json, read, unfinished};
+use super::{ReadFailure, is_identity, read, unfinished};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
-use crate::document::json::{self, Fault, Rewriter, Step, quote};
+use crate::document::{Escape, Fault, Limits, Step};
 use crate::keyring::{Held, KeyringError};
 use crate::policy::Permit;
 use crate::seal::format::{Alphabet, FormatKey};
@@ -35,7 +36,7 @@ type Opening = Arc<Held<Arc<UnwrappedKey>>>;
 #[derive(Default)]
 pub(in crate::proxy) struct Plan {
     body: Bytes,
-    fhir: bool,
+    media: Option<Media>,
     edits: Vec<Edit>,
     /// What is done with every ruled value, also with those that stay.
     fields: Vec<(Class, FieldAction)>,
@@ -44,6 +45,8 @@ pub(in crate::proxy) struct Plan {
 
 struct Edit {
     range: Range<usize>,
+    /// How what takes its place is written.
+    escape: Escape,
     /// Its index in `fields`.
     field: usize,
     shown: Shown,
@@ -105,13 +108,12 @@ pub(in crate::proxy) async fn plan(
     if body.is_empty() {
         return Ok(Plan::default());
     }
-    if !is_json(headers) || !is_identity(headers) {
-        return Err(Code::ResponseNotUnderstood.into());
-    }
-    let mut plan = Plan { body, fhir: is_fhir(headers), ..Plan::default() };
-    plan.find(gate, about)?;
+    let media = Media::of(headers).filter(|_| is_identity(headers)).ok_or(Code::ResponseNotUnderstood)?;
+    let mut plan = Plan { body, ..Plan::default() };
+    plan.find(gate, about, &media)?;
     let whole = plan.unwrap_all(gate, about.permit.scope()).await?;
-    plan.withhold_inner(about, &whole)?;
+    plan.withhold_inner(about, &media, &whole)?;
+    plan.media = Some(media);
     Ok(plan)
 }
 
@@ -131,6 +133,7 @@ impl Plan {
     /// # Errors
     /// None that [`plan`] has not met before.
     pub(in crate::proxy) fn carry_out(self, _receipt: &Receipt) -> Result<Bytes, Refusal> {
+        let is_fhir = self.media.is_some_and(|media| media.fhir);
         let (body, mut at) = (self.body, 0);
         let mut seen = Seen::new();
         let mut out = Vec::with_capacity(body.len());
@@ -138,11 +141,11 @@ impl Plan {
             let (mut range, mut replacement) = (edit.range, Vec::new());
             match edit.shown {
                 Shown::Kept => continue,
-                Shown::Unopenable => match self.fhir.then(|| absent(&body, &range, &mut seen)).flatten() {
+                Shown::Unopenable => match is_fhir.then(|| absent(&body, &range, &mut seen)).flatten() {
                     Some(instead) => (range, replacement) = instead,
-                    None => replacement.extend_from_slice(UNOPENABLE),
+                    None => written(edit.escape, UNOPENABLE, &mut replacement)?,
                 },
-                shown => shown.write(&mut replacement)?,
+                shown => shown.write(edit.escape, &mut replacement)?,
             }
             out.extend_from_slice(body.get(at..range.start).ok_or_else(unfinished)?);
             out.extend_from_slice(&replacement);
@@ -155,14 +158,14 @@ impl Plan {
         Ok(out.into())
     }
 
-    fn find(&mut self, gate: &Gate, about: About<'_>) -> Result<(), Refusal> {
+    fn find(&mut self, gate: &Gate, about: About<'_>, media: &Media) -> Result<(), Refusal> {
         let protected = about.protected;
         // A token is longer than the value that it holds: the body's own limit is the one that counts.
-        let limits = json::Limits { value_bytes_max: gate.limits.response_bytes_max, ..gate.limits.json.clone() };
-        let binds = Binds::read(protected, (about.route, about.path), &limits, &self.body)
+        let limits = Limits { value_bytes_max: gate.limits.response_bytes_max, ..gate.limits.document.clone() };
+        let binds = Binds::read(protected, (about.route, about.path), (&media.format, &limits), &self.body)
             .map_err(|error| Refusal::with_detail(Code::ResponseNotUnderstood, error.to_string()))?;
         let watch = protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
-        let mut rewriter = Rewriter::new(protected.automaton.clone(), limits, watch);
+        let mut rewriter = protected.formats.rewriter(&media.format, limits, watch);
         rewriter.feed(&self.body);
         rewriter.finish();
         loop {
@@ -179,7 +182,13 @@ impl Plan {
                     if let Some((class, action, shown)) = judged {
                         self.fields.push((class, action));
                         let field = self.fields.len() - 1;
-                        self.edits.extend(shown.map(|shown| Edit { range, field, shown, otherwise }));
+                        self.edits.extend(shown.map(|shown| Edit {
+                            range,
+                            escape: slot.escape(),
+                            field,
+                            shown,
+                            otherwise,
+                        }));
                     }
                     rewriter.keep();
                 }
@@ -235,7 +244,7 @@ impl Plan {
 
     /// Treats as unopenable what holds a value that the caller may not see so. Not redacted: who sees the outer class plain
     /// may write it, and nothing would keep the redaction from being written back.
-    fn withhold_inner(&mut self, about: About<'_>, whole: &[usize]) -> Result<(), Refusal> {
+    fn withhold_inner(&mut self, about: About<'_>, media: &Media, whole: &[usize]) -> Result<(), Refusal> {
         let mut wholes = Vec::with_capacity(whole.len());
         for number in whole {
             if let Some(Edit { range, shown: Shown::Opened { envelope, bound, key: Some(held), .. }, .. }) =
@@ -247,7 +256,7 @@ impl Plan {
                 wholes.push(Whole { edit: *number, class: envelope.head().class, range: range.clone(), value });
             }
         }
-        for (number, class) in inner::hidden(about, &self.body, &wholes)? {
+        for (number, class) in inner::hidden(about, media, &self.body, &wholes)? {
             let refusal = Refusal::from(Code::ResponseUnopenable).because(format!("a value of class {class} in it"));
             if let Some(edit) = self.edits.get_mut(number) {
                 edit.give_up(refusal, &mut self.fields)?;
@@ -307,31 +316,38 @@ impl Shown {
         }
     }
 
-    fn write(self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn write(self, escape: Escape, out: &mut Vec<u8>) -> Result<(), Refusal> {
         match self {
-            Self::Kept | Self::Unopenable => return Err(Code::Internal.into()),
-            Self::Redacted => out.extend_from_slice(REDACTED),
-            Self::Masked { rule, kind, text } => mask(rule, kind, &text, out),
+            Self::Kept | Self::Unopenable => Err(Code::Internal.into()),
+            Self::Redacted => written(escape, REDACTED.as_bytes(), out),
+            Self::Masked { rule, kind, text } => written(escape, mask(rule, kind, &text).as_bytes(), out),
             Self::Opened { envelope, bound, mask: rule, key } => {
                 let (key, bind) = (key.ok_or(Code::Internal)?, borrowed(&bound));
                 let context = context(&envelope, &bind);
                 let value = key.key.open(*envelope, &context).map_err(|_| Code::ResponseUnopenable)?;
                 match (rule, value.kind()) {
-                    (Some(rule), kind) => mask(rule, kind, value.expose(), out),
-                    (None, Kind::Text) => quote(value.expose(), out),
-                    (None, Kind::Literal) => out.extend_from_slice(value.expose()),
+                    (Some(rule), kind) => written(escape, mask(rule, kind, value.expose()).as_bytes(), out),
+                    (None, Kind::Text) => written(escape, value.expose(), out),
+                    (None, Kind::Literal) => escape.literal(value.expose(), out).map_err(|_| not_writable()),
                 }
             }
             Self::Formatted { text, mask: rule, key, .. } => {
                 let value = key.ok_or(Code::Internal)?.open(&text).map_err(|_| Code::ResponseUnopenable)?;
                 match rule {
-                    Some(rule) => mask(rule, Kind::Text, &value, out),
-                    None => quote(&value, out),
+                    Some(rule) => written(escape, mask(rule, Kind::Text, &value).as_bytes(), out),
+                    None => written(escape, &value, out),
                 }
             }
         }
-        Ok(())
     }
+}
+
+fn written(escape: Escape, text: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+    escape.text(text, out).map_err(|_| not_writable())
+}
+
+fn not_writable() -> Refusal {
+    Refusal::from(Code::ResponseUnopenable).because("a value that the format cannot hold at its place")
 }
 
 pub(super) fn not_understood(fault: &Fault) -> Refusal {

@@ -4,7 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sealgate::document::json::{Fault, Limits, Place, Rewriter, Rules, Step};
+use sealgate::document::json::{Rewriter, Rules};
+use sealgate::document::{Fault, Limits, Place, Rewrite, Step};
 use sealgate::document::path::FieldPath;
 use sealgate::seal::token::holds_token;
 use std::ops::Range;

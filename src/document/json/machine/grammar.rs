@@ -1,10 +1,9 @@
 //! The grammar of RFC 8259, one state per place; it can stop between any two bytes and go on later.
 
 use super::{Flow, Found, Frame, Hold, Machine, State, Turn};
-use crate::document::json::Fault;
 use crate::document::json::rules::Verdict;
 use crate::document::json::scan::{self, Digits};
-use crate::document::json::slot::{Kind, Place};
+use crate::document::{Fault, Kind, Place};
 
 impl Machine {
     /// Reads one token, or as much of it as there is.

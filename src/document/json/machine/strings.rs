@@ -3,8 +3,8 @@
 use super::{Flow, Found, Frame, Machine, State, Turn, inside};
 use crate::document::json::rules::Verdict;
 use crate::document::json::scan::{self, Flaw, Reach};
-use crate::document::json::slot::{Kind, Place};
-use crate::document::json::{Fault, text};
+use crate::document::json::text;
+use crate::document::{Fault, Kind, Place};
 
 impl Machine {
     /// At the quote of a member name. Reads on through plain members as far as they go: a short cut that does what the

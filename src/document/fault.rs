@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The grammar of RFC 8259 wants something else here.
+    /// The grammar of the format wants something else here.
     #[error("unexpected byte at offset {offset}: wanted {wanted}")]
     UnexpectedByte {
         /// Where, in bytes.
@@ -18,16 +18,16 @@ pub enum Fault {
         /// The length of the body, in bytes.
         offset: u64,
     },
-    /// A character below U+0020 stands unescaped in a string.
-    #[error("control character in a string at offset {offset}")]
+    /// A control character stands where the format has none, such as unescaped in a JSON string.
+    #[error("control character at offset {offset}")]
     ControlCharacter {
         /// Where, in bytes.
         offset: u64,
     },
-    /// A backslash in a string starts none of the escapes of RFC 8259 7.
+    /// What starts an escape is none of those that the format has.
     #[error("bad escape at offset {offset}")]
     BadEscape {
-        /// Where the backslash stands, in bytes.
+        /// Where it starts, in bytes.
         offset: u64,
     },
     /// The bytes are not UTF-8.
@@ -36,10 +36,10 @@ pub enum Fault {
         /// Where, in bytes.
         offset: u64,
     },
-    /// The document is in UTF-16 or UTF-32.
-    #[error("document in UTF-16 or UTF-32: wanted UTF-8")]
+    /// The document is in another encoding than UTF-8, or says so.
+    #[error("document in another encoding: wanted UTF-8")]
     WrongEncoding,
-    /// More objects and arrays are open at once than allowed.
+    /// More objects, arrays or elements are open at once than allowed.
     #[error("document deeper than {max} at offset {offset}")]
     TooDeep {
         /// Where, in bytes.
@@ -47,13 +47,21 @@ pub enum Fault {
         /// `depth_max`.
         max: usize,
     },
-    /// A member name is longer than allowed.
-    #[error("member name at offset {offset} longer than {max} bytes")]
+    /// A name is longer than allowed.
+    #[error("name at offset {offset} longer than {max} bytes")]
     NameTooLong {
         /// Where the name starts, in bytes.
         offset: u64,
         /// `name_bytes_max`.
         max: usize,
+    },
+    /// The document breaks a rule that no single byte breaks, or uses what is not accepted here.
+    #[error("{what} at offset {offset}")]
+    Unaccepted {
+        /// Where, in bytes.
+        offset: u64,
+        /// What it is: a fixed text.
+        what: &'static str,
     },
     /// A value that has to be yielded is longer than allowed.
     #[error("value at offset {offset} longer than {max} bytes")]
@@ -78,6 +86,7 @@ impl Fault {
             Fault::TooDeep { .. } => "too_deep",
             Fault::NameTooLong { .. } => "name_too_long",
             Fault::ValueTooLong { .. } => "value_too_long",
+            Fault::Unaccepted { .. } => "unaccepted",
         }
     }
 }

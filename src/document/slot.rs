@@ -1,9 +1,10 @@
-//! What the rewriter shows to its caller.
+//! What a rewriter shows to its caller.
 
 use std::fmt;
 use std::ops::Range;
 
-use super::machine::Frame;
+use super::escape::Escape;
+use super::json::Frame;
 
 /// A value or a member name that waits for `keep` or `replace`.
 ///
@@ -16,6 +17,7 @@ pub struct Slot<'a> {
     pub(super) raw: &'a [u8],
     pub(super) text: Option<&'a [u8]>,
     pub(super) start: u64,
+    pub(super) escape: Escape,
     pub(super) frames: &'a [Frame],
     pub(super) holds_watched: bool,
     pub(super) inner_rules: &'a [usize],
@@ -24,13 +26,13 @@ pub struct Slot<'a> {
 /// Where in the grammar a slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// A member value, an array element, or the whole document.
+    /// A member value, an array element, a field, an attribute and so on, or the whole document.
     Value,
-    /// The name of a member; its kind is always `Text`.
+    /// The name of one; its kind is always `Text`.
     Name,
 }
 
-/// What kind of value a slot holds.
+/// What kind of value a slot holds: any in JSON, `Text` everywhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A string.
@@ -48,6 +50,18 @@ pub enum Kind {
 }
 
 impl<'a> Slot<'a> {
+    /// A text in a format other than JSON.
+    pub(super) fn of_text(
+        rule: Option<usize>,
+        place: Place,
+        (raw, start): (&'a [u8], u64),
+        text: &'a [u8],
+        escape: Escape,
+    ) -> Self {
+        let (kind, text) = (Kind::Text, Some(text));
+        Slot { rule, place, kind, raw, text, start, escape, frames: &[], holds_watched: false, inner_rules: &[] }
+    }
+
     /// The rule that selects the value, as its index in the slice the rules were compiled from.
     ///
     /// `None` for a stray: a string or name that no rule selects, shown because `Watch` said so.
@@ -65,7 +79,7 @@ impl<'a> Slot<'a> {
         self.kind
     }
 
-    /// The bytes as written, quotes included. Checked: grammar and UTF-8 are right.
+    /// The bytes as written, quotes included that a replacement brings too. Checked: grammar and encoding are right.
     pub fn raw(&self) -> &'a [u8] {
         self.raw
     }
@@ -73,6 +87,11 @@ impl<'a> Slot<'a> {
     /// The content of a `Text`, escapes undone, as WTF-8: UTF-8 but for lone surrogates, which stand as three bytes each.
     pub fn text(&self) -> Option<&'a [u8]> {
         self.text
+    }
+
+    /// How what takes its place is written.
+    pub fn escape(&self) -> Escape {
+        self.escape
     }
 
     /// Where `raw` stands in the input, in bytes from its start.
