@@ -5,6 +5,7 @@
 #[cfg(feature = "aws-lc")]
 mod bearer;
 mod bind;
+mod bodies;
 mod canary;
 mod docs;
 mod durability;

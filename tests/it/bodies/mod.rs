@@ -1,0 +1,3 @@
+//! Bodies of every format, through the gate and back.
+
+mod ndjson;
