@@ -1,6 +1,7 @@
 //! The config as the program runs on it: parsed, looked up, complete. A value of these types needs no further check.
 
 use super::files::{Files, KeysetFile};
+use super::packs::Packs;
 use super::source::{Places, Problem, sorted};
 use super::{bearer, keyring, policy, raw, routes, rules, upstreams, warnings};
 use crate::keyring::recovery::Recovery;
@@ -161,7 +162,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         log,
         bearer,
         upstreams,
-        classes,
+        mut classes,
         roles,
         principals,
         routes,
@@ -179,13 +180,14 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let keyring = keyring::keyring(files, keyring::Under { provider, dev_mode }, keyring);
     let names: Vec<String> = upstreams.keys().cloned().collect();
     let upstreams = upstreams::upstreams(files, provider, upstreams);
+    let packs = Packs::load(files, &routes, &mut classes);
     let classes = policy::classes(files, classes, kept);
     let policy = policy::policy(files, &classes, roles, principals, scope);
     let edk_bytes = keyring.as_ref().map(Keyring::edk_bytes).unwrap_or_default();
     let scope_bytes = policy.scopes().chain(scope).map(|scope| scope.as_str().len()).max().unwrap_or(1);
     let sizes = rules::Sizes { edk_bytes: &edk_bytes, scope_bytes };
     let bearer = bearer.map(|raw| bearer::bearer(files, &raw).map(Arc::new));
-    let known = routes::Known { scope, upstreams: &names, classes: &classes, bearer, sizes };
+    let known = routes::Known { scope, upstreams: &names, classes: &classes, packs: &packs, bearer, sizes };
     let routes = routes::routes(files, &known, routes);
     if known.bearer.is_some() && !routes.iter().any(|route| matches!(route.scope, ScopeSource::Claim { .. })) {
         warnings::unused_bearer(files);

@@ -5,6 +5,8 @@ mod bearer;
 pub mod checked;
 mod files;
 mod keyring;
+pub mod packs;
+mod places;
 mod policy;
 pub mod raw;
 mod routes;

@@ -1,6 +1,7 @@
 //! Routes as the proxy takes them.
 
 use super::files::Files;
+use super::packs::{Pack, Packs};
 use super::policy::Classes;
 use super::raw;
 use super::rules;
@@ -21,6 +22,7 @@ pub(super) struct Known<'a> {
     pub(super) scope: Option<Scope>,
     pub(super) upstreams: &'a [String],
     pub(super) classes: &'a Classes,
+    pub(super) packs: &'a Packs,
     /// `None` inside: there is one, and something is wrong with it.
     pub(super) bearer: Option<Option<Arc<Bearer>>>,
     pub(super) sizes: rules::Sizes<'a>,
@@ -64,6 +66,8 @@ fn route(
         protect,
         unsealed,
         open,
+        packs,
+        resources_allowed,
         rules,
     } = raw;
     let at = |name| key(path, name);
@@ -82,7 +86,7 @@ fn route(
         files.problem_of(&at("record"), &[&at("path")], message);
     }
     let patches = methods.contains(&Method::PATCH);
-    let bodies = Bodies { patches, query_allowed, protect, unsealed, open, rules };
+    let bodies = Bodies { patches, query_allowed, protect, unsealed, open, packs, resources_allowed, rules };
     let protection = protection(files, known, path, template.as_ref(), bodies);
     let (host, template) = (host?, template?);
     let quoted = files.quoted(&at("name"), &name);
@@ -223,6 +227,8 @@ struct Bodies {
     protect: Option<raw::Protect>,
     unsealed: Option<raw::Unsealed>,
     open: Option<raw::Open>,
+    packs: Vec<String>,
+    resources_allowed: Vec<String>,
     rules: Vec<raw::Rule>,
 }
 
@@ -233,9 +239,9 @@ fn protection(
     template: Option<&Template>,
     raw: Bodies,
 ) -> Option<Protection> {
-    let Bodies { patches, query_allowed, protect, unsealed, open, rules } = raw;
+    let Bodies { patches, query_allowed, protect, unsealed, open, packs, resources_allowed, rules } = raw;
     let at = |name| key(path, name);
-    match (protect, rules.is_empty()) {
+    match (protect, rules.is_empty() && packs.is_empty()) {
         (Some(raw::Protect::None), true) => {
             let causes = [at("rules"), at("protect")];
             let causes = causes.each_ref().map(String::as_str);
@@ -266,7 +272,8 @@ fn protection(
         files.problem_of(&at("methods"), &[&at("rules")], message);
     }
     let shows_unsealed = matches!(unsealed, Some(raw::Unsealed::Show));
-    let given = rules::Given { template, shows_unsealed, rules, sizes: known.sizes };
+    let packs: Vec<&Pack> = packs.iter().filter_map(|name| known.packs.find(name)).collect();
+    let given = rules::Given { template, shows_unsealed, packs: &packs, resources_allowed, rules, sizes: known.sizes };
     let rules = rules::rules(files, known.classes, path, &given)?;
     let opens_anywhere = matches!(open, Some(raw::Open::Anywhere)).then(|| known.classes.all());
     Some(Protection::Rules(Protected {

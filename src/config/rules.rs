@@ -1,16 +1,16 @@
 //! The rules of a route as the proxy takes them.
 
 use super::files::Files;
+use super::packs::Pack;
+use super::places::{self, Place};
 use super::policy::Classes;
 use super::raw;
 use super::source::{item, key};
 use super::warnings;
-use crate::document::json::Rules;
 use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
-use crate::document::path::FieldPath;
 use crate::proxy::media::Formats;
 use crate::proxy::route::Template;
-use crate::proxy::rule::{Bind, BindSource, FieldRule, Treatment};
+use crate::proxy::rule::{Bind, BindSource, FieldRule, Form, Treatment};
 use crate::seal::token::{TokenSize, token_chars};
 use crate::seal::{Class, Kind, Placement};
 use std::collections::HashSet;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub(super) struct Given<'a> {
     pub(super) template: Option<&'a Template>,
     pub(super) shows_unsealed: bool,
+    pub(super) packs: &'a [&'a Pack],
+    pub(super) resources_allowed: Vec<String>,
     pub(super) rules: Vec<raw::Rule>,
     pub(super) sizes: Sizes<'a>,
 }
@@ -47,29 +49,48 @@ struct Bound {
 
 pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Option<Compiled> {
     let rules_path = key(path, "rules");
-    let (mut fields, mut bound, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for (index, raw) in given.rules.iter().enumerate() {
-        let at = item(&rules_path, index);
-        let Some(field) = rule(files, classes, &mut seen, &at, raw) else { continue };
-        let binds = binds(files, given.template, &at, raw, &field, &mut bound);
-        if let Some(column) = &raw.column {
-            self::column(files, &key(&at, "column"), column, &field, given.sizes);
+    let (mut fields, mut selected, mut bound, mut seen) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
+    let own = given.rules.iter().enumerate().map(|(index, raw)| (item(&rules_path, index), raw));
+    let packs = given.packs.iter().flat_map(|pack| &pack.rules).enumerate();
+    let packed = packs.map(|(index, raw)| (item(&key(path, "packs.rules"), index), raw));
+    for (at, raw) in own.chain(packed) {
+        let Some(place) = Place::of(files, &at, raw) else { continue };
+        let number = if is_passed(files, &at, raw) {
+            None
+        } else {
+            let Some(field) = rule(files, classes, &at, raw, &place) else { continue };
+            let binds = binds(files, given.template, &at, raw, (&field, &place), &mut bound);
+            if let Some(column) = &raw.column {
+                self::column(files, &key(&at, "column"), column, &field, given.sizes);
+            }
+            if matches!(field.class.treatment, Treatment::Format(_)) && given.shows_unsealed {
+                let message =
+                    "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
+                files.problem_of(&key(&at, "class"), &[&key(path, "unsealed")], message);
+            }
+            fields.push(FieldRule { binds, ..field });
+            Some(fields.len() - 1)
+        };
+        let at = key(&at, place.key());
+        // A rule of the route may say otherwise than its packs.
+        if !files.is_mended(&at) && at.starts_with(&rules_path) && !seen.insert(place.clone()) {
+            let quoted = files.quoted(&at, &place.text());
+            files.problem(&at, format!("field path {quoted} stands twice"));
         }
-        let is_format = matches!(field.class.treatment, Treatment::Format(_));
-        if is_format && given.shows_unsealed {
-            let message =
-                "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
-            files.problem_of(&key(&at, "class"), &[&key(path, "unsealed")], message);
-        }
-        fields.push(FieldRule { binds, ..field });
+        selected.push((place, number));
     }
     for Bound { at, pairing } in &bound {
-        if fields.iter().any(|rule| may_cover(&rule.path, pairing.bind())) {
+        let is_sealed =
+            |(place, number): &(Place, Option<usize>)| number.is_some() && may_cover(&place.widened(), pairing.bind());
+        if selected.iter().any(is_sealed) {
             files.problem_of(at, &[&rules_path], "a rule seals this field: nothing can be bound to what is sealed");
         }
     }
-    let paths: Vec<FieldPath> = fields.iter().map(|rule| rule.path.clone()).collect();
-    let automaton = Rules::compile(&paths).map_err(|error| files.problem(&rules_path, error.to_string())).ok()?;
+    let of_packs = given.packs.iter().flat_map(|pack| &pack.resources_allowed);
+    let resources: Vec<String> = given.resources_allowed.iter().chain(of_packs).cloned().collect();
+    let is_carried = |rule: usize| fields.get(rule).is_some_and(|field: &FieldRule| field.form == Form::Extension);
+    let compiled = places::compile(&selected, &is_carried, &resources);
+    let formats = compiled.map_err(|error| files.problem(&rules_path, error.to_string())).ok()?;
     let pairings: Vec<Pairing> = bound.iter().map(|bound| bound.pairing.clone()).collect();
     let pairings = match Pairings::compile(&pairings) {
         Ok(pairings) => (!pairings.is_empty()).then(|| Arc::new(pairings)),
@@ -82,41 +103,56 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     let mut classes: Vec<_> = fields.iter().map(|rule| rule.class.class).collect();
     classes.sort_unstable();
     classes.dedup();
-    Some(Compiled { formats: Formats { json: Arc::new(automaton) }, fields, classes, pairings })
+    Some(Compiled { formats, fields, classes, pairings })
 }
 
-fn rule(
-    files: &mut Files<'_>,
-    classes: &Classes,
-    seen: &mut HashSet<FieldPath>,
-    path: &str,
-    raw: &raw::Rule,
-) -> Option<FieldRule> {
-    let at = key(path, "class");
-    let quoted = files.quoted(&at, &raw.class);
-    let class = classes.find(files, &at, &raw.class, &quoted);
-    let is_known = classes.has_known_size(&raw.class);
-    let at = key(path, "path");
-    let quoted = files.quoted(&at, &raw.path);
-    let field = field(files, &at, &raw.path)?;
-    if !files.is_mended(&at) && !seen.insert(field.clone()) {
-        files.problem(&at, format!("field path {quoted} stands twice"));
+/// Whether the rule says that its values pass; else it must name a class.
+fn is_passed(files: &mut Files<'_>, path: &str, raw: &raw::Rule) -> bool {
+    let passes = raw.pass.is_some();
+    if raw.pass == Some(false) {
+        files.problem(&key(path, "pass"), "wanted `true`, or a class in its place");
     }
-    if let Some(class) = &class {
-        warnings::selected(files, &at, &field, class, is_known);
+    if passes == raw.class.is_some() {
+        let causes = [key(path, "class"), key(path, "pass")];
+        let causes = causes.each_ref().map(String::as_str);
+        files.problem_of(path, &causes, "wanted exactly one of class and `pass: true`");
+    }
+    let said = [
+        ("as", raw.form.is_some()),
+        ("bind", !raw.bind.is_empty()),
+        ("on_unopenable", raw.on_unopenable.is_some()),
+        ("column", raw.column.is_some()),
+    ];
+    for (name, is_said) in said {
+        if passes && is_said {
+            files.problem_of(&key(path, name), &[&key(path, "pass")], "has no meaning with `pass`");
+        }
+    }
+    passes
+}
+
+fn rule(files: &mut Files<'_>, classes: &Classes, path: &str, raw: &raw::Rule, place: &Place) -> Option<FieldRule> {
+    let name = raw.class.as_deref()?;
+    let at = key(path, "class");
+    let quoted = files.quoted(&at, name);
+    let class = classes.find(files, &at, name, &quoted)?;
+    warnings::selected(files, &key(path, place.key()), place.last_name(), &class, classes.has_known_size(name));
+    let form = match raw.form {
+        None => Form::Bare,
+        Some(raw::Form::Base64) => Form::Base64,
+        Some(raw::Form::Xhtml) => Form::Xhtml,
+        Some(raw::Form::Extension) => Form::Extension,
+    };
+    if form != Form::Bare && class.treatment.key().is_none() {
+        let message = "a value of a format keeps its own form";
+        files.problem_of(&key(path, "as"), &["classes"], message);
+    }
+    if form == Form::Extension && !matches!(place, Place::Fhir(_)) {
+        files.problem(&key(path, "as"), "only with `fhir`: the extension is one of a FHIR primitive");
     }
     let marks_unopenable = matches!(raw.on_unopenable, Some(raw::OnUnopenable::Mark));
     let characters_max = raw.column.as_ref().map(|column| column.characters);
-    Some(FieldRule { path: field, class: class?, binds: Vec::new(), marks_unopenable, characters_max })
-}
-
-fn field(files: &mut Files<'_>, at: &str, text: &str) -> Option<FieldPath> {
-    let quoted = files.quoted(at, text);
-    let field = FieldPath::parse(text).map_err(|error| {
-        let offset = text.chars().take(error.column().saturating_sub(1)).map(char::len_utf8).sum();
-        files.problem_in(at, offset, format!("field path {quoted}: {error}"));
-    });
-    field.ok()
+    Some(FieldRule { place: place.text(), class, form, binds: Vec::new(), marks_unopenable, characters_max })
 }
 
 /// Whether the sealed value fits.
@@ -148,7 +184,7 @@ fn binds(
     template: Option<&Template>,
     path: &str,
     raw: &raw::Rule,
-    rule: &FieldRule,
+    (rule, place): (&FieldRule, &Place),
     bound: &mut Vec<Bound>,
 ) -> Vec<Bind> {
     let path = key(path, "bind");
@@ -172,7 +208,7 @@ fn binds(
                 }
                 Some(BindSource::Parameter(parameter.clone()))
             }
-            (None, Some(text)) => bound_field(files, &key(&at, "field"), text, rule, bound),
+            (None, Some(text)) => bound_field(files, &key(&at, "field"), text, place, bound),
             _ => {
                 let causes = [key(&at, "parameter"), key(&at, "field")];
                 let causes = causes.each_ref().map(String::as_str);
@@ -189,11 +225,15 @@ fn bound_field(
     files: &mut Files<'_>,
     at: &str,
     text: &str,
-    rule: &FieldRule,
+    place: &Place,
     bound: &mut Vec<Bound>,
 ) -> Option<BindSource> {
-    let path = field(files, at, text)?;
-    let pairing = Pairing::of(&rule.path, &path).map_err(|error| files.problem(at, error.to_string())).ok()?;
+    let path = places::path(files, at, text)?;
+    let Place::Path(field) = place else {
+        files.problem(at, "only a value that `path` selects can be bound to a field");
+        return None;
+    };
+    let pairing = Pairing::of(field, &path).map_err(|error| files.problem(at, error.to_string())).ok()?;
     bound.push(Bound { at: at.to_owned(), pairing });
     Some(BindSource::Field(bound.len() - 1))
 }

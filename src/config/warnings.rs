@@ -2,7 +2,6 @@
 
 use super::files::Files;
 use super::source::{item, key};
-use crate::document::path::FieldPath;
 use crate::policy::{Role, View};
 use crate::proxy::rule::{ClassRule, Treatment};
 
@@ -49,11 +48,11 @@ pub(super) fn deterministic(files: &mut Files<'_>, path: &str, name: &str, disti
 }
 
 /// The same, seen from the member that a rule selects.
-pub(super) fn selected(files: &mut Files<'_>, at: &str, field: &FieldPath, class: &ClassRule, is_known: bool) {
+pub(super) fn selected(files: &mut Files<'_>, at: &str, name: Option<&str>, class: &ClassRule, is_known: bool) {
     let is_deterministic = matches!(class.treatment, Treatment::Deterministic { .. });
     // The class has been told of already.
     let is_told = is_known || is_of_few_values(class.class.as_str());
-    if is_deterministic && !is_told && field.last_name().is_some_and(is_of_few_values) {
+    if is_deterministic && !is_told && name.is_some_and(is_of_few_values) {
         files.warn(at, &few("member"));
     }
 }

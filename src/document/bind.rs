@@ -83,7 +83,9 @@ impl BindValues {
             return Ok(());
         };
         let segments = path.segments();
-        if (0..).zip(segments).any(|(level, segment)| segment.selector == Selector::Any && !slot.is_in_array(level)) {
+        if (0..).zip(segments).any(|(level, segment)| {
+            matches!(segment.selector, Selector::Any | Selector::Filter(_)) && !slot.is_in_array(level)
+        }) {
             return Ok(());
         }
         let (kind, content) = match slot.kind() {

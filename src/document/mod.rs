@@ -7,6 +7,7 @@
 pub mod bind;
 mod escape;
 mod fault;
+pub mod fhir;
 pub mod json;
 pub mod ndjson;
 pub mod pairing;
@@ -17,7 +18,7 @@ mod testing;
 
 pub use escape::{Escape, NotWritable};
 pub use fault::Fault;
-pub use slot::{Kind, Place, Slot};
+pub use slot::{Kind, Place, Role, Slot};
 
 /// Bounds on what a document may ask for. Each has a fault of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +27,15 @@ pub struct Limits {
     pub depth_max: usize,
     /// The longest value that is yielded, in bytes as written. Values that nobody asks for may be longer.
     pub value_bytes_max: usize,
+    /// The largest object that must be seen whole before it is known what in it is selected, in bytes as written.
+    pub object_bytes_max: usize,
     /// The longest name of a member, element, field or column, in bytes as written, quotes included. Holds for every one.
     pub name_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { depth_max: 128, value_bytes_max: 1 << 20, name_bytes_max: 64 << 10 }
+        Limits { depth_max: 128, value_bytes_max: 1 << 20, object_bytes_max: 1 << 20, name_bytes_max: 64 << 10 }
     }
 }
 

@@ -41,7 +41,7 @@ impl Pairing {
         if shared == segments.len() {
             return Err(NotPaired::Around);
         }
-        if segments.iter().skip(shared).any(|segment| segment.selector == Selector::Any) {
+        if segments.iter().skip(shared).any(|segment| matches!(segment.selector, Selector::Any | Selector::Filter(_))) {
             return Err(NotPaired::Wildcard);
         }
         Ok(Pairing { bind: bind.clone(), shared })
@@ -75,7 +75,8 @@ pub enum NotPaired {
 
 /// Whether, in some document, a rule selects what a bind path selects, or an object or array around it.
 ///
-/// Exact: it is `false` only if there is no such document, and `true` only if there is one. It is to be asked of every rule of
+/// Exact but for filters, which are taken to let everything through: it is `false` only if there is no such document, and `true`
+/// only if there is one. It is to be asked of every rule of
 /// a route about every bind path. The other way round need not be asked: what has something inside is no value to bind to, so
 /// `$..family` and `$.id` get along. Wildcards of `bind` select elements only, see [`Pairing`].
 pub fn may_cover(rule: &FieldPath, bind: &FieldPath) -> bool {
@@ -121,7 +122,8 @@ fn mark(places: &mut [bool], at: usize, mark: bool) {
 /// Whether some member or element is selected by both.
 fn meet(a: &Selector, b: &Selector) -> bool {
     match (a, b) {
-        (Selector::Any, _) | (_, Selector::Any) => true,
+        // Whether a filter lets something through the document says.
+        (Selector::Any | Selector::Filter(_), _) | (_, Selector::Any | Selector::Filter(_)) => true,
         (Selector::Name(a), Selector::Name(b)) => a == b,
         (Selector::Index(a), Selector::Index(b)) => a == b,
         (Selector::Name(_), Selector::Index(_)) | (Selector::Index(_), Selector::Name(_)) => false,
@@ -131,7 +133,7 @@ fn meet(a: &Selector, b: &Selector) -> bool {
 /// Likewise where a wildcard of `b` selects elements only.
 fn meet_in_array(a: &Selector, b: &Selector) -> bool {
     match (a, b) {
-        (Selector::Name(_), Selector::Any) => false,
+        (Selector::Name(_), Selector::Any | Selector::Filter(_)) => false,
         _ => meet(a, b),
     }
 }

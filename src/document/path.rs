@@ -4,9 +4,12 @@ use std::fmt;
 
 /// Where a protected value stands in a document.
 ///
-/// The subset of RFC 9535 that needs no look back: `$`, then any number of `.name`, `['name']`, `["name"]`, `[*]`, `.*`,
-/// `[0]`, and the descendant forms `..name`, `..['name']`, `..*`, `..[*]`, `..[0]`. Names match after unescaping on
-/// both sides; they are never normalised.
+/// The subset of RFC 9535 that can be decided while a document streams by: `$`, then any number of `.name`, `['name']`,
+/// `["name"]`, `[*]`, `.*`, `[0]`, filters, and the descendant forms `..name`, `..['name']`, `..*`, `..[*]`, `..[0]`, `..[?…]`.
+/// Names match after unescaping on both sides; they are never normalised.
+///
+/// A filter compares texts inside the value at hand: `[?@.system=='x']`, `[?@.type.coding[0].code=='MR' && @.use=='old']`. Nothing
+/// but `==`, a path of names and indices on one side, a quoted text on the other, and `&&`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FieldPath {
     text: String,
@@ -18,7 +21,7 @@ impl FieldPath {
     ///
     /// # Errors
     ///
-    /// Names the first thing that is not of the subset (negative indices, slices, filters, lists of selectors, white
+    /// Names the first thing that is not of the subset (negative indices, slices, other filters, lists of selectors, white
     /// space) and its column. `$` alone is refused: it would select the whole document.
     pub fn parse(text: &str) -> Result<FieldPath, PathError> {
         let mut cursor = Cursor { chars: text.chars().collect(), at: 0 };
@@ -39,8 +42,12 @@ impl FieldPath {
     pub fn last_name(&self) -> Option<&str> {
         match &self.segments.last()?.selector {
             Selector::Name(name) => Some(name),
-            Selector::Index(_) | Selector::Any => None,
+            Selector::Index(_) | Selector::Any | Selector::Filter(_) => None,
         }
+    }
+
+    pub(super) fn of(text: String, segments: Vec<Segment>) -> FieldPath {
+        FieldPath { text, segments }
     }
 
     pub(super) fn segments(&self) -> &[Segment] {
@@ -87,6 +94,16 @@ pub(super) enum Selector {
     Name(String),
     Index(u64),
     Any,
+    /// Any value for which all tests hold.
+    Filter(Vec<Test>),
+}
+
+/// That a text stands at a place inside a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Test {
+    /// Names and indices.
+    pub(super) path: Vec<Selector>,
+    pub(super) text: String,
 }
 
 /// The largest index, as for any integer in a path (RFC 9535 2.1: the range of I-JSON).
@@ -131,7 +148,7 @@ impl Cursor {
     fn bracketed(&mut self) -> Result<Selector, PathError> {
         self.at += 1;
         let selector = match self.peek() {
-            Some(quote @ ('\'' | '"')) => self.quoted_name(quote)?,
+            Some(quote @ ('\'' | '"')) => Selector::Name(self.quoted(quote)?),
             Some('*') => {
                 self.at += 1;
                 Selector::Any
@@ -139,7 +156,7 @@ impl Cursor {
             Some('0'..='9') => self.index()?,
             Some('-') => return Err(self.fail("negative index")),
             Some(':') => return Err(self.fail("slice")),
-            Some('?') => return Err(self.fail("filter")),
+            Some('?') => self.filter()?,
             Some('(') => return Err(self.fail("script expression")),
             Some(']') => return Err(self.fail("empty brackets")),
             Some(_) => return Err(self.fail("wanted a quoted name, `*` or an index")),
@@ -152,6 +169,76 @@ impl Cursor {
             _ => return Err(self.fail("missing `]`")),
         }
         Ok(selector)
+    }
+
+    /// At the `?`. RFC 9535 2.3.5.
+    fn filter(&mut self) -> Result<Selector, PathError> {
+        self.at += 1;
+        let mut tests = vec![self.test()?];
+        while self.eat('&') {
+            if !self.eat('&') {
+                return Err(self.fail("wanted `&&`"));
+            }
+            tests.push(self.test()?);
+        }
+        Ok(Selector::Filter(tests))
+    }
+
+    /// A path and a text, in either order.
+    fn test(&mut self) -> Result<Test, PathError> {
+        self.blanks();
+        let test = if self.peek() == Some('@') {
+            let path = self.relative()?;
+            self.equals()?;
+            Test { path, text: self.text()? }
+        } else {
+            let text = self.text()?;
+            self.equals()?;
+            Test { path: self.relative()?, text }
+        };
+        self.blanks();
+        Ok(test)
+    }
+
+    fn relative(&mut self) -> Result<Vec<Selector>, PathError> {
+        if !self.eat('@') {
+            return Err(self.fail("wanted `@`"));
+        }
+        let mut path = Vec::new();
+        while matches!(self.peek(), Some('.' | '[')) {
+            let column = self.at + 1;
+            let Segment { descendant, selector } = self.segment()?;
+            if descendant || !matches!(selector, Selector::Name(_) | Selector::Index(_)) {
+                return Err(PathError { what: "in a filter: wanted names and indices", column });
+            }
+            path.push(selector);
+        }
+        if path.is_empty() {
+            return Err(self.fail("in a filter: wanted a name or an index after `@`"));
+        }
+        Ok(path)
+    }
+
+    fn equals(&mut self) -> Result<(), PathError> {
+        self.blanks();
+        if !(self.eat('=') && self.eat('=')) {
+            return Err(self.fail("in a filter: wanted `==`"));
+        }
+        self.blanks();
+        Ok(())
+    }
+
+    fn text(&mut self) -> Result<String, PathError> {
+        match self.peek() {
+            Some(quote @ ('\'' | '"')) => self.quoted(quote),
+            _ => Err(self.fail("in a filter: wanted `@` or a quoted text")),
+        }
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.peek(), Some(' ' | '\t' | '\n' | '\r')) {
+            self.at += 1;
+        }
     }
 
     fn index(&mut self) -> Result<Selector, PathError> {
@@ -169,7 +256,7 @@ impl Cursor {
         Err(PathError { what, column: start + 1 })
     }
 
-    fn quoted_name(&mut self, quote: char) -> Result<Selector, PathError> {
+    fn quoted(&mut self, quote: char) -> Result<String, PathError> {
         self.at += 1;
         let mut name = String::new();
         loop {
@@ -180,7 +267,7 @@ impl Cursor {
                 Some(c) => {
                     self.at += 1;
                     if c == quote {
-                        return Ok(Selector::Name(name));
+                        return Ok(name);
                     }
                     name.push(c);
                 }
@@ -290,6 +377,8 @@ mod tests {
             ("$.naïve", 1),
             ("$._x9", 1),
             ("$.entry[*].resource.name[0]['family']", 6),
+            ("$.identifier[?@.system=='http://hl7.org/fhir/sid/us-ssn'].value", 3),
+            ("$..[? @.type.coding[0].code == \"MR\" && 'old' == @['use'] ]", 1),
         ] {
             check(text, Ok(segments));
         }
@@ -317,7 +406,19 @@ mod tests {
             ("$[-1]", "negative index at column 3"),
             ("$[1:2]", "slice at column 4"),
             ("$[:2]", "slice at column 3"),
-            ("$[?@.a]", "filter at column 3"),
+            ("$[?@.a]", "in a filter: wanted `==` at column 7"),
+            ("$[?]", "in a filter: wanted `@` or a quoted text at column 4"),
+            ("$[?@=='a']", "in a filter: wanted a name or an index after `@` at column 5"),
+            ("$[?@.a='b']", "in a filter: wanted `==` at column 8"),
+            ("$[?@.a!='b']", "in a filter: wanted `==` at column 7"),
+            ("$[?@.a==1]", "in a filter: wanted `@` or a quoted text at column 9"),
+            ("$[?@..a=='b']", "in a filter: wanted names and indices at column 5"),
+            ("$[?@[*]=='b']", "in a filter: wanted names and indices at column 5"),
+            ("$[?@.a=='b'&@.c=='d']", "wanted `&&` at column 13"),
+            ("$[?@.a=='b' || @.c=='d']", "missing `]` at column 13"),
+            ("$[?@.a=='b'", "missing `]` at column 12"),
+            ("$[?'b'==$.a]", "wanted `@` at column 9"),
+            ("$[?@[?@.a=='b']=='c']", "in a filter: wanted names and indices at column 5"),
             ("$[(@.length)]", "script expression at column 3"),
             ("$['a','b']", "list of selectors at column 6"),
             ("$[0,1]", "list of selectors at column 4"),

@@ -19,6 +19,7 @@ pub struct Slot<'a> {
     pub(super) start: u64,
     pub(super) escape: Escape,
     pub(super) frames: &'a [Frame],
+    pub(super) role: Role,
     pub(super) holds_watched: bool,
     pub(super) inner_rules: &'a [usize],
 }
@@ -30,6 +31,20 @@ pub enum Place {
     Value,
     /// The name of one; its kind is always `Text`.
     Name,
+}
+
+/// What a slot is to its rule. Where a sealed value has to stand in an extension of a FHIR primitive
+/// (<https://hl7.org/fhir/R4/json.html#primitive>) three things belong together, all others are values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The value itself.
+    Value,
+    /// The value itself, `birthDate`, which cannot hold what it becomes.
+    Primitive,
+    /// The start of the object beside it, `_birthDate`.
+    Companion,
+    /// The sealed value in that object.
+    Carried,
 }
 
 /// What kind of value a slot holds: any in JSON, `Text` everywhere else.
@@ -59,7 +74,19 @@ impl<'a> Slot<'a> {
         escape: Escape,
     ) -> Self {
         let (kind, text) = (Kind::Text, Some(text));
-        Slot { rule, place, kind, raw, text, start, escape, frames: &[], holds_watched: false, inner_rules: &[] }
+        Slot {
+            rule,
+            place,
+            kind,
+            raw,
+            text,
+            start,
+            escape,
+            frames: &[],
+            role: Role::Value,
+            holds_watched: false,
+            inner_rules: &[],
+        }
     }
 
     /// The rule that selects the value, as its index in the slice the rules were compiled from.
@@ -72,6 +99,16 @@ impl<'a> Slot<'a> {
     /// Where it stands.
     pub fn place(&self) -> Place {
         self.place
+    }
+
+    /// What it is to its rule.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Where what it stands in starts, `up` levels up: 0 is the innermost object or array.
+    pub fn around(&self, up: usize) -> Option<u64> {
+        self.frames.iter().rev().nth(up).map(|frame| frame.start)
     }
 
     /// What it is.

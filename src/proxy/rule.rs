@@ -7,7 +7,6 @@ use super::media::Formats;
 use super::rescue::{Code, Refusal};
 use super::route::Template;
 use crate::document::pairing::Pairings;
-use crate::document::path::FieldPath;
 use crate::document::{self, Escape, Slot, json};
 use crate::seal::format::Alphabet;
 use crate::seal::{Class, Kind, Manner, Placement, Scope, Suite};
@@ -40,10 +39,12 @@ pub struct Protected {
 /// One rule.
 #[derive(Debug)]
 pub struct FieldRule {
-    /// Which values.
-    pub path: FieldPath,
+    /// Which values, as the config has it.
+    pub place: String,
     /// What they are.
     pub class: ClassRule,
+    /// How they stand in a document once they are sealed.
+    pub form: Form,
     /// What their tokens are bound to, in the order of the names.
     pub binds: Vec<Bind>,
     /// Whether a token that cannot be opened is marked and the rest delivered.
@@ -62,6 +63,22 @@ impl FieldRule {
         }
     }
 }
+
+/// How a sealed value stands in a document.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// As a text in the value's place.
+    Bare,
+    /// As base64 of that text.
+    Base64,
+    /// Inside of a `<div>`.
+    Xhtml,
+    /// In an extension of a FHIR primitive, which itself goes.
+    Extension,
+}
+
+/// The extension that a sealed primitive stands in.
+pub const SEALED_URL: &str = "urn:sealgate:sealed";
 
 /// A class as the rules that name it see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,9 +127,13 @@ impl Treatment {
         }
     }
 
-    /// The value of a slot as a deterministic class seals it.
-    pub(super) fn canonical_in<'s>(&self, slot: &Slot<'s>) -> Result<(Kind, Cow<'s, [u8]>), Code> {
-        let (is, value) = match (slot.kind(), slot.text(), self) {
+    /// The value of a slot, of which `text` is the text, as a deterministic class seals it.
+    pub(super) fn canonical_in<'s>(
+        &self,
+        slot: &Slot<'s>,
+        text: Option<&'s [u8]>,
+    ) -> Result<(Kind, Cow<'s, [u8]>), Code> {
+        let (is, value) = match (slot.kind(), text, self) {
             (document::Kind::Number, ..) => (Kind::Literal, slot.raw()),
             // Where everything is a text the class says what it stands for, so that a number has one token in a body and a query.
             (document::Kind::Text, Some(text), Self::Deterministic { kind: Kind::Literal, .. })

@@ -34,6 +34,13 @@ pub struct Route {
     pub unsealed: Option<Unsealed>,
     /// Where tokens in responses are opened. Default rules.
     pub open: Option<Open>,
+    /// Rules that are written once: `fhir-r4`, or the name of a .yaml file with `classes`, `rules` and `resources_allowed`. The
+    /// route's own rules come first.
+    #[serde(default)]
+    pub packs: Vec<String>,
+    /// With rules by resource type: the types that pass although no rule names them. All others are refused.
+    #[serde(default)]
+    pub resources_allowed: Vec<String>,
     /// Which values are sealed, and as what.
     #[serde(default)]
     pub rules: Vec<Rule>,
@@ -85,10 +92,20 @@ pub enum Unsealed {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Where it stands: a subset of RFC 9535 with members, `*`, indices and `..`, such as `$.name[*].family`.
-    pub path: String,
+    /// Where it stands in JSON: a subset of RFC 9535 with members, `*`, indices, `..` and filters on texts, such as
+    /// `$.identifier[?@.system=='x'].value`.
+    pub path: Option<String>,
+    /// Where it stands in FHIR, by resource type, wherever such a resource stands: `Patient.name.family`,
+    /// `Patient.identifier.where(system='x').value`, `Patient.extension('url').valueString`, `Resource.text.div`,
+    /// `QuestionnaireResponse.item.**.answer.valueString`.
+    pub fhir: Option<String>,
     /// Its class.
-    pub class: String,
+    pub class: Option<String>,
+    /// `true` in place of a class: the value is left as it is, whatever later rules say.
+    pub pass: Option<bool>,
+    /// How the sealed value stands in the document. Default: as a text in the value's place.
+    #[serde(rename = "as")]
+    pub form: Option<Form>,
     /// What else the token is bound to, by a name of your choice: it opens only where all of it is the same again. Not for
     /// deterministic and format classes.
     #[serde(default)]
@@ -97,6 +114,33 @@ pub struct Rule {
     pub on_unopenable: Option<OnUnopenable>,
     /// The column that the application keeps the value in: checked when the config is read, and no longer value is sealed.
     pub column: Option<Column>,
+}
+
+/// How a sealed value stands in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// The value must be base64, and what takes its place is base64 again: for `base64Binary` of FHIR.
+    Base64,
+    /// The value must be a `<div>` of XHTML, and what is inside of it is sealed: for narratives of FHIR.
+    Xhtml,
+    /// The value goes, and stands sealed in an extension of it: for dates, numbers and booleans of FHIR.
+    Extension,
+}
+
+/// Rules that are written once, in a file of their own.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pack {
+    /// Classes, by name. A class of the config that has the same name takes its place.
+    #[serde(default)]
+    pub classes: BTreeMap<String, super::Class>,
+    /// Which values are sealed, and as what.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// The resource types that pass although no rule names them.
+    #[serde(default)]
+    pub resources_allowed: Vec<String>,
 }
 
 /// A value that a token is bound to. Exactly one of the two.

@@ -6,9 +6,11 @@ mod strings;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::rules::{Rules, Tracker, Verdict};
+use super::probe::Probe;
+use super::rules::{Rule, Rules};
 use super::scan::Digits;
-use crate::document::{Escape, Fault, Kind, Limits, Place, Slot, Watch};
+use super::tracker::{Tracker, Unresolved, Verdict};
+use crate::document::{Escape, Fault, Kind, Limits, Place, Role, Slot, Watch};
 
 /// Positions are indices into the input at hand; `shift` moves them when its beginning is dropped.
 pub(super) struct Machine {
@@ -29,7 +31,14 @@ pub(super) struct Machine {
     /// What the rules say of the next value.
     verdict: Verdict,
     frames: Vec<Frame>,
+    /// Looks into the object at hand.
+    probe: Option<Box<Probe>>,
+    /// Whether this one looks into an object for another: it ends with that, and no name that it is after may stand twice.
+    nested: bool,
     hold: Option<Hold>,
+    /// From where on the output waits for the end of an object, of which members may have to be moved: how many objects and arrays
+    /// are open in that one, itself included, and the place.
+    waiting: Option<(usize, usize)>,
     /// Where the input may not be read beyond, for the sake of `hold`.
     clip: usize,
     found: Option<Found>,
@@ -70,11 +79,15 @@ pub(in crate::document) struct Frame {
     pub(in crate::document) index: u64,
     /// On the elements of an array, or the members of an object that no rule mentions.
     verdict: Verdict,
+    /// Of a resource: whether its type has come.
+    kind: Option<bool>,
+    /// Of an object that is looked into: which of the names that are looked for have come.
+    seen: u64,
 }
 
 /// A selected object or array that is being read.
 struct Hold {
-    rule: usize,
+    rule: Rule,
     start: usize,
     /// How many objects and arrays are open around it.
     depth: usize,
@@ -93,6 +106,17 @@ struct Found {
     escaped: bool,
     watched: bool,
     inner: Vec<usize>,
+    role: Role,
+    /// How many objects and arrays are around it.
+    around: usize,
+}
+
+impl Found {
+    fn of(rule: Option<Rule>, kind: Kind, range: Range<usize>) -> Found {
+        let (number, role) = rule.map_or((None, Role::Value), |rule| (Some(rule.number), rule.role));
+        let place = Place::Value;
+        Found { rule: number, place, kind, range, escaped: false, watched: false, inner: Vec::new(), role, around: 0 }
+    }
 }
 
 /// Why the machine stands still.
@@ -128,11 +152,67 @@ impl Machine {
             escaped: false,
             digits: Digits::None,
             frames: Vec::with_capacity(16),
+            probe: None,
+            nested: false,
             hold: None,
+            waiting: None,
             clip: usize::MAX,
             found: None,
             decoded: Vec::new(),
         }
+    }
+
+    /// For what is inside of the object at `at` of the input at hand, and for nothing after it.
+    pub(super) fn inside(base: u64, at: usize, rules: Arc<Rules>, limits: Limits) -> Machine {
+        Machine { at, state: State::Value, nested: true, ..Machine::new(base, rules, limits, None) }
+    }
+
+    /// Of one that was made by [`Machine::inside`]: reads on until something is found, which is told, or there is no more input,
+    /// or no more of the object.
+    pub(super) fn look(&mut self, view: &[u8], end: Option<usize>) -> Result<bool, Fault> {
+        self.end = end;
+        while !self.is_past() {
+            match self.turn(view)? {
+                Flow::Go | Flow::Clipped => {}
+                Flow::Found => return Ok(true),
+                Flow::Starved => break,
+            }
+        }
+        Ok(false)
+    }
+
+    /// How far it has read.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Whether its value is over.
+    pub(super) fn is_past(&self) -> bool {
+        self.state == State::End
+    }
+
+    /// Has the rules look into the object at hand, as far as they need; tells whether it is a resource, or nothing if there is not
+    /// enough input. The verdict on it is final then.
+    fn look_into(&mut self, view: &[u8]) -> Result<Option<bool>, Fault> {
+        let Some(probing) = self.tracker.probing() else { return Ok(Some(false)) };
+        let new = || Box::new(Probe::new(probing, &self.limits, self.base, self.at, self.verdict));
+        let mut probe = self.probe.take().unwrap_or_else(new);
+        let max = self.limits.object_bytes_max;
+        let view = view.get(..self.at.saturating_add(max).saturating_add(1)).unwrap_or(view);
+        let Some(probed) = probe.run(probing, view, self.end)? else {
+            if view.len() - self.at > max {
+                return Err(Fault::ValueTooLong { offset: self.offset(self.at), max });
+            }
+            self.probe = Some(probe);
+            return Ok(None);
+        };
+        let offset = self.offset(self.at);
+        let resolved = self.tracker.resolve(self.frames.len(), &probed, self.verdict);
+        self.verdict = resolved.map_err(|error| match error {
+            Unresolved::NoResource => Fault::Unaccepted { offset, what: "a document that is no resource" },
+            Unresolved::UnknownType => Fault::Unaccepted { offset, what: "a resource of a type that no rule names" },
+        })?;
+        Ok(Some(probed.kind.is_some()))
     }
 
     /// Reads on until something is found, the input is used up or the document is complete.
@@ -152,6 +232,7 @@ impl Machine {
         }
         match &self.hold {
             Some(hold) if self.clip <= input.len() => Err(self.value_too_long(hold.start)),
+            _ if self.waits_too_long(input.len()) => Err(self.object_too_long()),
             _ if !finished => Ok(Halt::Starved),
             _ if self.state == State::End => Ok(Halt::Complete),
             _ => Err(Fault::UnexpectedEnd { offset: self.offset(input.len()) }),
@@ -160,6 +241,11 @@ impl Machine {
 
     /// How far the input is settled: what is before this will not be asked for again.
     pub(super) fn settled(&self) -> usize {
+        let settled = self.passed();
+        self.waiting.map_or(settled, |(_, from)| settled.min(from))
+    }
+
+    fn passed(&self) -> usize {
         if let Some(found) = &self.found {
             return found.range.start;
         }
@@ -168,7 +254,7 @@ impl Machine {
         }
         match self.state {
             State::Name | State::Text => self.token,
-            State::Number if self.verdict.rule().is_some() => self.token,
+            State::Number if self.verdict.path().is_some() => self.token,
             _ => self.at,
         }
     }
@@ -181,6 +267,12 @@ impl Machine {
         if let Some(hold) = &mut self.hold {
             hold.start -= dropped;
             self.clip = self.clip.saturating_sub(dropped);
+        }
+        if let Some((_, from)) = &mut self.waiting {
+            *from -= dropped;
+        }
+        if let Some(probe) = &mut self.probe {
+            probe.shift(dropped);
         }
         if let Some(found) = &mut self.found {
             found.range = found.range.start - dropped..found.range.end - dropped;
@@ -204,7 +296,8 @@ impl Machine {
             text,
             start,
             escape: Escape::Json,
-            frames: &self.frames,
+            frames: self.frames.get(..found.around).unwrap_or(&self.frames),
+            role: found.role,
             holds_watched: found.watched,
             inner_rules: &found.inner,
         })
@@ -217,6 +310,15 @@ impl Machine {
 
     fn offset(&self, at: usize) -> u64 {
         self.base + at as u64
+    }
+
+    fn waits_too_long(&self, at: usize) -> bool {
+        self.waiting.is_some_and(|(_, from)| at - from > self.limits.object_bytes_max)
+    }
+
+    fn object_too_long(&self) -> Fault {
+        let start = self.waiting.map_or(self.at, |(_, from)| from);
+        Fault::ValueTooLong { offset: self.offset(start), max: self.limits.object_bytes_max }
     }
 
     fn value_too_long(&self, start: usize) -> Fault {

@@ -8,9 +8,12 @@
 //! are refused; escapes of lone surrogates are legal; numbers are text of any size; any value may stand at the top.
 
 mod machine;
+mod probe;
 mod rules;
 mod scan;
+mod shape;
 mod text;
+mod tracker;
 
 #[cfg(test)]
 mod tests;
@@ -19,8 +22,9 @@ use std::sync::Arc;
 
 use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
 
-pub use rules::{Rules, TooManySteps};
+pub use rules::{JsonPath, Rules, Selected, TooManySteps};
 pub use scan::is_number;
+pub use shape::{Member, name_before, parts};
 pub use text::quote;
 
 pub(super) use machine::Frame;

@@ -1,6 +1,7 @@
 //! The rewriter as its callers see it.
 
 mod grammar;
+mod inside;
 mod properties;
 mod slots;
 

@@ -45,7 +45,7 @@ pub(super) fn hidden(
     let Spliced { document, places } = spliced(body, wholes)?;
     // What was sealed elsewhere was sealed under other limits; the body as a whole has its own.
     let most = document.len();
-    let limits = Limits { depth_max: DEPTH_MAX, value_bytes_max: most, name_bytes_max: most };
+    let limits = Limits { depth_max: DEPTH_MAX, value_bytes_max: most, object_bytes_max: most, name_bytes_max: most };
     let mut rewriter = protected.formats.rewriter(&media.format, limits, None);
     rewriter.feed(&document);
     rewriter.finish();

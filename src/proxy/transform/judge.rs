@@ -3,8 +3,10 @@
 use super::super::rescue::{Code, Refusal};
 use super::super::rule::{ClassRule, FieldRule, Protected, Treatment};
 use super::bind::{Binds, Bound};
+use super::dress::Worn;
 use super::overlaps;
-use super::response::{About, Otherwise, Shown};
+use super::response::{About, Otherwise};
+use super::shown::Shown;
 use crate::audit::event::FieldAction;
 use crate::document::{Kind as JsonKind, Place, Slot};
 use crate::policy::View;
@@ -22,11 +24,12 @@ pub(super) fn judge(
     binds: &Binds<'_>,
     slot: &Slot<'_>,
 ) -> Result<(Judged, Otherwise), Refusal> {
-    let field = format!("field {}", rule.path);
+    let field = format!("field {}", rule.place);
     let refused = |refusal: Refusal| Refusal { detail: Some(field.clone()), ..refusal };
     let otherwise = if rule.marks_unopenable { Otherwise::Mark } else { Otherwise::Refuse(field.clone()) };
     let (class, view) = (&rule.class, about.permit.view(rule.class.class));
-    match (slot.kind(), slot.text()) {
+    let text = slot.text().map(|text| Worn::off(rule.form, text).1);
+    match (slot.kind(), text.as_deref()) {
         (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok((None, otherwise)),
         (JsonKind::Text, Some(text)) if holds_token(text) => match token(about, class, view, text) {
             Ok((action, Some(Shown::Opened { envelope, mask, key, .. }))) => match binds.of(rule, slot) {
@@ -56,7 +59,9 @@ pub(super) fn judge(
                     unbound(class, otherwise, Refusal::from(Code::ResponseUnopenable).because(cause))
                 }
             },
-            _ => unsealed(about.protected, rule, view, slot).map(|judged| (Some(judged), otherwise)).map_err(refused),
+            _ => unsealed(about.protected, rule, view, (slot, text))
+                .map(|judged| (Some(judged), otherwise))
+                .map_err(refused),
         },
     }
 }
@@ -126,12 +131,12 @@ fn unsealed(
     protected: &Protected,
     rule: &FieldRule,
     view: View,
-    slot: &Slot<'_>,
+    (slot, text): (&Slot<'_>, Option<&[u8]>),
 ) -> Result<(Class, FieldAction, Option<Shown>), Refusal> {
     if !protected.shows_unsealed || overlaps(protected, rule, slot) {
         return Err(Code::ResponseUnsealed.into());
     }
-    let (kind, text) = slot.text().map_or_else(|| (Kind::Literal, slot.raw()), |text| (Kind::Text, text));
+    let (kind, text) = text.map_or_else(|| (Kind::Literal, slot.raw()), |text| (Kind::Text, text));
     let (action, shown) = match view {
         View::Plain => (FieldAction::Unsealed, None),
         View::Mask => {

@@ -1,5 +1,6 @@
 //! What stands in the place of a value that cannot be opened, where the rest of the document is delivered.
 
+use super::extension::HIDDEN;
 use memchr::memmem;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,7 +17,7 @@ pub(super) fn is_mark(text: &[u8]) -> bool {
 }
 
 /// By this extension the absence of a value is known as ours.
-const URL: &[u8] = b"urn:sealgate:unopenable";
+pub(super) const URL: &[u8] = b"urn:sealgate:unopenable";
 
 const REASON: &str = concat!(
     "{\"extension\":[{\"url\":\"http://hl7.org/fhir/StructureDefinition/data-absent-reason\",",
@@ -26,7 +27,7 @@ const REASON: &str = concat!(
 /// Whether a text says, in either way, that a value is absent because it did not open: written back, the document would be without what
 /// may open again one day.
 pub(super) fn is_absence(text: &[u8]) -> bool {
-    text == URL || is_mark(text)
+    text == URL || text == HIDDEN || is_mark(text)
 }
 
 /// In FHIR JSON a primitive that is missing says why in a member of its own, named like it with `_` before

@@ -2,11 +2,15 @@
 //! audit receipt for everything that is shown.
 
 mod bind;
+mod dress;
+mod edits;
+mod extension;
 mod inner;
 mod judge;
 mod mark;
 mod request;
 mod response;
+mod shown;
 
 pub(super) use request::request;
 pub(super) use response::{About, plan};

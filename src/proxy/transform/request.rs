@@ -11,10 +11,13 @@ use super::super::target;
 use super::super::trail::Trail;
 use super::super::{Gate, Limits};
 use super::bind::{Binds, borrowed};
+use super::dress::{self, Worn};
+use super::edits::Edits;
+use super::extension;
 use super::mark::{is_absence, is_mark};
 use super::{ReadFailure, is_identity, overlaps, read, unfinished};
 use crate::audit::event::FieldAction;
-use crate::document::{self, Kind as JsonKind, Place, Rewrite, Slot, Step};
+use crate::document::{self, Kind as JsonKind, Place, Rewrite, Role, Slot, Step};
 use crate::policy::{Permit, View};
 use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Context, Kind, SealError, Token, Workspace};
@@ -23,6 +26,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
+use std::ops::Range;
 use tokio::time::Instant;
 
 /// Makes the request's body the one that the upstream gets.
@@ -112,6 +116,46 @@ fn too_large_sealed() -> Refusal {
     Refusal::with_detail(Code::BodyTooLarge, "sealed, it exceeds response_bytes_max")
 }
 
+fn place(offset: u64) -> Result<usize, Code> {
+    usize::try_from(offset).map_err(|_| Code::Internal)
+}
+
+/// What becomes of a body.
+#[derive(Default)]
+struct Changes {
+    edits: Edits,
+    /// The values that go into extensions, with the tokens.
+    moved: Vec<(Member, Range<usize>, Vec<u8>)>,
+    /// Where the objects beside such values start.
+    beside: Vec<(Member, usize)>,
+}
+
+/// The rule that selects a member, and the object that it stands in.
+type Member = (Option<usize>, Option<u64>);
+
+fn member(slot: &Slot<'_>) -> Member {
+    (slot.rule(), slot.around(0))
+}
+
+impl Changes {
+    fn add(&mut self, slot: &Slot<'_>, written: Vec<u8>) -> Result<(), Code> {
+        let range = place(slot.range().start)?..place(slot.range().end)?;
+        match slot.role() {
+            Role::Primitive => self.moved.push((member(slot), range, written)),
+            Role::Value | Role::Companion | Role::Carried => self.edits.replace(range, written),
+        }
+        Ok(())
+    }
+
+    fn make(mut self, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        for (member, value, token) in self.moved {
+            let beside = self.beside.iter().find(|(other, _)| *other == member).map(|(_, at)| *at);
+            extension::put_away(body, &value, beside, &token, &mut self.edits)?;
+        }
+        self.edits.make(body).ok_or_else(|| Code::Internal.into())
+    }
+}
+
 /// One document under way.
 struct Sealing<'a> {
     gate: &'a Gate,
@@ -124,22 +168,22 @@ struct Sealing<'a> {
 
 impl Sealing<'_> {
     async fn document(mut self, mut rewriter: Box<dyn Rewrite>, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let limits = &self.gate.limits;
+        let sealed_bytes_max = self.gate.limits.response_bytes_max;
         rewriter.feed(bytes);
         rewriter.finish();
-        let (mut grown, mut slots) = (0_usize, 0_usize);
+        let (mut changes, mut grown, mut slots) = (Changes::default(), 0_usize, 0_usize);
         loop {
             match rewriter.step()? {
                 Step::Slot => {
                     let slot = rewriter.slot().ok_or_else(unfinished)?;
-                    match self.judge(&slot).await? {
-                        Some(replacement) => {
-                            grown = grown.saturating_add(replacement.len());
-                            rewriter.replace(&replacement);
-                        }
-                        None => rewriter.keep(),
+                    if slot.role() == Role::Companion {
+                        changes.beside.push((member(&slot), place(slot.range().start)?));
+                    } else if let Some(written) = self.judge(&slot).await? {
+                        grown = grown.saturating_add(written.len());
+                        changes.add(&slot, written)?;
                     }
-                    if grown > limits.response_bytes_max {
+                    rewriter.keep();
+                    if grown > sealed_bytes_max {
                         return Err(too_large_sealed());
                     }
                     slots += 1;
@@ -148,8 +192,8 @@ impl Sealing<'_> {
                     }
                 }
                 Step::Done => {
-                    let sealed = rewriter.take_output();
-                    return if sealed.len() > limits.response_bytes_max { Err(too_large_sealed()) } else { Ok(sealed) };
+                    let sealed = changes.make(bytes)?;
+                    return if sealed.len() > sealed_bytes_max { Err(too_large_sealed()) } else { Ok(sealed) };
                 }
                 Step::NeedInput => return Err(unfinished()),
             }
@@ -170,7 +214,7 @@ impl Sealing<'_> {
             }
             return self.accept_token(text, None, &[]).await.map(|()| None);
         };
-        let about = |refusal: Refusal| Refusal { detail: Some(format!("field {}", rule.path)), ..refusal };
+        let about = |refusal: Refusal| Refusal { detail: Some(format!("field {}", rule.place)), ..refusal };
         if slot.holds_watched() {
             return Err(about(Code::TokenNotAccepted.into()));
         }
@@ -182,7 +226,11 @@ impl Sealing<'_> {
         }
         let class = rule.class.class;
         let (writes, view) = (self.permit.writes(class), self.permit.view(class));
-        match (slot.kind(), slot.text()) {
+        let (worn, text) = match slot.text().map(|text| Worn::off(rule.form, text)) {
+            Some((worn, text)) => (worn, Some(text)),
+            None => (Worn::Bare, None),
+        };
+        match (slot.kind(), text.as_deref()) {
             // Whether there is a value is not hidden; but who may not write one may not erase one either. Those who see
             // tokens put back what they read.
             (JsonKind::Null, _) | (JsonKind::Text, Some([])) if writes || view == View::Sealed => Ok(None),
@@ -191,6 +239,8 @@ impl Sealing<'_> {
                 let accepted = self.accept_token(text, Some(rule), &borrowed(&bound)).await;
                 accepted.map(|()| None).map_err(about)
             }
+            // A value in the clear has no business where sealed ones stand.
+            _ if slot.role() == Role::Carried => Err(about(Code::TokenNotAccepted.into())),
             (_, text) => {
                 // Who is shown a sealed value of a format cannot tell it from one in the clear: sealed twice it is lost.
                 let is_shown_format = view == View::Sealed && rule.class.treatment.key().is_none();
@@ -201,18 +251,26 @@ impl Sealing<'_> {
                 if text.is_some_and(is_hidden) {
                     return Err(about(Code::FieldHidden.into()));
                 }
-                self.seal(rule, slot).await.map(Some).map_err(about)
+                dress::check(rule.form, slot.text().unwrap_or_default()).map_err(|code| about(code.into()))?;
+                self.seal(rule, slot, (&worn, text)).await.map(Some).map_err(about)
             }
         }
     }
 
-    async fn seal(&mut self, rule: &FieldRule, slot: &Slot<'_>) -> Result<Vec<u8>, Refusal> {
-        let (kind, value) = slot.text().map_or((Kind::Literal, slot.raw()), |text| (Kind::Text, text));
+    /// `text`: of the slot's value, without what it wears.
+    async fn seal(
+        &mut self,
+        rule: &FieldRule,
+        slot: &Slot<'_>,
+        (worn, text): (&Worn, Option<&[u8]>),
+    ) -> Result<Vec<u8>, Refusal> {
+        let (kind, value) = text.map_or((Kind::Literal, slot.raw()), |text| (Kind::Text, text));
         let class = &rule.class;
         let mut written = Vec::new();
         let mut write = |sealed: &[u8]| {
-            rule.keeps(sealed)?;
-            slot.escape().text(sealed, &mut written).map_err(|_| Code::ValueNotWritable)
+            let sealed = worn.on(sealed);
+            rule.keeps(&sealed)?;
+            slot.escape().text(&sealed, &mut written).map_err(|_| Code::ValueNotWritable)
         };
         match class.treatment {
             Treatment::Random { .. } => {
@@ -220,7 +278,7 @@ impl Sealing<'_> {
                 write(self.token(class, &borrowed(&bound), kind, value).await?.as_str().as_bytes())?;
             }
             Treatment::Deterministic { .. } => {
-                let (kind, value) = class.treatment.canonical_in(slot)?;
+                let (kind, value) = class.treatment.canonical_in(slot, text)?;
                 write(self.token(class, &[], kind, &value).await?.as_str().as_bytes())?;
             }
             Treatment::Format(alphabet) => {

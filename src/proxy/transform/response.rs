@@ -8,29 +8,28 @@ use super::super::route::Route;
 use super::super::rule::Protected;
 use super::super::trail::Trail;
 use super::super::upstream::Target;
-use super::bind::{Binds, Bound, borrowed};
+use super::bind::{Binds, borrowed};
+use super::dress::Worn;
+use super::edits::Edits;
+use super::extension::{self, Carried};
 use super::inner::{self, Whole};
 use super::judge::{judge, stray};
-use super::mark::{Seen, UNOPENABLE, absent};
+use super::mark::{self, Seen, UNOPENABLE, absent};
+use super::shown::{Opening, Shown, context, written};
 use super::{ReadFailure, is_identity, read, unfinished};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
-use crate::document::{Escape, Fault, Limits, Step};
-use crate::keyring::{Held, KeyringError};
+use crate::document::{Escape, Fault, Limits, Role, Slot, Step};
+use crate::keyring::KeyringError;
 use crate::policy::Permit;
-use crate::seal::format::{Alphabet, FormatKey};
 use crate::seal::token::holds_token;
-use crate::seal::{Class, Context, Envelope, Kind, Scope, UnwrappedKey};
-use crate::view::{MaskRule, REDACTED, mask};
+use crate::seal::{Class, Envelope, Scope};
 use bytes::Bytes;
 use http::header::HeaderMap;
 use hyper::body::Incoming;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 use tokio::time::Instant;
-
-type Opening = Arc<Held<Arc<UnwrappedKey>>>;
 
 /// A body that was understood, and what is to take the place of what.
 #[derive(Default)]
@@ -47,6 +46,9 @@ struct Edit {
     range: Range<usize>,
     /// How what takes its place is written.
     escape: Escape,
+    worn: Worn,
+    /// Where it is carried, if it stands in an extension.
+    carried: Option<Carried>,
     /// Its index in `fields`.
     field: usize,
     shown: Shown,
@@ -61,21 +63,6 @@ pub(super) enum Otherwise {
     Mark,
     /// It stays sealed, for no rule stands there.
     Keep,
-}
-
-pub(super) enum Shown {
-    /// What stands there.
-    Kept,
-    /// A fixed text.
-    Redacted,
-    /// A mark.
-    Unopenable,
-    /// What a token holds.
-    Opened { envelope: Box<Envelope>, bound: Bound, mask: Option<MaskRule>, key: Option<Opening> },
-    /// What a text of a format stands for.
-    Formatted { class: Class, alphabet: Alphabet, text: Vec<u8>, mask: Option<MaskRule>, key: Option<Arc<FormatKey>> },
-    /// What the upstream has in the clear, masked: the value's text as it stands in the body.
-    Masked { rule: MaskRule, kind: Kind, text: Vec<u8> },
 }
 
 /// What an exchange may open, and by what.
@@ -134,28 +121,36 @@ impl Plan {
     /// None that [`plan`] has not met before.
     pub(in crate::proxy) fn carry_out(self, _receipt: &Receipt) -> Result<Bytes, Refusal> {
         let is_fhir = self.media.is_some_and(|media| media.fhir);
-        let (body, mut at) = (self.body, 0);
-        let mut seen = Seen::new();
-        let mut out = Vec::with_capacity(body.len());
-        for edit in self.edits {
-            let (mut range, mut replacement) = (edit.range, Vec::new());
-            match edit.shown {
-                Shown::Kept => continue,
-                Shown::Unopenable => match is_fhir.then(|| absent(&body, &range, &mut seen)).flatten() {
-                    Some(instead) => (range, replacement) = instead,
-                    None => written(edit.escape, UNOPENABLE, &mut replacement)?,
-                },
-                shown => shown.write(edit.escape, &mut replacement)?,
-            }
-            out.extend_from_slice(body.get(at..range.start).ok_or_else(unfinished)?);
-            out.extend_from_slice(&replacement);
-            at = range.end;
-        }
-        if at == 0 {
+        let (body, mut edits, mut seen) = (self.body, Edits::default(), Seen::new());
+        if self.edits.is_empty() {
             return Ok(body);
         }
-        out.extend_from_slice(body.get(at..).ok_or_else(unfinished)?);
-        Ok(out.into())
+        for edit in self.edits {
+            let (escape, worn) = (edit.escape, &edit.worn);
+            let mut replacement = Vec::new();
+            match (edit.shown, edit.carried) {
+                (Shown::Kept, _) => {}
+                (Shown::Unopenable, Some(carried)) => extension::hide(&body, carried, mark::URL, &mut edits)?,
+                (Shown::Unopenable, None) => match is_fhir.then(|| absent(&body, &edit.range, &mut seen)).flatten() {
+                    Some((range, instead)) => edits.replace(range, instead),
+                    None => {
+                        written(escape, &worn.on(UNOPENABLE), &mut replacement)?;
+                        edits.replace(edit.range, replacement);
+                    }
+                },
+                (shown, Some(carried)) if shown.is_hidden() => {
+                    extension::hide(&body, carried, extension::HIDDEN, &mut edits)?;
+                }
+                (shown, carried) => {
+                    shown.write((escape, worn), &mut replacement)?;
+                    match carried {
+                        Some(carried) => extension::put_back(&body, carried, &replacement, &mut edits)?,
+                        None => edits.replace(edit.range, replacement),
+                    }
+                }
+            }
+        }
+        edits.make(&body).map(Bytes::from).ok_or_else(|| Code::Internal.into())
     }
 
     fn find(&mut self, gate: &Gate, about: About<'_>, media: &Media) -> Result<(), Refusal> {
@@ -174,6 +169,10 @@ impl Plan {
                     let slot = rewriter.slot().ok_or_else(unfinished)?;
                     let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
                     let range = place(slot.range().start)?..place(slot.range().end)?;
+                    if slot.role() == Role::Companion {
+                        rewriter.keep();
+                        continue;
+                    }
                     let rule = slot.rule().and_then(|index| protected.fields.get(index));
                     let (judged, otherwise) = match rule {
                         None => (stray(about, &slot), Otherwise::Keep),
@@ -182,9 +181,14 @@ impl Plan {
                     if let Some((class, action, shown)) = judged {
                         self.fields.push((class, action));
                         let field = self.fields.len() - 1;
+                        let carried = carried(&slot, &self.body)?;
+                        let worn =
+                            rule.zip(slot.text()).map_or(Worn::Bare, |(rule, text)| Worn::off(rule.form, text).0);
                         self.edits.extend(shown.map(|shown| Edit {
                             range,
                             escape: slot.escape(),
+                            worn,
+                            carried,
                             field,
                             shown,
                             otherwise,
@@ -288,66 +292,15 @@ fn named(envelope: &Envelope) -> (&'static str, &[u8]) {
     (envelope.head().suite.purpose().as_str(), envelope.key_bytes())
 }
 
-fn context<'a>(envelope: &Envelope, bind: &'a [(&'a str, &'a [u8])]) -> Context<'a> {
-    Context { class: envelope.head().class, scope: envelope.head().scope, bind }
-}
-
-impl Shown {
-    /// Takes the key that opens it, if it does. Says whether that shows an object or array as it is.
-    fn take_key(&mut self, held: &Opening, at: Scope) -> Result<bool, Refusal> {
-        let because = |error: &dyn std::fmt::Display| Refusal::from(Code::ResponseUnopenable).because(error);
-        match self {
-            Self::Opened { envelope, bound, mask, key } => {
-                let bind = borrowed(bound);
-                let value = held.key.open((**envelope).clone(), &context(envelope, &bind));
-                let value = value.map_err(|error| because(&error))?;
-                *key = Some(Arc::clone(held));
-                let is_whole =
-                    value.kind() == Kind::Literal && matches!(value.expose().trim_ascii_start(), [b'{' | b'[', ..]);
-                Ok(is_whole && mask.is_none())
-            }
-            Self::Formatted { class, alphabet, text, key, .. } => {
-                let format_key = held.key.format_key(*class, at, *alphabet).map_err(|_| Code::Internal)?;
-                format_key.open(text).map_err(|error| because(&error))?;
-                *key = Some(format_key);
-                Ok(false)
-            }
-            _ => Ok(false),
-        }
+/// Where a sealed value in an extension is carried.
+fn carried(slot: &Slot<'_>, body: &[u8]) -> Result<Option<Carried>, Refusal> {
+    if slot.role() != Role::Carried {
+        return Ok(None);
     }
-
-    fn write(self, escape: Escape, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        match self {
-            Self::Kept | Self::Unopenable => Err(Code::Internal.into()),
-            Self::Redacted => written(escape, REDACTED.as_bytes(), out),
-            Self::Masked { rule, kind, text } => written(escape, mask(rule, kind, &text).as_bytes(), out),
-            Self::Opened { envelope, bound, mask: rule, key } => {
-                let (key, bind) = (key.ok_or(Code::Internal)?, borrowed(&bound));
-                let context = context(&envelope, &bind);
-                let value = key.key.open(*envelope, &context).map_err(|_| Code::ResponseUnopenable)?;
-                match (rule, value.kind()) {
-                    (Some(rule), kind) => written(escape, mask(rule, kind, value.expose()).as_bytes(), out),
-                    (None, Kind::Text) => written(escape, value.expose(), out),
-                    (None, Kind::Literal) => escape.literal(value.expose(), out).map_err(|_| not_writable()),
-                }
-            }
-            Self::Formatted { text, mask: rule, key, .. } => {
-                let value = key.ok_or(Code::Internal)?.open(&text).map_err(|_| Code::ResponseUnopenable)?;
-                match rule {
-                    Some(rule) => written(escape, mask(rule, Kind::Text, &value).as_bytes(), out),
-                    None => written(escape, &value, out),
-                }
-            }
-        }
-    }
-}
-
-fn written(escape: Escape, text: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-    escape.text(text, out).map_err(|_| not_writable())
-}
-
-fn not_writable() -> Refusal {
-    Refusal::from(Code::ResponseUnopenable).because("a value that the format cannot hold at its place")
+    let start = |up| slot.around(up).and_then(|at| usize::try_from(at).ok());
+    let carried = start(0).zip(start(1)).zip(start(2)).map(|((entry, list), beside)| Carried { entry, list, beside });
+    let carried = carried.filter(|carried| body.get(carried.list) == Some(&b'['));
+    carried.map(Some).ok_or_else(|| Refusal::from(Code::ResponseUnopenable).because("a sealed extension in no list"))
 }
 
 pub(super) fn not_understood(fault: &Fault) -> Refusal {

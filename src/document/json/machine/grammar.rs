@@ -1,9 +1,10 @@
 //! The grammar of RFC 8259, one state per place; it can stop between any two bytes and go on later.
 
 use super::{Flow, Found, Frame, Hold, Machine, State, Turn};
-use crate::document::json::rules::Verdict;
+use crate::document::json::rules::Rule;
 use crate::document::json::scan::{self, Digits};
-use crate::document::{Fault, Kind, Place};
+use crate::document::json::tracker::Verdict;
+use crate::document::{Fault, Kind, Role};
 
 impl Machine {
     /// Reads one token, or as much of it as there is.
@@ -49,8 +50,10 @@ impl Machine {
 
     pub(super) fn value(&mut self, view: &[u8], byte: u8) -> Turn {
         match byte {
+            _ if byte != b'{' && self.is_top() && self.tracker.knows_resources() => Err(self.no_resource()),
             b'"' => self.open_text(view),
-            b'{' | b'[' => self.open(byte),
+            b'{' => self.open_object(view),
+            b'[' => self.open(byte, None),
             b'-' | b'0'..=b'9' => {
                 self.token = self.at;
                 self.digits = Digits::None;
@@ -70,26 +73,47 @@ impl Machine {
         self.state = state;
     }
 
-    fn open(&mut self, byte: u8) -> Turn {
+    /// At an object. If the rules have to look into it, it is read ahead as far as they need.
+    fn open_object(&mut self, view: &[u8]) -> Turn {
+        let kind = if self.verdict.asks() {
+            let Some(kind) = self.look_into(view)? else { return Ok(Flow::Starved) };
+            kind.then_some(false)
+        } else {
+            None
+        };
+        self.open(b'{', kind)
+    }
+
+    /// `kind`: of a resource, that its type has not come yet.
+    fn open(&mut self, byte: u8, kind: Option<bool>) -> Turn {
         let depth = self.frames.len();
         if depth >= self.limits.depth_max {
             return Err(Fault::TooDeep { offset: self.offset(self.at), max: self.limits.depth_max });
         }
-        let selected = self.selected();
-        let live = std::mem::replace(&mut self.verdict, Verdict::NOTHING).live;
+        let object = byte == b'{';
+        let verdict = std::mem::replace(&mut self.verdict, Verdict::NOTHING);
+        let passes_on = !object && verdict.means_elements();
+        let companion = self.tracker.rule(verdict).filter(|rule| object && rule.role == Role::Companion);
+        let selected = if passes_on || companion.is_some() { None } else { self.selected(verdict) };
+        let live = verdict.live() || passes_on || !object && verdict.asks();
         let mut flow = Flow::Go;
         if let Some(rule) = selected {
             self.hold = Some(Hold { rule, start: self.at, depth, watched: false, inner: Vec::new() });
             self.clip = self.at.saturating_add(self.limits.value_bytes_max).saturating_add(1);
             flow = Flow::Clipped;
         }
-        let object = byte == b'{';
-        let indexed = live && !object && self.tracker.is_indexed(depth);
         if live {
             self.verdict = if object { self.tracker.other(depth) } else { self.tracker.element(depth, 0) };
         }
-        self.frames.push(Frame { start: self.offset(self.at), object, live, indexed, index: 0, verdict: self.verdict });
+        let (start, verdict) = (self.offset(self.at), self.verdict);
+        let indexed = live && !object && (self.tracker.is_indexed(depth) || verdict.asks());
+        self.frames.push(Frame { start, object, live, indexed, index: 0, verdict, kind, seen: 0 });
         self.step(if object { State::FirstMember } else { State::FirstElement });
+        if companion.is_some() && self.hold.is_none() {
+            let range = self.at - 1..self.at;
+            self.found = Some(Found { around: depth, ..Found::of(companion, Kind::Object, range) });
+            return Ok(Flow::Found);
+        }
         Ok(flow)
     }
 
@@ -111,8 +135,14 @@ impl Machine {
         if self.frames.last().is_none_or(|frame| frame.object != (byte == b'}')) {
             return Err(self.unexpected(byte, "`,` or the end of the object or array"));
         }
-        self.frames.pop();
         self.at += 1;
+        if self.waiting.is_some_and(|(depth, _)| depth == self.frames.len()) {
+            if self.waits_too_long(self.at) {
+                return Err(self.object_too_long());
+            }
+            self.waiting = None;
+        }
+        self.frames.pop();
         self.after_value();
         let Some(hold) = self.hold.take_if(|hold| hold.depth == self.frames.len()) else {
             return Ok(Flow::Go);
@@ -127,11 +157,11 @@ impl Machine {
     }
 
     /// The rule that selects the value at hand. Inside a value that is selected itself none does; it is noted there.
-    pub(super) fn selected(&mut self) -> Option<usize> {
-        let rule = self.verdict.rule()?;
+    pub(super) fn selected(&mut self, verdict: Verdict) -> Option<Rule> {
+        let rule = self.tracker.rule(verdict).filter(|rule| rule.role != Role::Companion)?;
         let Some(hold) = &mut self.hold else { return Some(rule) };
-        if !hold.inner.contains(&rule) {
-            hold.inner.push(rule);
+        if !hold.inner.contains(&rule.number) {
+            hold.inner.push(rule.number);
         }
         None
     }
@@ -153,14 +183,14 @@ impl Machine {
         let start = self.at;
         self.at += word.len();
         self.after_value();
-        match self.selected() {
+        match self.selected(self.verdict) {
             Some(rule) => self.yield_value(kind, Some(rule), start, false),
             None => Ok(Flow::Go),
         }
     }
 
     fn number(&mut self, view: &[u8]) -> Turn {
-        let rule = self.selected();
+        let rule = self.selected(self.verdict);
         let view = if rule.is_some() { self.window(view, self.limits.value_bytes_max) } else { view };
         self.at = scan::number(view, self.at, &mut self.digits);
         match view.get(self.at) {
@@ -178,13 +208,21 @@ impl Machine {
         }
     }
 
-    pub(super) fn yield_value(&mut self, kind: Kind, rule: Option<usize>, start: usize, watched: bool) -> Turn {
+    pub(super) fn yield_value(&mut self, kind: Kind, rule: Option<Rule>, start: usize, watched: bool) -> Turn {
         if self.at - start > self.limits.value_bytes_max {
             return Err(self.value_too_long(start));
         }
-        let (range, escaped) = (start..self.at, self.escaped);
-        self.found = Some(Found { rule, place: Place::Value, kind, range, escaped, watched, inner: Vec::new() });
+        let (range, around) = (start..self.at, self.frames.len());
+        self.found = Some(Found { escaped: self.escaped, watched, around, ..Found::of(rule, kind, range) });
         Ok(Flow::Found)
+    }
+
+    fn is_top(&self) -> bool {
+        self.frames.is_empty() && self.state == State::Value
+    }
+
+    fn no_resource(&self) -> Fault {
+        Fault::Unaccepted { offset: self.offset(self.at), what: "a document that is no resource" }
     }
 
     fn unexpected(&self, byte: u8, wanted: &'static str) -> Fault {

@@ -1,9 +1,9 @@
 //! Strings within the grammar: which are kept until they are whole, which pass, and who gets to see them.
 
 use super::{Flow, Found, Frame, Machine, State, Turn, inside};
-use crate::document::json::rules::Verdict;
 use crate::document::json::scan::{self, Flaw, Reach};
 use crate::document::json::text;
+use crate::document::json::tracker::Verdict;
 use crate::document::{Fault, Kind, Place};
 
 impl Machine {
@@ -19,7 +19,7 @@ impl Machine {
                     return Ok(Flow::Go);
                 }
             }
-            let flow = self.whole_name(view.get(self.token..at).unwrap_or_default());
+            let flow = self.whole_name(view.get(self.token..at).unwrap_or_default())?;
             if matches!(flow, Flow::Found) || view.get(at) != Some(&b':') {
                 return Ok(flow);
             }
@@ -59,37 +59,70 @@ impl Machine {
         if !closed {
             return Ok(Flow::Starved);
         }
-        Ok(self.whole_name(view.get(self.token..self.at).unwrap_or_default()))
+        self.whole_name(view.get(self.token..self.at).unwrap_or_default())
     }
 
     #[inline(always)]
-    fn whole_name(&mut self, raw: &[u8]) -> Flow {
+    fn whole_name(&mut self, raw: &[u8]) -> Turn {
         self.state = State::Colon;
         self.verdict = match self.frames.last() {
-            Some(&Frame { live: true, verdict, .. }) => {
+            Some(&Frame { live, verdict, .. }) if live || self.tracker.knows_resources() => {
                 self.decode(inside(raw));
                 let name = if self.escaped { &self.decoded } else { inside(raw) };
-                self.tracker.member(self.frames.len() - 1, name, verdict)
+                self.tracker.member(self.frames.len() - 1, name, live, verdict)
             }
             _ => Verdict::NOTHING,
         };
+        if self.nested || self.verdict.is_odd() {
+            self.odd_name(raw)?;
+        }
+        if self.verdict.moves() && self.waiting.is_none() {
+            self.waiting = Some((self.frames.len(), self.token));
+        }
         if !self.is_watched(inside(raw)) {
-            return Flow::Go;
+            return Ok(Flow::Go);
         }
         if let Some(hold) = &mut self.hold {
             hold.watched = true;
-            return Flow::Go;
+            return Ok(Flow::Go);
         }
-        let (range, escaped) = (self.token..self.at, self.escaped);
-        let (kind, place) = (Kind::Text, Place::Name);
-        self.found = Some(Found { rule: None, place, kind, range, escaped, watched: false, inner: Vec::new() });
-        Flow::Found
+        let (range, escaped, around) = (self.token..self.at, self.escaped, self.frames.len());
+        self.found = Some(Found { place: Place::Name, escaped, around, ..Found::of(None, Kind::Text, range) });
+        Ok(Flow::Found)
+    }
+
+    /// Refuses names by which a reader could see another document than the rules do.
+    #[cold]
+    fn odd_name(&mut self, raw: &[u8]) -> Result<(), Fault> {
+        let offset = self.offset(self.token);
+        let refused = |what| Err(Fault::Unaccepted { offset, what });
+        if self.verdict.is_alike() {
+            return refused("a name that differs from a ruled one by case alone");
+        }
+        let name = if self.escaped { self.decoded.as_slice() } else { inside(raw) };
+        let mentioned = if self.nested { self.tracker.mentioned(name) } else { None };
+        let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+        if let Some(row) = mentioned.filter(|_| frame.live) {
+            let bit = 1 << row.min(63);
+            if frame.seen & bit != 0 {
+                return refused("a member that stands twice where a rule looks at it");
+            }
+            frame.seen |= bit;
+        }
+        if self.verdict.is_kind() {
+            match &mut frame.kind {
+                Some(seen @ false) => *seen = true,
+                Some(true) => return refused("a resourceType that stands twice"),
+                None => return refused("a resource where none can stand"),
+            }
+        }
+        Ok(())
     }
 
     /// At the quote of a string value.
     #[inline]
     pub(super) fn open_text(&mut self, view: &[u8]) -> Turn {
-        let kept = self.watch.is_some() || self.selected().is_some();
+        let kept = self.watch.is_some() || self.selected(self.verdict).is_some();
         match self.plain(view, self.at, if kept { self.text_bytes_max() } else { usize::MAX }) {
             Some(end) if kept => return self.whole_text(view.get(self.token..end).unwrap_or_default()),
             Some(_) => self.after_value(),
@@ -119,7 +152,7 @@ impl Machine {
         }
         // Too long to be yielded: it passes, if nobody wants it.
         let head = view.get(self.token + 1..self.at).unwrap_or_default();
-        if self.selected().is_some() || self.is_watched(head) {
+        if self.selected(self.verdict).is_some() || self.is_watched(head) {
             return Err(self.value_too_long(self.token));
         }
         self.state = State::Passing;
@@ -128,7 +161,7 @@ impl Machine {
 
     fn whole_text(&mut self, raw: &[u8]) -> Turn {
         self.after_value();
-        let rule = self.selected();
+        let rule = self.selected(self.verdict);
         if rule.is_some() {
             self.decode(inside(raw));
         } else if !self.is_watched(inside(raw)) {

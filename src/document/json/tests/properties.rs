@@ -36,7 +36,8 @@ fn literal(text: &str, style: u8) -> String {
 
 fn scalar() -> impl Strategy<Value = String> {
     let long = "[ -~]{30,90}";
-    let texts = prop_oneof![any::<String>(), Just("tok:1".to_owned()), long.prop_map(String::from)];
+    let texts =
+        prop_oneof![any::<String>(), Just("tok:1".to_owned()), Just("x".to_owned()), long.prop_map(String::from)];
     let numbers = vec!["0", "-0", "1.10", "12345678901234567", "1e5", "-2.5E-3", "0.1e+2"];
     prop_oneof![
         (texts, any::<u8>()).prop_map(|(text, style)| literal(&text, style)),
@@ -75,11 +76,21 @@ fn document() -> impl Strategy<Value = String> {
     (space(), value, space()).prop_map(|(before, value, after)| format!("{before}{value}{after}"))
 }
 
+fn test() -> impl Strategy<Value = String> {
+    let step = prop_oneof![
+        4 => name().prop_map(|name| format!("[{}]", literal(&name, 0xff))),
+        1 => (0_u8..3).prop_map(|index| format!("[{index}]")),
+    ];
+    let text = prop::sample::select(vec!["'x'", "\"tok:1\""]);
+    (vec(step, 1..3), text).prop_map(|(steps, text)| format!("@{}=={text}", steps.concat()))
+}
+
 fn path() -> impl Strategy<Value = String> {
     let selector = prop_oneof![
         4 => name().prop_map(|name| format!("[{}]", literal(&name, 0xff))),
         2 => Just("[*]".to_owned()),
         1 => (0_u8..4).prop_map(|index| format!("[{index}]")),
+        2 => vec(test(), 1..3).prop_map(|tests| format!("[?{}]", tests.join(" && "))),
     ];
     let segment = (selector, prop::bool::weighted(0.3)).prop_map(|(selector, descendant)| match descendant {
         true => format!("..{selector}"),
@@ -236,14 +247,16 @@ proptest! {
         if let Ok(output) = &whole.0 {
             prop_assert_eq!(output, &bytes);
         }
-        if let Some(accepted) = accepted_elsewhere(&bytes) {
+        // Names that are alike or stand twice are good JSON, and refused.
+        let doubtful = matches!(whole.0, Err(Fault::Unaccepted { .. }));
+        if let Some(accepted) = accepted_elsewhere(&bytes).filter(|_| !doubtful) {
             prop_assert_eq!(whole.0.is_ok(), accepted, "{}: {:?}", bytes.escape_ascii(), whole.0);
         }
     }
 
     #[test]
     fn any_bytes_are_taken_or_refused_without_panic(bytes in any::<Vec<u8>>(), size in 1_usize..9) {
-        let limits = Limits { depth_max: 4, value_bytes_max: 9, name_bytes_max: 5 };
+        let limits = Limits { depth_max: 4, value_bytes_max: 9, object_bytes_max: 12, name_bytes_max: 5 };
         let case = case(&["$..a".to_owned(), "$[*]".to_owned()], true).limited(limits);
         prop_assert_eq!(case.run(&bytes, &[size]), case.run(&bytes, &[usize::MAX]));
     }
@@ -251,10 +264,10 @@ proptest! {
     #[test]
     fn limits_are_the_same_however_the_input_is_cut(
         document in document(), paths in vec(path(), 0..3), watched: bool, size in 1_usize..9,
-        depth_max in 0_usize..6, value_bytes_max in 0_usize..40, name_bytes_max in 1_usize..30,
+        depth_max in 0_usize..6, value_bytes_max in 0_usize..40, object_bytes_max in 0_usize..40, name_bytes_max in 1_usize..30,
         changes in vec((any::<prop::sample::Index>(), change()), 0..2),
     ) {
-        let case = case(&paths, watched).limited(Limits { depth_max, value_bytes_max, name_bytes_max });
+        let case = case(&paths, watched).limited(Limits { depth_max, value_bytes_max, object_bytes_max, name_bytes_max });
         let bytes = changed(&document, &changes);
         prop_assert_eq!(case.run(&bytes, &[size]), case.run(&bytes, &[usize::MAX]), "{}", bytes.escape_ascii());
     }

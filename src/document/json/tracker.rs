@@ -1,0 +1,362 @@
+//! Where a document stands among the paths of its rules, while it streams by.
+
+use std::sync::Arc;
+
+use super::rules::{Named, Probing, Rule, Rules, row, row_mut};
+use crate::document::Role;
+
+/// What the rules say of a value.
+#[derive(Clone, Copy)]
+pub(super) struct Verdict {
+    path: u32,
+    bits: u16,
+}
+
+const NO_PATH: u32 = u32::MAX;
+
+/// Something below the value may be selected.
+const LIVE: u16 = 1;
+/// Whether it is selected, or what below it is, depends on what is inside.
+const ASKS: u16 = 2;
+/// A resource may stand here.
+const PLACE: u16 = 4;
+/// The path that selects it means the elements of an array, not the array.
+const ELEMENTS: u16 = 8;
+/// It is the value of a member that tells the type of a resource.
+const KIND: u16 = 16;
+/// Its name is that of a ruled member but for the case.
+const ALIKE: u16 = 32;
+/// What selects it is a path that lets it pass.
+const PASSES: u16 = 64;
+/// It may have to be moved within its object.
+const MOVES: u16 = 128;
+
+impl Verdict {
+    /// Not selected, and nothing below it is.
+    pub(super) const NOTHING: Verdict = Verdict { path: NO_PATH, bits: 0 };
+
+    /// The path that selects the value.
+    #[inline]
+    pub(super) fn path(self) -> Option<u32> {
+        (self.path != NO_PATH && !self.has(PASSES)).then_some(self.path)
+    }
+
+    /// Whether something below it may be selected.
+    #[inline]
+    pub(super) fn live(self) -> bool {
+        self.has(LIVE)
+    }
+
+    /// Whether the rules have to look into it, if it is an object.
+    #[inline]
+    pub(super) fn asks(self) -> bool {
+        self.has(ASKS | PLACE)
+    }
+
+    /// Whether tests are to be made in it.
+    pub(super) fn is_tested(self) -> bool {
+        self.has(ASKS)
+    }
+
+    /// Whether it is selected by a path that means the elements, should it be an array.
+    pub(super) fn means_elements(self) -> bool {
+        self.has(ELEMENTS)
+    }
+
+    /// Whether the object that it stands in has to be there whole for it.
+    #[inline]
+    pub(super) fn moves(self) -> bool {
+        self.has(MOVES)
+    }
+
+    /// Whether there is something about its name that has to be looked into.
+    #[inline]
+    pub(super) fn is_odd(self) -> bool {
+        self.has(KIND | ALIKE)
+    }
+
+    pub(super) fn is_kind(self) -> bool {
+        self.has(KIND)
+    }
+
+    pub(super) fn is_alike(self) -> bool {
+        self.has(ALIKE)
+    }
+
+    #[inline]
+    fn has(self, bits: u16) -> bool {
+        self.bits & bits != 0
+    }
+
+    fn with(self, bits: u16, is_set: bool) -> Verdict {
+        Verdict { bits: if is_set { self.bits | bits } else { self.bits }, ..self }
+    }
+
+    fn without(self, bits: u16) -> Verdict {
+        Verdict { bits: self.bits & !bits, ..self }
+    }
+}
+
+/// What was found inside an object.
+pub(super) struct Probed {
+    /// By test, whether it holds.
+    pub(super) tests: Vec<bool>,
+    /// The type, if it is a resource.
+    pub(super) kind: Option<Vec<u8>>,
+}
+
+/// Why a document that the rules take for resources is none.
+pub(super) enum Unresolved {
+    /// The document is no resource.
+    NoResource,
+    /// The type is one that nobody spoke of.
+    UnknownType,
+}
+
+/// The live states of every open object and array, by level: level 0 is the outermost. What is inside of a value has the level
+/// that its object or array would have.
+pub(super) struct Tracker {
+    rules: Arc<Rules>,
+    levels: Vec<u64>,
+    /// Likewise the states that were taken if the tests hold in the value.
+    pending: Vec<u64>,
+    /// Likewise the verdict that an array passes on to its elements.
+    carried: Vec<Verdict>,
+}
+
+impl Tracker {
+    pub(super) fn new(rules: Arc<Rules>) -> Tracker {
+        let mut levels = Vec::with_capacity(rules.words * 16);
+        levels.extend_from_slice(&rules.initial);
+        let pending = vec![0; if rules.probing.is_some() { rules.words } else { 0 }];
+        let carried = vec![Verdict::NOTHING];
+        Tracker { rules, levels, pending, carried }
+    }
+
+    /// The verdict on the whole document.
+    pub(super) fn root(&self) -> Verdict {
+        let live = self.rules.initial.iter().any(|&word| word != 0);
+        Verdict::NOTHING.with(LIVE, live).with(PLACE, self.rules.resources.is_some())
+    }
+
+    /// How it is found out what is inside of an object.
+    pub(super) fn probing(&self) -> Option<&Probing> {
+        self.rules.probing.as_ref()
+    }
+
+    /// Whether names matter also where nothing is live.
+    #[inline]
+    pub(super) fn knows_resources(&self) -> bool {
+        self.rules.resources.is_some()
+    }
+
+    /// Whether a name, as it stands, is one that paths mention; which one, small numbers first.
+    pub(super) fn mentioned(&self, name: &[u8]) -> Option<usize> {
+        match self.rules.names.find(name) {
+            Named::Exactly(row) => Some(row),
+            Named::Alike(_) | Named::No => None,
+        }
+    }
+
+    /// The rule of the path that selects a value.
+    #[inline]
+    pub(super) fn rule(&self, verdict: Verdict) -> Option<Rule> {
+        self.rules.by_path.get(verdict.path()? as usize).copied().flatten()
+    }
+
+    /// The verdict on a member of the object at `level`, in which something is live or not; it also sets up the level below.
+    #[inline]
+    pub(super) fn member(&mut self, level: usize, name: &[u8], live: bool, other: Verdict) -> Verdict {
+        match self.rules.names.find(name) {
+            Named::No if !other.live() && other.path == NO_PATH && !other.asks() => Verdict::NOTHING,
+            Named::No => self.take(level, 0),
+            Named::Exactly(row) => self.named(level, row, live),
+            Named::Alike(row) => {
+                let verdict = if live { self.take(level, 0) } else { Verdict::NOTHING };
+                verdict.with(ALIKE, self.is_wanted(level, row, live))
+            }
+        }
+    }
+
+    fn named(&mut self, level: usize, row: usize, live: bool) -> Verdict {
+        let (mut place, mut kind) = (false, false);
+        if let Some(resources) = &self.rules.resources {
+            (place, kind) = (resources.places.contains(&row), resources.kind == row);
+        }
+        if !live && !place && !kind {
+            return Verdict::NOTHING;
+        }
+        if !live {
+            // Nobody has looked at this level since something else stood there.
+            let words = self.rules.words;
+            self.levels.resize(self.levels.len().max((level + 1) * words), 0);
+            row_mut(&mut self.levels, words, level).fill(0);
+        }
+        let verdict = self.take(level, row).with(PLACE, place).with(KIND, kind);
+        if let Some(carried) = self.carried.get_mut(level + 1) {
+            *carried = carried.with(PLACE, place);
+        }
+        verdict
+    }
+
+    /// Whether something in the object at `level` waits for just that name.
+    fn is_wanted(&self, level: usize, name: usize, live: bool) -> bool {
+        let Rules { words, takes, resources, .. } = &*self.rules;
+        let of_resources = resources.as_ref().is_some_and(|known| known.kind == name || known.places.contains(&name));
+        let states = row(&self.levels, *words, level).iter().zip(row(takes, *words, name)).zip(row(takes, *words, 0));
+        of_resources || live && states.into_iter().any(|((live, by_name), by_any)| live & by_name & !by_any != 0)
+    }
+
+    /// The verdict on those members of the object at `level` that no rule mentions: `other` for `member`.
+    pub(super) fn other(&mut self, level: usize) -> Verdict {
+        self.take(level, 0)
+    }
+
+    /// Likewise on an element of the array at `level`.
+    pub(super) fn element(&mut self, level: usize, index: u64) -> Verdict {
+        let index = self.rules.indices.get(&index).copied().unwrap_or(0);
+        let mut verdict = self.take(level, index);
+        let Rules { words, transparent, probing, .. } = &*self.rules;
+        let words = *words;
+        let (above, below) = self.levels.split_at_mut((level + 1) * words);
+        let live = row(above, words, level).iter().zip(transparent).map(|(live, transparent)| live & transparent);
+        let mut any = 0;
+        for (below, live) in row_mut(below, words, 0).iter_mut().zip(live) {
+            *below |= live;
+            any |= live;
+        }
+        verdict = verdict.with(LIVE, any != 0);
+        if probing.is_some() {
+            let (above, below) = self.pending.split_at_mut((level + 1) * words);
+            let pending =
+                row(above, words, level).iter().zip(transparent).map(|(live, transparent)| live & transparent);
+            let mut any = 0;
+            for (below, pending) in row_mut(below, words, 0).iter_mut().zip(pending) {
+                *below |= pending;
+                any |= pending;
+            }
+            verdict = verdict.with(ASKS, any != 0);
+        }
+        let carried = self.carried.get(level).copied().unwrap_or(Verdict::NOTHING);
+        if carried.path < verdict.path {
+            verdict = Verdict { path: carried.path, ..verdict.without(PASSES) }
+                .with(ELEMENTS, true)
+                .with(PASSES, carried.has(PASSES));
+        }
+        verdict = verdict.with(PLACE, carried.has(PLACE));
+        self.carry(level + 1, verdict);
+        verdict
+    }
+
+    /// Whether the verdict on an element of the array at `level` is not the same for all: it depends on the index, or on what
+    /// is inside.
+    pub(super) fn is_indexed(&self, level: usize) -> bool {
+        let live = row(&self.levels, self.rules.words, level);
+        live.iter().zip(&self.rules.indexed).any(|(live, indexed)| live & indexed != 0)
+    }
+
+    /// The verdict on an object, now that it is known what is inside.
+    pub(super) fn resolve(&mut self, level: usize, probed: &Probed, verdict: Verdict) -> Result<Verdict, Unresolved> {
+        let Rules { words, follow, accept, tests, resources, .. } = &*self.rules;
+        let words = *words;
+        let mut resolved = verdict.without(ASKS | PLACE);
+        let live = row_mut(&mut self.levels, words, level);
+        if verdict.has(PLACE) {
+            match (&probed.kind, resources) {
+                (Some(kind), Some(resources)) => {
+                    let initial = resources.initial.get(&**kind).ok_or(Unresolved::UnknownType)?;
+                    live.iter_mut().zip(initial).for_each(|(live, initial)| *live |= initial);
+                }
+                _ if level == 0 => return Err(Unresolved::NoResource),
+                _ => {}
+            }
+        }
+        let pending = row(&self.pending, words, level);
+        for (base, word) in pending.iter().enumerate() {
+            let mut hits = *word;
+            while hits != 0 {
+                let state = base * 64 + hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                let holds = |test: &usize| probed.tests.get(*test) == Some(&true);
+                if !tests.get(state).is_some_and(|tests| tests.iter().all(holds)) {
+                    continue;
+                }
+                let path = accept.get(state).copied().unwrap_or(NO_PATH);
+                if path < resolved.path {
+                    resolved = Verdict { path, ..resolved };
+                }
+                live.iter_mut().zip(row(follow, words, state)).for_each(|(live, follow)| *live |= follow);
+            }
+        }
+        let any = live.iter().any(|&word| word != 0);
+        Ok(self.judged(resolved.without(PASSES | MOVES).with(LIVE, any)))
+    }
+
+    fn take(&mut self, level: usize, taken: usize) -> Verdict {
+        let Rules { words, descendant, transparent, tested, takes, follow, accept, probing, .. } = &*self.rules;
+        let words = *words;
+        let wanted = (level + 2) * words;
+        if self.levels.len() < wanted {
+            self.levels.resize(wanted, 0);
+        }
+        if probing.is_some() && self.pending.len() < wanted {
+            self.pending.resize(wanted, 0);
+        }
+        let (above, below) = self.levels.split_at_mut((level + 1) * words);
+        let live = row(above, words, level);
+        let below = row_mut(below, words, 0);
+        for ((below, live), descendant) in below.iter_mut().zip(live).zip(descendant) {
+            *below = live & descendant;
+        }
+        let mut verdict = Verdict::NOTHING;
+        for (base, (live, takes)) in live.iter().zip(row(takes, words, taken)).enumerate() {
+            let mut hits = live & takes;
+            if probing.is_some() {
+                let tested = hits & tested.get(base).copied().unwrap_or(0);
+                if let Some(pending) = self.pending.get_mut((level + 1) * words + base) {
+                    *pending = tested;
+                }
+                verdict = verdict.with(ASKS, tested != 0);
+                hits &= !tested;
+            }
+            while hits != 0 {
+                let bit = hits & hits.wrapping_neg();
+                let state = base * 64 + hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                let path = accept.get(state).copied().unwrap_or(NO_PATH);
+                if path < verdict.path {
+                    let elements = transparent.get(base).is_some_and(|transparent| transparent & bit != 0);
+                    verdict = Verdict { path, ..verdict.without(ELEMENTS) }.with(ELEMENTS, elements);
+                }
+                for (below, follow) in below.iter_mut().zip(row(follow, words, state)) {
+                    *below |= follow;
+                }
+            }
+        }
+        let any = below.iter().any(|&word| word != 0);
+        let verdict = self.judged(verdict.with(LIVE, any));
+        self.carry(level + 1, verdict);
+        verdict
+    }
+
+    /// Notes what the path that selects a value does with it.
+    fn judged(&self, verdict: Verdict) -> Verdict {
+        let Some(rule) = self.rules.by_path.get(verdict.path as usize) else { return verdict };
+        let moves = rule.is_some_and(|rule| matches!(rule.role, Role::Primitive | Role::Companion));
+        verdict.with(PASSES, rule.is_none()).with(MOVES, moves)
+    }
+
+    /// Keeps what an array at `level` would pass on to its elements.
+    fn carry(&mut self, level: usize, verdict: Verdict) {
+        if !self.rules.carries {
+            return;
+        }
+        if self.carried.len() <= level {
+            self.carried.resize(level + 1, Verdict::NOTHING);
+        }
+        if let Some(carried) = self.carried.get_mut(level) {
+            *carried =
+                if verdict.means_elements() { verdict } else { Verdict::NOTHING.with(PLACE, verdict.has(PLACE)) };
+        }
+    }
+}

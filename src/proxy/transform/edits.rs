@@ -1,0 +1,64 @@
+//! Changes of a body that was read whole: what takes the place of which part.
+
+use std::ops::Range;
+
+/// Changes, in any order. No two of them may overlap.
+#[derive(Default)]
+pub(super) struct Edits(Vec<(Range<usize>, Vec<u8>)>);
+
+impl Edits {
+    pub(super) fn replace(&mut self, range: Range<usize>, with: Vec<u8>) {
+        self.0.push((range, with));
+    }
+
+    pub(super) fn insert(&mut self, at: usize, what: Vec<u8>) {
+        self.replace(at..at, what);
+    }
+
+    pub(super) fn delete(&mut self, range: Range<usize>) {
+        self.replace(range, Vec::new());
+    }
+
+    /// Where the deletion starts that ends at `end`, white space apart.
+    pub(super) fn deletion_before(&self, body: &[u8], end: usize) -> Option<usize> {
+        let end = body.get(..end)?.trim_ascii_end().len();
+        let mut deletions = self.0.iter().filter(|(range, with)| with.is_empty() && !range.is_empty());
+        deletions
+            .find(|(range, _)| body.get(..range.end).is_some_and(|to| to.trim_ascii_end().len() == end))
+            .map(|(range, _)| range.start)
+    }
+
+    /// Makes them; `None` if they overlap or reach beyond the body.
+    pub(super) fn make(mut self, body: &[u8]) -> Option<Vec<u8>> {
+        self.0.sort_by_key(|(range, _)| (range.start, range.end));
+        let grown: usize = self.0.iter().map(|(_, with)| with.len()).sum();
+        let mut out = Vec::with_capacity(body.len() + grown);
+        let mut at = 0;
+        for (range, with) in &self.0 {
+            out.extend_from_slice(body.get(at..range.start)?);
+            out.extend_from_slice(with);
+            at = range.end;
+        }
+        out.extend_from_slice(body.get(at..)?);
+        Some(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_made_in_the_order_of_the_body() {
+        let mut edits = Edits::default();
+        edits.replace(4..5, b"E".to_vec());
+        edits.insert(1, b"-".to_vec());
+        edits.delete(1..3);
+        assert_eq!(edits.make(b"abcdef").as_deref(), Some(&b"a-dEf"[..]));
+        for ranges in [[0..2, 1..3], [0..1, 5..7]] {
+            let mut edits = Edits::default();
+            ranges.into_iter().for_each(|range| edits.replace(range, b"x".to_vec()));
+            assert_eq!(edits.make(b"abcdef"), None);
+        }
+    }
+}
