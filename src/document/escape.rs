@@ -1,6 +1,6 @@
 //! How a value is written at one place of a body.
 
-use super::json;
+use super::{csv, hl7v2, html, json, text, x12};
 
 /// How a value is written where a slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +8,43 @@ use super::json;
 pub enum Escape {
     /// A JSON value.
     Json,
+    /// A field of CSV (RFC 4180).
+    Csv {
+        /// What separates fields.
+        delimiter: u8,
+        /// Whether the field was quoted.
+        quoted: bool,
+        /// Whether it is the only one of its row, so that an empty one must not leave a blank line.
+        alone: bool,
+    },
+    /// A part of an HL7 v2 segment.
+    Hl7 {
+        /// Those of the message.
+        delimiters: hl7v2::Delimiters,
+        /// What part it is.
+        level: hl7v2::Level,
+    },
+    /// A part of an X12 segment; there are no escapes.
+    X12 {
+        /// Those of the interchange.
+        delimiters: x12::Delimiters,
+        /// Whether it is an element, which may hold components as written, or a component.
+        level: x12::Level,
+    },
+    /// Plain text, as it is. NUL and lone surrogates cannot be written.
+    Plain,
+    /// Text between HTML tags, or in a `title` or `textarea`. NUL and lone surrogates cannot be written.
+    HtmlText,
+    /// The same right after the start tag of a `textarea`, `pre` or `listing`, where readers drop a line feed.
+    HtmlFirstText,
+    /// A part of a quoted HTML attribute value. NUL and lone surrogates cannot be written.
+    HtmlAttribute,
+    /// A part of an unquoted one. The empty text cannot be written either.
+    HtmlUnquoted,
+    /// A part of a URL in an HTML attribute, percent-encoded. Lone surrogates, `.` and `..` cannot be written.
+    HtmlUrl,
+    /// A part of a string literal of JavaScript or JSON in an HTML `script`.
+    JsString,
 }
 
 /// The format has no way to write a value at that place.
@@ -23,9 +60,21 @@ impl Escape {
     /// [`NotWritable`], where the format has no escape for one of its characters.
     pub fn text(self, text_wtf8: &[u8], out: &mut Vec<u8>) -> Result<(), NotWritable> {
         match self {
-            Self::Json => json::quote(text_wtf8, out),
+            Self::Json => {
+                json::quote(text_wtf8, out);
+                Ok(())
+            }
+            Self::Csv { delimiter, quoted, alone } => csv::write(text_wtf8, delimiter, quoted, alone, out),
+            Self::Hl7 { delimiters, level } => hl7v2::write(text_wtf8, &delimiters, level, out),
+            Self::X12 { delimiters, level } => x12::write(text_wtf8, &delimiters, level, out),
+            Self::Plain => text::plain(text_wtf8, out),
+            Self::HtmlText => html::escape::text(text_wtf8, out),
+            Self::HtmlFirstText => html::escape::first_text(text_wtf8, out),
+            Self::HtmlAttribute => html::escape::attribute(text_wtf8, out),
+            Self::HtmlUnquoted => html::escape::unquoted(text_wtf8, out),
+            Self::HtmlUrl => html::escape::url(text_wtf8, out),
+            Self::JsString => html::escape::js_string(text_wtf8, out),
         }
-        Ok(())
     }
 
     /// Writes a JSON literal: as it is in JSON, as text elsewhere.
@@ -35,8 +84,11 @@ impl Escape {
     /// As [`Escape::text`].
     pub fn literal(self, literal: &[u8], out: &mut Vec<u8>) -> Result<(), NotWritable> {
         match self {
-            Self::Json => out.extend_from_slice(literal),
+            Self::Json => {
+                out.extend_from_slice(literal);
+                Ok(())
+            }
+            _ => self.text(literal, out),
         }
-        Ok(())
     }
 }

@@ -5,16 +5,24 @@
 //! document.
 
 pub mod bind;
+pub mod csv;
 mod escape;
 mod fault;
 pub mod fhir;
+pub mod hl7v2;
+pub mod html;
 pub mod json;
+mod marks;
 pub mod ndjson;
+mod numbering;
 pub mod pairing;
 pub mod path;
 mod slot;
+mod tape;
 #[cfg(test)]
 mod testing;
+pub mod text;
+pub mod x12;
 
 pub use escape::{Escape, NotWritable};
 pub use fault::Fault;
