@@ -68,6 +68,7 @@ fn route(
         open,
         packs,
         resources_allowed,
+        csv_delimiter,
         rules,
     } = raw;
     let at = |name| key(path, name);
@@ -86,7 +87,8 @@ fn route(
         files.problem_of(&at("record"), &[&at("path")], message);
     }
     let patches = methods.contains(&Method::PATCH);
-    let bodies = Bodies { patches, query_allowed, protect, unsealed, open, packs, resources_allowed, rules };
+    let bodies =
+        Bodies { patches, query_allowed, protect, unsealed, open, packs, resources_allowed, csv_delimiter, rules };
     let protection = protection(files, known, path, template.as_ref(), bodies);
     let (host, template) = (host?, template?);
     let quoted = files.quoted(&at("name"), &name);
@@ -229,6 +231,7 @@ struct Bodies {
     open: Option<raw::Open>,
     packs: Vec<String>,
     resources_allowed: Vec<String>,
+    csv_delimiter: Option<String>,
     rules: Vec<raw::Rule>,
 }
 
@@ -239,7 +242,8 @@ fn protection(
     template: Option<&Template>,
     raw: Bodies,
 ) -> Option<Protection> {
-    let Bodies { patches, query_allowed, protect, unsealed, open, packs, resources_allowed, rules } = raw;
+    let Bodies { patches, query_allowed, protect, unsealed, open, packs, resources_allowed, csv_delimiter, rules } =
+        raw;
     let at = |name| key(path, name);
     match (protect, rules.is_empty() && packs.is_empty()) {
         (Some(raw::Protect::None), true) => {
@@ -273,9 +277,27 @@ fn protection(
     }
     let shows_unsealed = matches!(unsealed, Some(raw::Unsealed::Show));
     let packs: Vec<&Pack> = packs.iter().filter_map(|name| known.packs.find(name)).collect();
-    let given = rules::Given { template, shows_unsealed, packs: &packs, resources_allowed, rules, sizes: known.sizes };
+    let csv_delimiter = match csv_delimiter.as_deref().map(str::as_bytes) {
+        None => b',',
+        Some([delimiter]) => *delimiter,
+        Some(_) => {
+            files.problem(&at("csv_delimiter"), "wanted one ASCII character");
+            b','
+        }
+    };
+    let pages = matches!(open, Some(raw::Open::Anywhere));
+    let given = rules::Given {
+        template,
+        shows_unsealed,
+        packs: &packs,
+        resources_allowed,
+        csv_delimiter,
+        pages,
+        rules,
+        sizes: known.sizes,
+    };
     let rules = rules::rules(files, known.classes, path, &given)?;
-    let opens_anywhere = matches!(open, Some(raw::Open::Anywhere)).then(|| known.classes.all());
+    let opens_anywhere = pages.then(|| known.classes.all());
     Some(Protection::Rules(Protected {
         formats: rules.formats,
         fields: rules.fields,

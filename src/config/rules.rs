@@ -2,7 +2,7 @@
 
 use super::files::Files;
 use super::packs::Pack;
-use super::places::{self, Place};
+use super::places::{self, Place, Said};
 use super::policy::Classes;
 use super::raw;
 use super::source::{item, key};
@@ -22,6 +22,8 @@ pub(super) struct Given<'a> {
     pub(super) shows_unsealed: bool,
     pub(super) packs: &'a [&'a Pack],
     pub(super) resources_allowed: Vec<String>,
+    pub(super) csv_delimiter: u8,
+    pub(super) pages: bool,
     pub(super) rules: Vec<raw::Rule>,
     pub(super) sizes: Sizes<'a>,
 }
@@ -80,8 +82,9 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
         selected.push((place, number));
     }
     for Bound { at, pairing } in &bound {
-        let is_sealed =
-            |(place, number): &(Place, Option<usize>)| number.is_some() && may_cover(&place.widened(), pairing.bind());
+        let is_sealed = |(place, number): &(Place, Option<usize>)| {
+            number.is_some() && place.widened().is_some_and(|path| may_cover(&path, pairing.bind()))
+        };
         if selected.iter().any(is_sealed) {
             files.problem_of(at, &[&rules_path], "a rule seals this field: nothing can be bound to what is sealed");
         }
@@ -89,8 +92,9 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     let of_packs = given.packs.iter().flat_map(|pack| &pack.resources_allowed);
     let resources: Vec<String> = given.resources_allowed.iter().chain(of_packs).cloned().collect();
     let is_carried = |rule: usize| fields.get(rule).is_some_and(|field: &FieldRule| field.form == Form::Extension);
-    let compiled = places::compile(&selected, &is_carried, &resources);
-    let formats = compiled.map_err(|error| files.problem(&rules_path, error.to_string())).ok()?;
+    let said = Said { resources: &resources, csv_delimiter: given.csv_delimiter, pages: given.pages };
+    let compiled = places::compile(&selected, &is_carried, &said);
+    let formats = compiled.map_err(|error| files.problem(&rules_path, error)).ok()?;
     let pairings: Vec<Pairing> = bound.iter().map(|bound| bound.pairing.clone()).collect();
     let pairings = match Pairings::compile(&pairings) {
         Ok(pairings) => (!pairings.is_empty()).then(|| Arc::new(pairings)),
@@ -136,7 +140,13 @@ fn rule(files: &mut Files<'_>, classes: &Classes, path: &str, raw: &raw::Rule, p
     let at = key(path, "class");
     let quoted = files.quoted(&at, name);
     let class = classes.find(files, &at, name, &quoted)?;
-    warnings::selected(files, &key(path, place.key()), place.last_name(), &class, classes.has_known_size(name));
+    warnings::selected(
+        files,
+        &key(path, place.key()),
+        place.last_name().as_deref(),
+        &class,
+        classes.has_known_size(name),
+    );
     let form = match raw.form {
         None => Form::Bare,
         Some(raw::Form::Base64) => Form::Base64,

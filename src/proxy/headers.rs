@@ -203,6 +203,8 @@ pub(super) fn to_client(headers: &mut HeaderMap, request_id: &str, protected: bo
     if protected {
         for name in [
             header::CONTENT_LENGTH,
+            // Undone here, see `transform::coding`.
+            header::CONTENT_ENCODING,
             CONTENT_MD5,
             DIGEST,
             CONTENT_DIGEST,

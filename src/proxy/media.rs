@@ -1,6 +1,6 @@
 //! Formats of bodies: which one a header says, and what reads it by the rules of a route.
 
-use crate::document::{Limits, Rewrite, Watch, json, ndjson};
+use crate::document::{Limits, Rewrite, Watch, csv, hl7v2, html, json, ndjson, text, x12};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Media {
     pub(super) format: Format,
-    /// Whether it is FHIR, which has a form of its own for values that are absent.
+    /// Whether it is FHIR in JSON, which has a form of its own for values that are absent.
     pub(super) fhir: bool,
 }
 
@@ -19,10 +19,42 @@ pub(super) enum Format {
     Json,
     /// One JSON document a line.
     Ndjson,
+    /// RFC 4180 and 7111.
+    Csv,
+    /// HL7 v2 in ER7.
+    Hl7,
+    /// RFC 1767.
+    X12,
+    /// Of responses alone.
+    Html,
+    /// Of responses alone.
+    Text,
 }
 
-/// Types of newline-delimited JSON; none is registered but FHIR's.
-const NDJSON: [&str; 6] = ["x-ndjson", "ndjson", "fhir+ndjson", "jsonl", "x-jsonlines", "jsonlines"];
+/// Types and what they are. Those of lines of JSON and of HL7 v2 are not registered, but for FHIR's.
+const TYPES: [(&str, Format); 14] = [
+    ("application/json", Format::Json),
+    ("application/x-ndjson", Format::Ndjson),
+    ("application/ndjson", Format::Ndjson),
+    ("application/fhir+ndjson", Format::Ndjson),
+    ("application/jsonl", Format::Ndjson),
+    ("application/x-jsonlines", Format::Ndjson),
+    ("application/jsonlines", Format::Ndjson),
+    ("text/csv", Format::Csv),
+    ("x-application/hl7-v2+er7", Format::Hl7),
+    ("application/hl7-v2+er7", Format::Hl7),
+    ("application/hl7-v2", Format::Hl7),
+    ("application/edi-x12", Format::X12),
+    ("text/html", Format::Html),
+    ("text/plain", Format::Text),
+];
+
+impl Format {
+    /// Whether it is made of JSON documents.
+    pub(super) const fn is_json(&self) -> bool {
+        matches!(self, Self::Json | Self::Ndjson)
+    }
+}
 
 impl Media {
     /// `None` if it is no type that is read, if there is more than one, or if the body is not in UTF-8.
@@ -33,41 +65,67 @@ impl Media {
         let (media_type, parameters) = value.split_once(';').unwrap_or((value, ""));
         let in_utf8 = |parameter: &str| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            let value = value.trim().trim_matches('"');
+            !name.trim().eq_ignore_ascii_case("charset")
+                || ["utf-8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
         };
         if !parameters.split(';').all(in_utf8) {
             return None;
         }
         let media_type = media_type.trim().to_ascii_lowercase();
-        let subtype = media_type.strip_prefix("application/")?;
-        // RFC 6838 4.2: nothing that could pass for a list of types.
-        let is_name = |b: u8| {
-            b.is_ascii_alphanumeric() || matches!(b, b'!' | b'#' | b'$' | b'&' | b'-' | b'^' | b'_' | b'.' | b'+')
-        };
-        if !subtype.bytes().all(is_name) {
-            return None;
-        }
-        let format = if NDJSON.contains(&subtype) {
-            Format::Ndjson
-        } else if subtype == "json" || (subtype.ends_with("+json") && !subtype.contains("patch")) {
-            Format::Json
-        } else {
-            return None;
-        };
-        Some(Media { format, fhir: subtype.starts_with("fhir+") })
+        let known = TYPES.into_iter().find(|(known, _)| *known == media_type).map(|(_, format)| format);
+        let format = known.or_else(|| is_json(&media_type).then_some(Format::Json))?;
+        let fhir = format.is_json() && media_type.starts_with("application/fhir+");
+        Some(Media { format, fhir })
     }
 }
 
-/// The rules of a route by the formats that they are for. A body of a format without rules is refused.
-pub struct Formats {
-    /// JSON and what is made of it.
-    pub json: Arc<json::Rules>,
+/// Whether a type has the suffix of JSON (RFC 6839 3.1).
+fn is_json(media_type: &str) -> bool {
+    let subtype = media_type.strip_prefix("application/").unwrap_or_default();
+    // RFC 6838 4.2: nothing that could pass for a list of types.
+    let is_name =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'!' | b'#' | b'$' | b'&' | b'-' | b'^' | b'_' | b'.' | b'+');
+    subtype.bytes().all(is_name) && subtype.ends_with("+json") && !subtype.contains("patch")
 }
 
+/// The rules of a route by the formats that they are for. A body of a format without rules is refused.
+#[derive(Default)]
+pub struct Formats {
+    /// JSON and what is made of it.
+    pub json: Option<Arc<json::Rules>>,
+    /// CSV.
+    pub csv: Option<Arc<csv::Rules>>,
+    /// HL7 v2.
+    pub hl7: Option<Arc<hl7v2::Rules>>,
+    /// X12.
+    pub x12: Option<Arc<x12::Rules>>,
+    /// Pages and texts, in which tokens are looked for and which have no rules; of responses alone.
+    pub pages: bool,
+}
+
+/// How a token starts.
+const MARK: &[u8] = b"sgv1.";
+
 impl Formats {
-    /// What reads a body of that format by the rules.
-    pub(super) fn rewriter(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Box<dyn Rewrite> {
-        rewriter(&self.json, format, limits, watch)
+    /// What reads a body of that format by the rules; `None` if there are none.
+    pub(super) fn rewriter(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
+        match format {
+            Format::Json | Format::Ndjson => Some(rewriter(self.json.as_ref()?, format, limits, watch)),
+            Format::Csv => Some(Box::new(csv::Rewriter::new(Arc::clone(self.csv.as_ref()?), limits, watch))),
+            Format::Hl7 => Some(Box::new(hl7v2::Rewriter::new(Arc::clone(self.hl7.as_ref()?), limits, watch))),
+            Format::X12 => Some(Box::new(x12::Rewriter::new(Arc::clone(self.x12.as_ref()?), limits, watch))),
+            Format::Html | Format::Text => None,
+        }
+    }
+
+    /// The same for a body of a response.
+    pub(super) fn reader(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
+        match format {
+            Format::Html if self.pages => Some(Box::new(html::Rewriter::new(limits, MARK))),
+            Format::Text if self.pages => Some(Box::new(text::Rewriter::new(limits, MARK))),
+            format => self.rewriter(format, limits, watch),
+        }
     }
 }
 
@@ -80,8 +138,8 @@ pub(super) fn rewriter(
 ) -> Box<dyn Rewrite> {
     let rules = Arc::clone(rules);
     match format {
-        Format::Json => Box::new(json::Rewriter::new(rules, limits, watch)),
         Format::Ndjson => Box::new(ndjson::Rewriter::new(rules, limits, watch)),
+        _ => Box::new(json::Rewriter::new(rules, limits, watch)),
     }
 }
 
@@ -100,6 +158,13 @@ mod tests {
             ("application/json; charset=\"utf-8\"", json),
             ("application/x-ndjson", Some((Format::Ndjson, false))),
             ("application/fhir+ndjson", Some((Format::Ndjson, true))),
+            ("text/csv; header=present; charset=us-ascii", Some((Format::Csv, false))),
+            ("X-Application/HL7-V2+ER7", Some((Format::Hl7, false))),
+            ("application/EDI-X12", Some((Format::X12, false))),
+            ("text/html; charset=utf-8", Some((Format::Html, false))),
+            ("text/plain", Some((Format::Text, false))),
+            ("text/html; charset=iso-8859-1", None),
+            ("text/csv; charset=windows-1252", None),
             ("application/json; charset=utf-16", None),
             ("application/x-ndjson; charset=utf-16", None),
             ("application/json-patch+json", None),
@@ -108,7 +173,7 @@ mod tests {
             ("application/xml,application/a+json", None),
             ("application/a b+json", None),
             ("text/json", None),
-            ("text/plain", None),
+            ("text/plain,text/csv", None),
             ("", None),
         ] {
             let mut headers = HeaderMap::new();

@@ -64,7 +64,7 @@ codes! {
     HeaderNotAllowed = "header_not_allowed", BAD_REQUEST, "the route does not let this header field pass";
     ContentTypeUnsupported = "content_type_unsupported", UNSUPPORTED_MEDIA_TYPE, "the route takes no body of this type";
     ContentEncodingUnsupported = "content_encoding_unsupported", UNSUPPORTED_MEDIA_TYPE,
-        "the route takes bodies without content coding only";
+        "the content coding is none that is known here";
     BodyInvalid = "body_invalid", BAD_REQUEST, "the body is not valid, or not of the type that it is said to be";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body, or a part of it, is larger than the route takes";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "the body did not come in time";

@@ -236,9 +236,9 @@ async fn only_a_body_that_is_said_to_be_json_is_taken() {
 }
 
 #[tokio::test]
-async fn a_coded_body_is_not_taken() {
+async fn a_body_of_an_unknown_or_a_second_coding_is_not_taken() {
     let bed = Bed::start();
-    for codings in [&["gzip"][..], &["br"], &["deflate"], &["x-own"], &["identity, gzip"], &["identity", "br"], &[""]] {
+    for codings in [&["compress"][..], &["x-own"], &["identity, gzip"], &["identity", "br"], &[""]] {
         for line in WITH_BODY {
             let call = Call::new(line).json("{\"ssn\":\"999-12-3456\"}");
             let call = codings.iter().fold(call, |call, coding| call.header("content-encoding", coding));

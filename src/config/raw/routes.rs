@@ -41,6 +41,8 @@ pub struct Route {
     /// With rules by resource type: the types that pass although no rule names them. All others are refused.
     #[serde(default)]
     pub resources_allowed: Vec<String>,
+    /// What separates the fields of CSV: `,` (the default), `;`, `|` or a tab.
+    pub csv_delimiter: Option<String>,
     /// Which values are sealed, and as what.
     #[serde(default)]
     pub rules: Vec<Rule>,
@@ -99,6 +101,13 @@ pub struct Rule {
     /// `Patient.identifier.where(system='x').value`, `Patient.extension('url').valueString`, `Resource.text.div`,
     /// `QuestionnaireResponse.item.**.answer.valueString`.
     pub fhir: Option<String>,
+    /// Where it stands in CSV (`text/csv`, with a header row): the name of its column.
+    pub csv: Option<String>,
+    /// Where it stands in HL7 v2 (`application/hl7-v2+er7`): `PID-3`, `PID-5.1`, `PID-3.4.2`.
+    pub hl7: Option<String>,
+    /// Where it stands in X12 (`application/edi-x12`): `N3-1`, `NM1*IL-3` (of segments whose first element is IL), `SVC-1.2`, or
+    /// all elements of a segment: `N3`.
+    pub x12: Option<String>,
     /// Its class.
     pub class: Option<String>,
     /// `true` in place of a class: the value is left as it is, whatever later rules say.

@@ -37,7 +37,9 @@ impl<'a> Binds<'a> {
             let mut rewriter = media::rewriter(pairings.rules(), format, limits.clone(), None);
             BindValues::collect(Arc::clone(pairings), &mut *rewriter, &bounds, document)
         };
-        let fields = protected.pairings.as_ref().map(collect).transpose()?;
+        // Only what stands in JSON is bound to fields.
+        let pairings = protected.pairings.as_ref().filter(|_| format.is_json());
+        let fields = pairings.map(collect).transpose()?;
         Ok(Self { route, path, fields })
     }
 

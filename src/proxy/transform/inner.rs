@@ -2,7 +2,7 @@
 //! view of its own class would show what the caller may not see. A request with such a value is refused; a response may
 //! have one all the same, sealed under other rules, by a command or by a service itself.
 
-use super::super::media::Media;
+use super::super::media::{self, Media};
 use super::super::rescue::Refusal;
 use super::response::{About, not_understood};
 use super::unfinished;
@@ -42,11 +42,17 @@ pub(super) fn hidden(
     if wholes.is_empty() || !protected.classes.iter().any(is_hidden) {
         return Ok(found);
     }
+    // What is no JSON shows it as a text, of which nobody can say what is in it.
+    let Some(rules) = protected.formats.json.as_ref().filter(|_| media.format.is_json()) else {
+        let mut classes = protected.classes.iter().filter(|class| is_hidden(class));
+        let class = classes.next().copied();
+        return Ok(class.into_iter().flat_map(|class| wholes.iter().map(move |whole| (whole.edit, class))).collect());
+    };
     let Spliced { document, places } = spliced(body, wholes)?;
     // What was sealed elsewhere was sealed under other limits; the body as a whole has its own.
     let most = document.len();
     let limits = Limits { depth_max: DEPTH_MAX, value_bytes_max: most, object_bytes_max: most, name_bytes_max: most };
-    let mut rewriter = protected.formats.rewriter(&media.format, limits, None);
+    let mut rewriter = media::rewriter(rules, &media.format, limits, None);
     rewriter.feed(&document);
     rewriter.finish();
     loop {

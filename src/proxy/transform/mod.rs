@@ -2,6 +2,7 @@
 //! audit receipt for everything that is shown.
 
 mod bind;
+mod coding;
 mod dress;
 mod edits;
 mod extension;
@@ -18,7 +19,6 @@ pub(super) use response::{About, plan};
 use super::rescue::{Code, Refusal};
 use super::rule::{FieldRule, Protected};
 use crate::document::Slot;
-use http::header::{CONTENT_ENCODING, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -37,11 +37,6 @@ async fn read(body: Incoming, bytes_max: usize, until: Instant) -> Result<bytes:
         Err(error) if error.is::<LengthLimitError>() => Err(ReadFailure::TooLarge),
         Err(_) => Err(ReadFailure::Broken),
     }
-}
-
-/// Whether the body is as it is: no content coding (RFC 9110 8.4).
-fn is_identity(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Whether a value that one rule selects whole holds one of another class: shown in the view of the outer one, the inner one

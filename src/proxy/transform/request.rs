@@ -11,11 +11,12 @@ use super::super::target;
 use super::super::trail::Trail;
 use super::super::{Gate, Limits};
 use super::bind::{Binds, borrowed};
+use super::coding::{Coding, NotDecoded};
 use super::dress::{self, Worn};
 use super::edits::Edits;
 use super::extension;
 use super::mark::{is_absence, is_mark};
-use super::{ReadFailure, is_identity, overlaps, read, unfinished};
+use super::{ReadFailure, overlaps, read, unfinished};
 use crate::audit::event::FieldAction;
 use crate::document::{self, Kind as JsonKind, Place, Rewrite, Role, Slot, Step};
 use crate::policy::{Permit, View};
@@ -51,9 +52,7 @@ pub(in crate::proxy) async fn request(
     if body.is_end_stream() {
         return Ok(Body::whole(Bytes::new()));
     }
-    if !is_identity(&head.headers) {
-        return Err(Code::ContentEncodingUnsupported.into());
-    }
+    let coding = Coding::of(&head.headers).ok_or(Code::ContentEncodingUnsupported)?;
     let media = Media::of(&head.headers);
     let bytes = read_body(body, &gate.limits).await?;
     // A body of no bytes needs no type; any other does.
@@ -61,13 +60,18 @@ pub(in crate::proxy) async fn request(
         return Ok(Body::whole(bytes));
     }
     let media = media.ok_or(Code::ContentTypeUnsupported)?;
+    let bytes = coding.decode(bytes, gate.limits.body_bytes_max).await.map_err(|error| match error {
+        NotDecoded::Broken => Code::BodyInvalid,
+        NotDecoded::TooLarge => Code::BodyTooLarge,
+    })?;
     // No part of a string may go unseen, however long it is: a token could stand there.
     let whole = document::Limits { value_bytes_max: gate.limits.body_bytes_max, ..gate.limits.document.clone() };
     let binds = Binds::read(protected, (route, head.uri.path()), (&media.format, &whole), &bytes)?;
     let watch = |text: &[u8]| target::may_hold_token(text) || is_absence(text);
-    let rewriter = protected.formats.rewriter(&media.format, whole, Some(watch));
+    let rewriter = protected.formats.rewriter(&media.format, whole, Some(watch)).ok_or(Code::ContentTypeUnsupported)?;
     let sealing = Sealing { gate, protected, permit, trail, binds, workspace: Workspace::new() };
-    sealing.document(rewriter, &bytes).await.map(Body::whole)
+    let sealed = sealing.document(rewriter, &bytes).await?;
+    Ok(Body::whole(coding.encode(sealed).await.ok_or(Code::Internal)?))
 }
 
 /// Refuses what may hold PHI or a token in path and query: no rule reads them.

@@ -9,6 +9,7 @@ use super::super::rule::Protected;
 use super::super::trail::Trail;
 use super::super::upstream::Target;
 use super::bind::{Binds, borrowed};
+use super::coding::{Coding, NotDecoded};
 use super::dress::Worn;
 use super::edits::Edits;
 use super::extension::{self, Carried};
@@ -16,7 +17,7 @@ use super::inner::{self, Whole};
 use super::judge::{judge, stray};
 use super::mark::{self, Seen, UNOPENABLE, absent};
 use super::shown::{Opening, Shown, context, written};
-use super::{ReadFailure, is_identity, read, unfinished};
+use super::{ReadFailure, read, unfinished};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
 use crate::document::{Escape, Fault, Limits, Role, Slot, Step};
@@ -95,7 +96,12 @@ pub(in crate::proxy) async fn plan(
     if body.is_empty() {
         return Ok(Plan::default());
     }
-    let media = Media::of(headers).filter(|_| is_identity(headers)).ok_or(Code::ResponseNotUnderstood)?;
+    let media = Media::of(headers).ok_or(Code::ResponseNotUnderstood)?;
+    let coding = Coding::of(headers).ok_or(Code::ResponseNotUnderstood)?;
+    let body = coding.decode(body, gate.limits.response_bytes_max).await.map_err(|error| match error {
+        NotDecoded::Broken => Code::ResponseNotUnderstood,
+        NotDecoded::TooLarge => Code::ResponseTooLarge,
+    })?;
     let mut plan = Plan { body, ..Plan::default() };
     plan.find(gate, about, &media)?;
     let whole = plan.unwrap_all(gate, about.permit.scope()).await?;
@@ -142,7 +148,11 @@ impl Plan {
                     extension::hide(&body, carried, extension::HIDDEN, &mut edits)?;
                 }
                 (shown, carried) => {
-                    shown.write((escape, worn), &mut replacement)?;
+                    let wrote = shown.write((escape, worn), &mut replacement);
+                    if wrote.is_err() && matches!(edit.otherwise, Otherwise::Keep) {
+                        continue;
+                    }
+                    wrote?;
                     match carried {
                         Some(carried) => extension::put_back(&body, carried, &replacement, &mut edits)?,
                         None => edits.replace(edit.range, replacement),
@@ -160,7 +170,8 @@ impl Plan {
         let binds = Binds::read(protected, (about.route, about.path), (&media.format, &limits), &self.body)
             .map_err(|error| Refusal::with_detail(Code::ResponseNotUnderstood, error.to_string()))?;
         let watch = protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
-        let mut rewriter = protected.formats.rewriter(&media.format, limits, watch);
+        let rewriter = protected.formats.reader(&media.format, limits, watch);
+        let mut rewriter = rewriter.ok_or(Code::ResponseNotUnderstood)?;
         rewriter.feed(&self.body);
         rewriter.finish();
         loop {

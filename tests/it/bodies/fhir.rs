@@ -1,11 +1,11 @@
 //! FHIR resources by the rules of the pack, wherever they stand.
 
+use super::samples;
 use crate::fixture::keys::with_file_store;
 use crate::fixture::leak::find_leaks;
 use crate::fixture::{Bed, Call};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 const ROUTES: &str = "
 routes:
@@ -114,15 +114,6 @@ async fn what_is_no_resource_that_the_rules_know_goes_nowhere() {
         let call = Call::new("PUT /fhir/Any/1").of_type("application/fhir+json", body);
         bed.refuses("clinician", &call, (422, code)).await;
     }
-}
-
-/// Every file below a folder of the test data that ends so.
-fn samples(folder: &str, ends: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = files.filter(|path| path.to_str().unwrap().ends_with(ends)).collect();
-    files.sort();
-    files
 }
 
 /// What identifies persons in a document: strings at these members of every Patient, Person and RelatedPerson in it.

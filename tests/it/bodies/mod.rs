@@ -1,4 +1,19 @@
 //! Bodies of every format, through the gate and back.
 
+mod codings;
 mod fhir;
+mod legacy;
 mod ndjson;
+mod pages;
+
+use std::path::{Path, PathBuf};
+
+/// Every file of a folder of the test data whose name ends so.
+fn samples(folder: &str, ends: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.to_str().unwrap().ends_with(ends)).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no {ends}");
+    files
+}
