@@ -100,7 +100,7 @@ fn treatments(routes: &Routes) -> Vec<(Scope, Treatment)> {
         let (ScopeSource::Fixed(scope), Protection::Rules(protected)) = (&route.scope, &route.protection) else {
             continue;
         };
-        for rule in &protected.fields {
+        for rule in protected.fields.iter().flatten() {
             let treatment = rule.class.treatment;
             if !known.iter().any(|(other, known)| other == scope && known.key() == treatment.key()) {
                 known.push((*scope, treatment));

@@ -10,8 +10,9 @@ use crate::document::hl7v2::{self, Hl7Path};
 use crate::document::json::{JsonPath, Rules, Selected};
 use crate::document::path::{FieldPath, PathError};
 use crate::document::x12::{self, X12Path};
+use crate::document::xml::{self, XmlPath};
 use crate::proxy::media::Formats;
-use crate::proxy::rule::SEALED_URL;
+use crate::proxy::rule::{FieldRule, Form, SEALED_URL};
 use std::sync::Arc;
 
 /// What a rule selects.
@@ -21,6 +22,8 @@ pub(super) enum Place {
     Path(FieldPath),
     /// In FHIR, from a resource.
     Fhir(FhirPath),
+    /// In XML.
+    Xml(XmlPath),
     /// A column of CSV.
     Csv(CsvPath),
     /// A part of a segment of HL7 v2.
@@ -30,12 +33,12 @@ pub(super) enum Place {
 }
 
 /// The keys of a rule that say where; exactly one of them stands in a rule.
-const KEYS: [&str; 5] = ["path", "fhir", "csv", "hl7", "x12"];
+const KEYS: [&str; 6] = ["path", "fhir", "xml", "csv", "hl7", "x12"];
 
 impl Place {
     /// The place that the rule at `at` names.
     pub(super) fn of(files: &mut Files<'_>, at: &str, raw: &raw::Rule) -> Option<Place> {
-        let said = [&raw.path, &raw.fhir, &raw.csv, &raw.hl7, &raw.x12];
+        let said = [&raw.path, &raw.fhir, &raw.xml, &raw.csv, &raw.hl7, &raw.x12];
         let mut said = KEYS.into_iter().zip(said).filter_map(|(name, text)| Some((name, text.as_deref()?)));
         let (Some((name, text)), None) = (said.next(), said.next()) else {
             let causes = KEYS.map(|name| key(at, name));
@@ -47,6 +50,7 @@ impl Place {
         match name {
             "path" => path(files, &at, text).map(Place::Path),
             "fhir" => read(files, &at, text, FhirPath::parse).map(Place::Fhir),
+            "xml" => read(files, &at, text, XmlPath::parse).map(Place::Xml),
             "csv" => read(files, &at, text, CsvPath::parse).map(Place::Csv),
             "hl7" => read(files, &at, text, Hl7Path::parse).map(Place::Hl7),
             _ => read(files, &at, text, X12Path::parse).map(Place::X12),
@@ -58,6 +62,7 @@ impl Place {
         match self {
             Place::Path(_) => "path",
             Place::Fhir(_) => "fhir",
+            Place::Xml(_) => "xml",
             Place::Csv(_) => "csv",
             Place::Hl7(_) => "hl7",
             Place::X12(_) => "x12",
@@ -70,7 +75,7 @@ impl Place {
             Place::Path(path) => path.last_name().map(str::to_owned),
             Place::Fhir(path) => path.last_name().map(str::to_owned),
             Place::Csv(path) => Some(path.to_string()),
-            Place::Hl7(_) | Place::X12(_) => None,
+            Place::Xml(_) | Place::Hl7(_) | Place::X12(_) => None,
         }
     }
 
@@ -79,7 +84,7 @@ impl Place {
         match self {
             Place::Path(path) => Some(path.clone()),
             Place::Fhir(path) => Some(path.widened()),
-            Place::Csv(_) | Place::Hl7(_) | Place::X12(_) => None,
+            Place::Xml(_) | Place::Csv(_) | Place::Hl7(_) | Place::X12(_) => None,
         }
     }
 
@@ -88,6 +93,7 @@ impl Place {
         match self {
             Place::Path(path) => path.to_string(),
             Place::Fhir(path) => path.to_string(),
+            Place::Xml(path) => path.to_string(),
             Place::Csv(path) => path.to_string(),
             Place::Hl7(path) => path.to_string(),
             Place::X12(path) => path.to_string(),
@@ -118,27 +124,26 @@ pub(super) struct Said<'a> {
     pub(super) pages: bool,
 }
 
-/// What finds the values of all places, each with the number of its rule, or none where the values pass. `carried`: of the rule,
-/// that its values are sealed in extensions.
+/// What finds the values of all places, each with the number of its rule, which is its index; a rule of `None` lets pass.
 ///
 /// # Errors
 /// What is wrong with all of them together.
-pub(super) fn compile(
-    places: &[(Place, Option<usize>)],
-    carried: &dyn Fn(usize) -> bool,
-    said: &Said<'_>,
-) -> Result<Formats, String> {
+pub(super) fn compile(places: &[Place], rules: &[Option<FieldRule>], said: &Said<'_>) -> Result<Formats, String> {
     let (mut csv, mut hl7, mut x12) = (Vec::new(), Vec::new(), Vec::new());
-    for (place, rule) in places {
-        let Some(rule) = *rule else { continue };
+    for (number, place) in places.iter().enumerate() {
         match place {
-            Place::Path(_) | Place::Fhir(_) => {}
-            Place::Csv(path) => csv.push((rule, path.clone())),
-            Place::Hl7(path) => hl7.push((rule, path.clone())),
-            Place::X12(path) => x12.push((rule, path.clone())),
+            Place::Path(_) | Place::Fhir(_) | Place::Xml(_) => {}
+            Place::Csv(path) => csv.push((number, path.clone())),
+            Place::Hl7(path) => hl7.push((number, path.clone())),
+            Place::X12(path) => x12.push((number, path.clone())),
         }
     }
-    let mut formats = Formats { json: json(places, carried, said.resources)?, pages: said.pages, ..Formats::default() };
+    let mut formats = Formats {
+        json: json(places, rules, said.resources)?,
+        xml: xml(places, said.resources)?,
+        pages: said.pages,
+        ..Formats::default()
+    };
     if !csv.is_empty() {
         let rules = csv::Rules::compile(&csv, said.csv_delimiter).map_err(|error| error.to_string())?;
         formats.csv = Some(Arc::new(rules));
@@ -152,21 +157,19 @@ pub(super) fn compile(
     Ok(formats)
 }
 
-fn json(
-    places: &[(Place, Option<usize>)],
-    carried: &dyn Fn(usize) -> bool,
-    resources: &[String],
-) -> Result<Option<Arc<Rules>>, String> {
+fn json(places: &[Place], rules: &[Option<FieldRule>], resources: &[String]) -> Result<Option<Arc<Rules>>, String> {
+    let is_carried = |rule: &Option<FieldRule>| rule.as_ref().is_some_and(|rule| rule.form == Form::Extension);
     let companions: Vec<_> = places
         .iter()
+        .zip(rules)
         .map(|(place, rule)| match place {
-            Place::Fhir(path) if rule.is_some_and(carried) => Some(path.companions(SEALED_URL)),
+            Place::Fhir(path) if is_carried(rule) => Some(path.companions(SEALED_URL)),
             _ => None,
         })
         .collect();
     let mut selected = Vec::with_capacity(places.len());
-    for ((place, rule), companions) in places.iter().zip(&companions) {
-        let rule = *rule;
+    for (number, ((place, companions), rule)) in places.iter().zip(&companions).zip(rules).enumerate() {
+        let rule = rule.is_some().then_some(number);
         let mut select = |path, role| selected.push(Selected { path, rule, role });
         match (place, companions) {
             (Place::Path(path), _) => select(JsonPath::Field(path), Role::Value),
@@ -176,11 +179,37 @@ fn json(
                 select(JsonPath::Fhir(beside), Role::Companion);
                 select(JsonPath::Fhir(inside), Role::Carried);
             }
-            (Place::Csv(_) | Place::Hl7(_) | Place::X12(_), _) => {}
+            (Place::Xml(_) | Place::Csv(_) | Place::Hl7(_) | Place::X12(_), _) => {}
         }
     }
     if selected.is_empty() {
         return Ok(None);
     }
     Ok(Some(Arc::new(Rules::compile_all(&selected, resources).map_err(|error| error.to_string())?)))
+}
+
+/// FHIR has two forms.
+fn xml(places: &[Place], resources: &[String]) -> Result<Option<Arc<xml::Rules>>, String> {
+    let mut selected = Vec::new();
+    let mut types: Vec<String> = Vec::new();
+    for (number, place) in places.iter().enumerate() {
+        match place {
+            Place::Xml(path) => selected.push((number, path.clone())),
+            Place::Fhir(path) => {
+                let paths = XmlPath::of_fhir(path).map_err(|error| format!("{path}: {error}"))?;
+                selected.extend(paths.into_iter().map(|path| (number, path)));
+                types.extend(path.resource().map(str::to_owned));
+            }
+            Place::Path(_) | Place::Csv(_) | Place::Hl7(_) | Place::X12(_) => {}
+        }
+    }
+    if selected.is_empty() {
+        return Ok(None);
+    }
+    let others = places.iter().any(|place| matches!(place, Place::Xml(_)));
+    let is_fhir = places.iter().any(|place| matches!(place, Place::Fhir(_)));
+    let rules = xml::Rules::compile(&selected).map_err(|error| error.to_string())?;
+    let rules =
+        if is_fhir { rules.with_resources(types.into_iter().chain(resources.iter().cloned()), others) } else { rules };
+    Ok(Some(Arc::new(rules)))
 }

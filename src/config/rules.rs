@@ -38,7 +38,7 @@ pub(super) struct Sizes<'a> {
 /// The rules of one route, compiled.
 pub(super) struct Compiled {
     pub(super) formats: Formats,
-    pub(super) fields: Vec<FieldRule>,
+    pub(super) fields: Vec<Option<FieldRule>>,
     pub(super) classes: Vec<Class>,
     pub(super) pairings: Option<Arc<Pairings>>,
 }
@@ -51,13 +51,13 @@ struct Bound {
 
 pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Option<Compiled> {
     let rules_path = key(path, "rules");
-    let (mut fields, mut selected, mut bound, mut seen) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
+    let (mut fields, mut places, mut bound, mut seen) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
     let own = given.rules.iter().enumerate().map(|(index, raw)| (item(&rules_path, index), raw));
     let packs = given.packs.iter().flat_map(|pack| &pack.rules).enumerate();
     let packed = packs.map(|(index, raw)| (item(&key(path, "packs.rules"), index), raw));
     for (at, raw) in own.chain(packed) {
         let Some(place) = Place::of(files, &at, raw) else { continue };
-        let number = if is_passed(files, &at, raw) {
+        let field = if is_passed(files, &at, raw) {
             None
         } else {
             let Some(field) = rule(files, classes, &at, raw, &place) else { continue };
@@ -70,8 +70,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
                     "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
                 files.problem_of(&key(&at, "class"), &[&key(path, "unsealed")], message);
             }
-            fields.push(FieldRule { binds, ..field });
-            Some(fields.len() - 1)
+            Some(FieldRule { binds, ..field })
         };
         let at = key(&at, place.key());
         // A rule of the route may say otherwise than its packs.
@@ -79,21 +78,21 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
             let quoted = files.quoted(&at, &place.text());
             files.problem(&at, format!("field path {quoted} stands twice"));
         }
-        selected.push((place, number));
+        places.push(place);
+        fields.push(field);
     }
     for Bound { at, pairing } in &bound {
-        let is_sealed = |(place, number): &(Place, Option<usize>)| {
-            number.is_some() && place.widened().is_some_and(|path| may_cover(&path, pairing.bind()))
+        let covers = |(place, field): (&Place, &Option<FieldRule>)| {
+            field.is_some() && place.widened().is_some_and(|path| may_cover(&path, pairing.bind()))
         };
-        if selected.iter().any(is_sealed) {
+        if places.iter().zip(&fields).any(covers) {
             files.problem_of(at, &[&rules_path], "a rule seals this field: nothing can be bound to what is sealed");
         }
     }
     let of_packs = given.packs.iter().flat_map(|pack| &pack.resources_allowed);
     let resources: Vec<String> = given.resources_allowed.iter().chain(of_packs).cloned().collect();
-    let is_carried = |rule: usize| fields.get(rule).is_some_and(|field: &FieldRule| field.form == Form::Extension);
     let said = Said { resources: &resources, csv_delimiter: given.csv_delimiter, pages: given.pages };
-    let compiled = places::compile(&selected, &is_carried, &said);
+    let compiled = places::compile(&places, &fields, &said);
     let formats = compiled.map_err(|error| files.problem(&rules_path, error)).ok()?;
     let pairings: Vec<Pairing> = bound.iter().map(|bound| bound.pairing.clone()).collect();
     let pairings = match Pairings::compile(&pairings) {
@@ -104,7 +103,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
             None
         }
     };
-    let mut classes: Vec<_> = fields.iter().map(|rule| rule.class.class).collect();
+    let mut classes: Vec<_> = fields.iter().flatten().map(|rule| rule.class.class).collect();
     classes.sort_unstable();
     classes.dedup();
     Some(Compiled { formats, fields, classes, pairings })

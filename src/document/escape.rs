@@ -1,6 +1,6 @@
 //! How a value is written at one place of a body.
 
-use super::{csv, hl7v2, html, json, text, x12};
+use super::{csv, hl7v2, html, json, text, x12, xml};
 
 /// How a value is written where a slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,17 @@ pub enum Escape {
         /// Whether it is an element, which may hold components as written, or a component.
         level: x12::Level,
     },
+    /// Text in an XML element. What XML 1.0 cannot hold cannot be written.
+    XmlText,
+    /// The value of an XML attribute, without its quotes.
+    XmlAttribute {
+        /// The quotes.
+        quote: u8,
+    },
+    /// Markup in an XML element: what is not well-formed cannot be written.
+    XmlMarkup,
+    /// XML where nothing can be written: a name, a comment, a processing instruction.
+    XmlFixed,
     /// Plain text, as it is. NUL and lone surrogates cannot be written.
     Plain,
     /// Text between HTML tags, or in a `title` or `textarea`. NUL and lone surrogates cannot be written.
@@ -67,6 +78,10 @@ impl Escape {
             Self::Csv { delimiter, quoted, alone } => csv::write(text_wtf8, delimiter, quoted, alone, out),
             Self::Hl7 { delimiters, level } => hl7v2::write(text_wtf8, &delimiters, level, out),
             Self::X12 { delimiters, level } => x12::write(text_wtf8, &delimiters, level, out),
+            Self::XmlText => xml::write_text(text_wtf8, out),
+            Self::XmlAttribute { quote } => xml::write_attribute(text_wtf8, quote, out),
+            Self::XmlMarkup => xml::write_markup(text_wtf8, out),
+            Self::XmlFixed => Err(NotWritable),
             Self::Plain => text::plain(text_wtf8, out),
             Self::HtmlText => html::escape::text(text_wtf8, out),
             Self::HtmlFirstText => html::escape::first_text(text_wtf8, out),

@@ -23,6 +23,7 @@ mod tape;
 mod testing;
 pub mod text;
 pub mod x12;
+pub mod xml;
 
 pub use escape::{Escape, NotWritable};
 pub use fault::Fault;

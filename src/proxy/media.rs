@@ -1,6 +1,6 @@
 //! Formats of bodies: which one a header says, and what reads it by the rules of a route.
 
-use crate::document::{Limits, Rewrite, Watch, csv, hl7v2, html, json, ndjson, text, x12};
+use crate::document::{Limits, Rewrite, Watch, csv, hl7v2, html, json, ndjson, text, x12, xml};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(super) enum Format {
     Json,
     /// One JSON document a line.
     Ndjson,
+    /// `application/xml`, `text/xml` or a `+xml` type (RFC 7303).
+    Xml,
     /// RFC 4180 and 7111.
     Csv,
     /// HL7 v2 in ER7.
@@ -32,7 +34,7 @@ pub(super) enum Format {
 }
 
 /// Types and what they are. Those of lines of JSON and of HL7 v2 are not registered, but for FHIR's.
-const TYPES: [(&str, Format); 14] = [
+const TYPES: [(&str, Format); 16] = [
     ("application/json", Format::Json),
     ("application/x-ndjson", Format::Ndjson),
     ("application/ndjson", Format::Ndjson),
@@ -40,6 +42,8 @@ const TYPES: [(&str, Format); 14] = [
     ("application/jsonl", Format::Ndjson),
     ("application/x-jsonlines", Format::Ndjson),
     ("application/jsonlines", Format::Ndjson),
+    ("application/xml", Format::Xml),
+    ("text/xml", Format::Xml),
     ("text/csv", Format::Csv),
     ("x-application/hl7-v2+er7", Format::Hl7),
     ("application/hl7-v2+er7", Format::Hl7),
@@ -74,19 +78,27 @@ impl Media {
         }
         let media_type = media_type.trim().to_ascii_lowercase();
         let known = TYPES.into_iter().find(|(known, _)| *known == media_type).map(|(_, format)| format);
-        let format = known.or_else(|| is_json(&media_type).then_some(Format::Json))?;
+        let format = known.or_else(|| suffixed(&media_type))?;
         let fhir = format.is_json() && media_type.starts_with("application/fhir+");
         Some(Media { format, fhir })
     }
 }
 
-/// Whether a type has the suffix of JSON (RFC 6839 3.1).
-fn is_json(media_type: &str) -> bool {
-    let subtype = media_type.strip_prefix("application/").unwrap_or_default();
+/// What a type is made of, by its suffix (RFC 6839 3.1, RFC 7303 4.2).
+fn suffixed(media_type: &str) -> Option<Format> {
+    let subtype = media_type.strip_prefix("application/")?;
     // RFC 6838 4.2: nothing that could pass for a list of types.
     let is_name =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'!' | b'#' | b'$' | b'&' | b'-' | b'^' | b'_' | b'.' | b'+');
-    subtype.bytes().all(is_name) && subtype.ends_with("+json") && !subtype.contains("patch")
+    if !subtype.bytes().all(is_name) || subtype.contains("patch") {
+        return None;
+    }
+    match subtype.rsplit_once('+')?.1 {
+        "json" => Some(Format::Json),
+        // A page by another name is none that the rules are for.
+        "xml" if subtype != "xhtml+xml" => Some(Format::Xml),
+        _ => None,
+    }
 }
 
 /// The rules of a route by the formats that they are for. A body of a format without rules is refused.
@@ -94,6 +106,8 @@ fn is_json(media_type: &str) -> bool {
 pub struct Formats {
     /// JSON and what is made of it.
     pub json: Option<Arc<json::Rules>>,
+    /// XML.
+    pub xml: Option<Arc<xml::Rules>>,
     /// CSV.
     pub csv: Option<Arc<csv::Rules>>,
     /// HL7 v2.
@@ -112,6 +126,7 @@ impl Formats {
     pub(super) fn rewriter(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
         match format {
             Format::Json | Format::Ndjson => Some(rewriter(self.json.as_ref()?, format, limits, watch)),
+            Format::Xml => Some(Box::new(xml::Rewriter::new(Arc::clone(self.xml.as_ref()?), limits, watch))),
             Format::Csv => Some(Box::new(csv::Rewriter::new(Arc::clone(self.csv.as_ref()?), limits, watch))),
             Format::Hl7 => Some(Box::new(hl7v2::Rewriter::new(Arc::clone(self.hl7.as_ref()?), limits, watch))),
             Format::X12 => Some(Box::new(x12::Rewriter::new(Arc::clone(self.x12.as_ref()?), limits, watch))),
@@ -158,6 +173,12 @@ mod tests {
             ("application/json; charset=\"utf-8\"", json),
             ("application/x-ndjson", Some((Format::Ndjson, false))),
             ("application/fhir+ndjson", Some((Format::Ndjson, true))),
+            ("application/xml", Some((Format::Xml, false))),
+            ("text/xml; charset=utf-8", Some((Format::Xml, false))),
+            ("application/fhir+xml", Some((Format::Xml, false))),
+            ("application/soap+xml; action=\"urn:x\"", Some((Format::Xml, false))),
+            ("application/xhtml+xml", None),
+            ("application/xml-patch+xml", None),
             ("text/csv; header=present; charset=us-ascii", Some((Format::Csv, false))),
             ("X-Application/HL7-V2+ER7", Some((Format::Hl7, false))),
             ("application/EDI-X12", Some((Format::X12, false))),

@@ -22,8 +22,8 @@ use std::sync::Arc;
 pub struct Protected {
     /// What finds the rules' values, by formats.
     pub formats: Formats,
-    /// The rules, by the numbers that they have there.
-    pub fields: Vec<FieldRule>,
+    /// The rules, by the numbers that they have there; `None` for one that lets pass.
+    pub fields: Vec<Option<FieldRule>>,
     /// Their classes, each once.
     pub classes: Vec<Class>,
     /// Which fields values are bound to; none if no rule binds to a field.
@@ -54,6 +54,11 @@ pub struct FieldRule {
 }
 
 impl FieldRule {
+    /// How a value stands at that slot once it is sealed: what an XML document shows as markup wears no tags there.
+    pub(super) fn form_at(&self, slot: &Slot<'_>) -> Form {
+        if slot.escape() == Escape::XmlMarkup { Form::Bare } else { self.form }
+    }
+
     /// Lets a sealed value pass that the application can keep whole. Cut short it would never open again.
     pub(super) fn keeps(&self, sealed: &[u8]) -> Result<(), Code> {
         match self.characters_max {

@@ -105,7 +105,7 @@ fn refuse_inline(routes: &Routes, policy: &Policy, scope: Scope) -> Result<(), F
         let Protection::Rules(protected) = &route.protection else { continue };
         let inline =
             |treatment: &Treatment| matches!(treatment, Treatment::Random { placement: Placement::Inline, .. });
-        let rule = protected.fields.iter().find(|rule| inline(&rule.class.treatment));
+        let rule = protected.fields.iter().flatten().find(|rule| inline(&rule.class.treatment));
         if let Some(rule) = rule.filter(|_| can_be) {
             return Err(Failure::new(format!(
                 "scope {scope} cannot be shredded: route {} seals class {} inline, and those tokens carry their own data key, \

@@ -101,6 +101,9 @@ pub struct Rule {
     /// `Patient.identifier.where(system='x').value`, `Patient.extension('url').valueString`, `Resource.text.div`,
     /// `QuestionnaireResponse.item.**.answer.valueString`.
     pub fhir: Option<String>,
+    /// Where it stands in XML, a subset of XPath: `//patientRole/id/@extension`, `//patient/name/given`,
+    /// `//{urn:hl7-org:v3}id[@root='2.16.840.1.113883.4.1']/@extension`, `//text/markup()`.
+    pub xml: Option<String>,
     /// Where it stands in CSV (`text/csv`, with a header row): the name of its column.
     pub csv: Option<String>,
     /// Where it stands in HL7 v2 (`application/hl7-v2+er7`): `PID-3`, `PID-5.1`, `PID-3.4.2`.

@@ -28,7 +28,7 @@ pub(super) fn judge(
     let refused = |refusal: Refusal| Refusal { detail: Some(field.clone()), ..refusal };
     let otherwise = if rule.marks_unopenable { Otherwise::Mark } else { Otherwise::Refuse(field.clone()) };
     let (class, view) = (&rule.class, about.permit.view(rule.class.class));
-    let text = slot.text().map(|text| Worn::off(rule.form, text).1);
+    let text = slot.text().map(|text| Worn::off(rule.form_at(slot), text).1);
     match (slot.kind(), text.as_deref()) {
         (JsonKind::Null, _) | (JsonKind::Text, Some([])) => Ok((None, otherwise)),
         (JsonKind::Text, Some(text)) if holds_token(text) => match token(about, class, view, text) {

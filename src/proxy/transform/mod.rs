@@ -42,7 +42,7 @@ async fn read(body: Incoming, bytes_max: usize, until: Instant) -> Result<bytes:
 /// Whether a value that one rule selects whole holds one of another class: shown in the view of the outer one, the inner one
 /// would be seen by those who may not.
 fn overlaps(protected: &Protected, rule: &FieldRule, slot: &Slot<'_>) -> bool {
-    let classes = slot.inner_rules().iter().filter_map(|index| protected.fields.get(*index));
+    let classes = slot.inner_rules().iter().filter_map(|index| protected.fields.get(*index)?.as_ref());
     classes.into_iter().any(|inner| inner.class.class != rule.class.class)
 }
 

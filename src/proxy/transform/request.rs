@@ -6,7 +6,7 @@ use super::super::headers;
 use super::super::media::Media;
 use super::super::rescue::{Code, Refusal};
 use super::super::route::{Protection, Route};
-use super::super::rule::{ClassRule, FieldRule, Protected, Treatment};
+use super::super::rule::{ClassRule, FieldRule, Form, Protected, Treatment};
 use super::super::target;
 use super::super::trail::Trail;
 use super::super::{Gate, Limits};
@@ -18,7 +18,7 @@ use super::extension;
 use super::mark::{is_absence, is_mark};
 use super::{ReadFailure, overlaps, read, unfinished};
 use crate::audit::event::FieldAction;
-use crate::document::{self, Kind as JsonKind, Place, Rewrite, Role, Slot, Step};
+use crate::document::{self, Escape, Kind as JsonKind, Place, Rewrite, Role, Slot, Step};
 use crate::policy::{Permit, View};
 use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Context, Kind, SealError, Token, Workspace};
@@ -206,8 +206,14 @@ impl Sealing<'_> {
 
     /// What takes the slot's place; `None`: it stays.
     async fn judge(&mut self, slot: &Slot<'_>) -> Result<Option<Vec<u8>>, Refusal> {
-        let rule = slot.rule().and_then(|index| self.protected.fields.get(index));
+        let rule = slot.rule().and_then(|index| self.protected.fields.get(index)?.as_ref());
         let Some(rule) = rule else {
+            // A rule lets it pass: it is not watched, as what no rule selects is.
+            if slot.rule().is_some()
+                && !slot.text().is_some_and(|text| target::may_hold_token(text) || is_absence(text))
+            {
+                return Ok(None);
+            }
             // No rule reads it, but it holds the start of a token, or says that one did not open.
             let text = slot.text().unwrap_or_default();
             if is_absence(text) {
@@ -230,7 +236,7 @@ impl Sealing<'_> {
         }
         let class = rule.class.class;
         let (writes, view) = (self.permit.writes(class), self.permit.view(class));
-        let (worn, text) = match slot.text().map(|text| Worn::off(rule.form, text)) {
+        let (worn, text) = match slot.text().map(|text| Worn::off(rule.form_at(slot), text)) {
             Some((worn, text)) => (worn, Some(text)),
             None => (Worn::Bare, None),
         };
@@ -242,6 +248,9 @@ impl Sealing<'_> {
                 let bound = self.binds.of(rule, slot).map_err(|error| about(error.into()))?;
                 let accepted = self.accept_token(text, Some(rule), &borrowed(&bound)).await;
                 accepted.map(|()| None).map_err(about)
+            }
+            _ if rule.form == Form::Extension && slot.escape() != Escape::Json => {
+                Err(about(Code::ValueNotWritable.into()))
             }
             // A value in the clear has no business where sealed ones stand.
             _ if slot.role() == Role::Carried => Err(about(Code::TokenNotAccepted.into())),
@@ -255,7 +264,7 @@ impl Sealing<'_> {
                 if text.is_some_and(is_hidden) {
                     return Err(about(Code::FieldHidden.into()));
                 }
-                dress::check(rule.form, slot.text().unwrap_or_default()).map_err(|code| about(code.into()))?;
+                dress::check(rule.form_at(slot), slot.text().unwrap_or_default()).map_err(|code| about(code.into()))?;
                 self.seal(rule, slot, (&worn, text)).await.map(Some).map_err(about)
             }
         }

@@ -184,7 +184,7 @@ impl Plan {
                         rewriter.keep();
                         continue;
                     }
-                    let rule = slot.rule().and_then(|index| protected.fields.get(index));
+                    let rule = slot.rule().and_then(|index| protected.fields.get(index)?.as_ref());
                     let (judged, otherwise) = match rule {
                         None => (stray(about, &slot), Otherwise::Keep),
                         Some(rule) => judge(about, rule, &binds, &slot)?,
@@ -193,8 +193,9 @@ impl Plan {
                         self.fields.push((class, action));
                         let field = self.fields.len() - 1;
                         let carried = carried(&slot, &self.body)?;
-                        let worn =
-                            rule.zip(slot.text()).map_or(Worn::Bare, |(rule, text)| Worn::off(rule.form, text).0);
+                        let worn = rule
+                            .zip(slot.text())
+                            .map_or(Worn::Bare, |(rule, text)| Worn::off(rule.form_at(&slot), text).0);
                         self.edits.extend(shown.map(|shown| Edit {
                             range,
                             escape: slot.escape(),

@@ -1,0 +1,360 @@
+//! Selects values: follows the tokens, as far as the predicates are decided.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::foresight::Foresight;
+use super::lexer::{Aside, End, Flow, Lexer, Part, Piece, Run, Start, Token};
+use super::rules::{Rules, Tracker};
+use super::{View, scan, text};
+use crate::document::{Escape, Fault, Limits, Place, Slot, Watch};
+
+pub(super) struct Machine {
+    watch: Option<Watch>,
+    value_bytes_max: usize,
+    lexer: Lexer,
+    foresight: Foresight,
+    /// Tokens from the first start tag on whose predicates are not decided.
+    queue: VecDeque<Event>,
+    /// How many tokens have left the queue.
+    taken: u64,
+    /// Whether predicates have been decided that `foresight` took for true.
+    stale: bool,
+    tracker: Tracker,
+    levels: Vec<Level>,
+    hold: Option<Hold>,
+    ready: VecDeque<Found>,
+    found: Option<Found>,
+}
+
+struct Event {
+    token: Token,
+    /// Of a start tag: the predicates that are true, once all are decided.
+    truth: Option<Vec<usize>>,
+}
+
+/// An open element.
+struct Level {
+    /// Whether a rule selects the text of this element, not only of one around it.
+    direct: bool,
+    empty: bool,
+    /// Whether a resource of FHIR stands in it.
+    place: bool,
+    /// Whether there was an element inside, or anything at all.
+    parent: bool,
+    filled: bool,
+}
+
+/// An element whose markup is selected and being read.
+struct Hold {
+    rule: usize,
+    start: u64,
+    /// How many elements are open around what is selected.
+    depth: usize,
+    watched: bool,
+    /// The rules that select something inside.
+    inner: Vec<usize>,
+}
+
+/// What waits to be answered.
+struct Found {
+    rule: Option<usize>,
+    place: Place,
+    range: Range<u64>,
+    /// `None` when it is as written.
+    text: Option<Vec<u8>>,
+    escape: Escape,
+    watched: bool,
+    inner: Vec<usize>,
+}
+
+/// Why the machine stands still.
+pub(super) enum Halt {
+    Starved,
+    Found,
+    Complete,
+}
+
+impl Machine {
+    pub(super) fn new(rules: Arc<Rules>, limits: Limits, watch: Option<Watch>) -> Machine {
+        Machine {
+            watch,
+            value_bytes_max: limits.value_bytes_max,
+            lexer: Lexer::new(Arc::clone(&rules), limits, watch),
+            foresight: Foresight::new(Arc::clone(&rules)),
+            queue: VecDeque::new(),
+            taken: 0,
+            stale: false,
+            tracker: Tracker::new(rules),
+            levels: Vec::new(),
+            hold: None,
+            ready: VecDeque::new(),
+            found: None,
+        }
+    }
+
+    /// Takes prefixes that are not declared.
+    pub(super) fn without_prefixes(self) -> Machine {
+        Machine { lexer: self.lexer.without_prefixes(), ..self }
+    }
+
+    /// Reads on until something is found, the input is used up or the document is complete.
+    pub(super) fn advance(&mut self, view: View<'_>, finished: bool) -> Result<Halt, Fault> {
+        loop {
+            if self.found.is_some() {
+                return Ok(Halt::Found);
+            }
+            self.found = self.ready.pop_front();
+            if self.found.is_some() {
+                continue;
+            }
+            if let Some(event) = self.next_event() {
+                self.process(event, view)?;
+                continue;
+            }
+            if self.stale && self.queue.is_empty() {
+                self.foresight.correct(&self.tracker);
+                self.stale = false;
+            }
+            match self.lexer.turn(view.until(self.clip()), &self.foresight)? {
+                Flow::Go => {}
+                Flow::Token(token) => self.look_ahead(token, view)?,
+                Flow::Starved => break,
+            }
+        }
+        match self.held() {
+            Some(start) if self.clip() < view.end() => {
+                Err(Fault::ValueTooLong { offset: start, max: self.value_bytes_max })
+            }
+            _ if !finished => Ok(Halt::Starved),
+            _ if self.lexer.is_complete(view.end()) => Ok(Halt::Complete),
+            _ => Err(Fault::UnexpectedEnd { offset: view.end() }),
+        }
+    }
+
+    /// How far the input is settled: what is before this will not be asked for again.
+    pub(super) fn settled(&self) -> u64 {
+        if let Some(found) = self.found.as_ref().or(self.ready.front()) {
+            return found.range.start;
+        }
+        if let Some(hold) = &self.hold {
+            return hold.start;
+        }
+        match self.queue.front().map(|event| &event.token) {
+            Some(Token::Start(start)) => start.range.start,
+            Some(Token::Run(run)) => run.range.start,
+            Some(Token::End(end)) => end.start,
+            Some(Token::Aside(aside)) => aside.start,
+            None => self.lexer.settled(),
+        }
+    }
+
+    pub(super) fn slot<'a>(&'a self, view: View<'a>) -> Option<Slot<'a>> {
+        let found = self.found.as_ref()?;
+        let raw = view.slice(found.range.clone());
+        let text = found.text.as_deref().unwrap_or(raw);
+        let mut slot = Slot::of_text(found.rule, found.place, (raw, found.range.start), text, found.escape);
+        slot.holds_watched = found.watched;
+        slot.inner_rules = &found.inner;
+        Some(slot)
+    }
+
+    /// Ends the wait; tells where the slot was.
+    pub(super) fn answer(&mut self) -> Option<Range<u64>> {
+        self.found.take().map(|found| found.range)
+    }
+
+    /// Where what is held back starts: an element with a predicate that is not decided, or selected markup.
+    fn held(&self) -> Option<u64> {
+        let markup = self.hold.as_ref().map(|hold| hold.start);
+        match (markup, self.foresight.undecided()) {
+            (Some(markup), Some(element)) => Some(markup.min(element)),
+            (markup, element) => markup.or(element),
+        }
+    }
+
+    /// Where the input may not be read beyond, for the sake of what is held back: room is left for `</`, and an end tag
+    /// may go on.
+    fn clip(&self) -> u64 {
+        let limit = (self.value_bytes_max as u64).saturating_add(2);
+        match self.held() {
+            Some(start) if !self.lexer.is_ending() => start.saturating_add(limit),
+            _ => u64::MAX,
+        }
+    }
+
+    fn look_ahead(&mut self, token: Token, view: View<'_>) -> Result<(), Fault> {
+        let truth = self.foresight.see(&token, self.taken + self.queue.len() as u64, view)?;
+        self.stale |= truth.is_none();
+        self.queue.push_back(Event { token, truth });
+        for (number, truth) in self.foresight.decided() {
+            let place = usize::try_from(number - self.taken).ok();
+            if let Some(event) = place.and_then(|place| self.queue.get_mut(place)) {
+                event.truth = Some(truth);
+            }
+        }
+        Ok(())
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        self.queue.front()?.truth.as_ref()?;
+        self.taken += 1;
+        self.queue.pop_front()
+    }
+
+    fn process(&mut self, event: Event, view: View<'_>) -> Result<(), Fault> {
+        match event.token {
+            Token::Start(start) => self.start(start, &event.truth.unwrap_or_default(), view),
+            Token::End(end) => self.end(end),
+            Token::Run(run) => self.run(&run, view),
+            Token::Aside(aside) => {
+                self.aside(aside);
+                Ok(())
+            }
+        }
+    }
+
+    fn start(&mut self, start: Start, truth: &[usize], view: View<'_>) -> Result<(), Fault> {
+        let alike = |offset| Fault::Unaccepted { offset, what: "selected element in no namespace" };
+        if let Some(standing) = start.standing
+            && !standing.known
+            && self.levels.last().is_none_or(|parent| parent.place)
+        {
+            let what = "resource of a type that no rule names";
+            return Err(Fault::Unaccepted { offset: start.range.start, what });
+        }
+        if let Some(parent) = self.levels.last_mut() {
+            parent.filled = true;
+            parent.parent = true;
+        }
+        let verdict = self.tracker.enter(start.named, |predicate| truth.contains(&predicate));
+        let selected = self.hold.is_some() || verdict.markup.is_some() || self.tracker.text().is_some();
+        if verdict.alike && !selected {
+            return Err(alike(start.range.start));
+        }
+        let direct = verdict.text.is_some();
+        let place = start.standing.is_some_and(|standing| standing.place);
+        self.levels.push(Level { direct, empty: start.empty, place, parent: false, filled: false });
+        for piece in start.pieces {
+            let Part::Value { named, quote, .. } = piece.part else {
+                self.stray(piece);
+                continue;
+            };
+            let rule = verdict.attribute(named);
+            if rule.is_none() && self.hold.is_none() && verdict.is_alike(named) {
+                return Err(alike(start.range.start));
+            }
+            if rule.is_some() || piece.watched {
+                let text = text::decode_attribute(view.slice(piece.range.clone()));
+                self.find(rule, piece.range, text, Escape::XmlAttribute { quote });
+            }
+        }
+        match verdict.markup {
+            Some(rule) if self.hold.is_some() => self.note(rule),
+            Some(rule) if !start.empty => {
+                let (start, depth) = (start.range.end, self.levels.len());
+                self.hold = Some(Hold { rule, start, depth, watched: false, inner: Vec::new() });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: End) -> Result<(), Fault> {
+        let rule = self.tracker.text();
+        self.tracker.leave();
+        let depth = self.levels.len();
+        let level = self.levels.pop();
+        if level.is_some_and(|level| level.direct && !level.filled && !level.empty) {
+            self.find(rule, end.start..end.start, Vec::new(), Escape::XmlText);
+        }
+        if let Some(Hold { rule, start, watched, inner, .. }) = self.hold.take_if(|hold| hold.depth == depth) {
+            let range = start..end.start;
+            if range.end - range.start > self.value_bytes_max as u64 {
+                return Err(Fault::ValueTooLong { offset: start, max: self.value_bytes_max });
+            }
+            if !range.is_empty() {
+                let (rule, place, escape) = (Some(rule), Place::Value, Escape::XmlMarkup);
+                self.ready.push_back(Found { rule, place, range, text: None, escape, watched, inner });
+            }
+        }
+        if let Some(piece) = end.piece {
+            self.stray(piece);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, run: &Run, view: View<'_>) -> Result<(), Fault> {
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        level.filled = true;
+        let leaf = level.direct && run.closes && !level.parent;
+        let rule = self.tracker.text();
+        if rule.is_some() && run.split && self.hold.is_none() {
+            let what = "comment or processing instruction in a selected text";
+            return Err(Fault::Unaccepted { offset: run.range.start, what });
+        }
+        if rule.is_none() && self.watch.is_none() {
+            return Ok(());
+        }
+        let text = text::decode(view.slice(run.range.clone()));
+        let shown = match rule {
+            Some(_) => leaf || !scan::trim(&text).is_empty(),
+            None => self.watch.is_some_and(|watch| watch(&text)),
+        };
+        if shown {
+            self.find(rule, run.range.clone(), text, Escape::XmlText);
+        }
+        Ok(())
+    }
+
+    fn aside(&mut self, aside: Aside) {
+        if let Some(level) = self.levels.last_mut() {
+            level.filled = true;
+        }
+        aside.pieces.into_iter().for_each(|piece| self.stray(piece));
+    }
+
+    /// What is watched and cannot be replaced.
+    fn stray(&mut self, piece: Piece) {
+        let place = if piece.part == Part::Name { Place::Name } else { Place::Value };
+        self.put(Found {
+            rule: None,
+            place,
+            range: piece.range,
+            text: None,
+            escape: Escape::XmlFixed,
+            watched: false,
+            inner: Vec::new(),
+        });
+    }
+
+    fn find(&mut self, rule: Option<usize>, range: Range<u64>, text: Vec<u8>, escape: Escape) {
+        let (place, text) = (Place::Value, Some(text));
+        self.put(Found { rule, place, range, text, escape, watched: false, inner: Vec::new() });
+    }
+
+    /// Shows something, unless it is inside of selected markup: then it is noted there.
+    fn put(&mut self, found: Found) {
+        if let Some(hold) = &mut self.hold {
+            let text = found.text.as_deref();
+            hold.watched |=
+                found.rule.is_none() || text.is_some_and(|text| self.watch.is_some_and(|watch| watch(text)));
+        } else {
+            self.ready.push_back(found);
+            return;
+        }
+        if let Some(rule) = found.rule {
+            self.note(rule);
+        }
+    }
+
+    /// A rule selects something inside of selected markup.
+    fn note(&mut self, rule: usize) {
+        if let Some(hold) = &mut self.hold
+            && !hold.inner.contains(&rule)
+        {
+            hold.inner.push(rule);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! XML: documents, messages, FHIR.
+
+use super::samples;
+use crate::fixture::leak::find_leaks;
+use crate::fixture::{Bed, Call};
+use std::path::PathBuf;
+
+const ROUTES: &str = "
+routes:
+  - name: document
+    path: /document/{id}
+    methods: [GET, PUT]
+    upstream: app
+    rules:
+      - {xml: '//patientRole/id/@extension', class: ssn}
+      - {xml: '//patientRole//addr/streetAddressLine', class: note}
+      - {xml: '//patientRole//addr/city', class: note}
+      - {xml: '//patientRole/telecom/@value', class: note}
+      - {xml: '//patient/name', class: name}
+      - {xml: '//patient/birthTime/@value', class: note}
+      - {xml: '//guardian//name', class: name}
+      - {xml: '//{urn:hl7-org:v3}patientPerson/name', class: name}
+      - {xml: '//livingSubjectName/value', class: name}
+      - {xml: '//section/text/markup()', class: note}
+  - name: resource
+    path: /resource/{id}
+    methods: [GET, PUT]
+    upstream: app
+    resources_allowed: [
+      Bundle, Composition, Practitioner, Observation, Encounter, Medication, MedicationRequest, MedicationStatement, Organization,
+      AllergyIntolerance, DiagnosticReport, MessageHeader, ServiceRequest, Specimen]
+    rules:
+      - {fhir: Patient.name.family, class: name}
+      - {fhir: Patient.name.given, class: name}
+      - {fhir: \"Patient.identifier.where(system='urn:x').value\", pass: true}
+      - {fhir: Patient.identifier.value, class: ssn}
+      - {fhir: Patient.birthDate, class: note}
+      - {fhir: Resource.text.div, class: note, as: xhtml}
+";
+
+fn xml() -> Bed {
+    Bed::with(|setup| {
+        setup
+            .replace("\nroutes:\n", ROUTES)
+            .replace("  limits: {}\n", "  limits: {body_bytes_max: 4194304, response_bytes_max: 33554432}\n")
+    })
+}
+
+/// Has a clinician write a body, read it again, and gives what the upstream got. What is read is what was written.
+async fn through(bed: &Bed, path: &str, media_type: &str, body: &str) -> String {
+    let wrote = bed.make("clinician", &Call::new(&format!("PUT {path}")).of_type(media_type, body)).await;
+    assert_eq!(wrote.status, 200, "{path}: {}", wrote.text());
+    let kept = bed.upstream.take_only();
+    let read = bed.make("clinician", &Call::new(&format!("GET {path}"))).await;
+    assert!(read.text() == body, "{path}: {}", read.text());
+    bed.upstream.take_only();
+    kept.text()
+}
+
+fn name(file: &PathBuf) -> &str {
+    file.file_name().unwrap().to_str().unwrap()
+}
+
+#[tokio::test]
+async fn clinical_documents_are_sealed_and_come_back_byte_for_byte() {
+    let bed = xml();
+    for file in samples("ccda", ".xml") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let kept = through(&bed, "/document/1", "application/xml", &text).await;
+        assert!(kept.contains("<birthTime value=\"sgv1."), "{}", name(&file));
+        let role = &kept[kept.find("<patientRole").unwrap()..kept.find("</patientRole>").unwrap()];
+        assert!(role.contains("<given>sgv1.") || role.contains("<given qualifier=\"CL\">sgv1."), "{role}");
+        let told = &text[text.find("<patientRole").unwrap()..text.find("</patientRole>").unwrap()];
+        let of = |tag: &str| {
+            let start = format!("<{tag}>");
+            let parts = told.split(&start).skip(1).map(|part| part.split('<').next().unwrap().trim().to_owned());
+            parts.filter(|part| part.len() > 4).map(|part| (tag.to_owned(), part)).collect::<Vec<_>>()
+        };
+        let values = ["streetAddressLine", "family"].map(of).concat();
+        // A provider and the patient may have the same name.
+        let role = role.split("<providerOrganization").next().unwrap();
+        let leaks = find_leaks(role.as_bytes(), &values);
+        assert!(leaks.is_empty(), "{}: {leaks:#?}", name(&file));
+    }
+}
+
+#[tokio::test]
+async fn messages_are_sealed_and_come_back_byte_for_byte() {
+    let bed = xml();
+    for file in samples("soap", ".xml") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let kept = through(&bed, "/document/1", "application/soap+xml; charset=utf-8", &text).await;
+        if name(&file).starts_with("ITI-44") {
+            assert!(kept.contains("sgv1."), "{}", name(&file));
+        }
+    }
+}
+
+#[tokio::test]
+async fn resources_in_xml_are_sealed_by_the_rules_of_fhir() {
+    let bed = xml();
+    let patient = "<?xml version='1.0'?>\n<f:Patient xmlns:f='http://hl7.org/fhir'>\n <f:text><f:status value='generated'/>\
+        <div xmlns=\"http://www.w3.org/1999/xhtml\"><p>Peter &amp; Co</p></div></f:text>\n <!-- a comment -->\
+        <f:identifier><f:value value='1'/><f:system value='urn:x'/></f:identifier>\
+        <f:identifier><f:value id=\"i\" value='&#x31;2345'/></f:identifier>\
+        <f:name><f:given value='Peter'/><f:given value=\"O&apos;B\"/></f:name><f:birthDate value='1974-12-25'></f:birthDate></f:Patient>\n";
+    // A reference is written as the character that it stands for.
+    let (sent, back) = (patient, patient.replace("&#x31;", "1").replace("O&apos;B", "O'B"));
+    let wrote = bed.make("clinician", &Call::new("PUT /resource/1").of_type("application/fhir+xml", sent)).await;
+    assert_eq!((wrote.status.as_u16(), wrote.text()), (200, back));
+    let kept = bed.upstream.take_only().text();
+    for part in [
+        "<div xmlns=\"http://www.w3.org/1999/xhtml\">sgv1.",
+        "<f:identifier><f:value value='1'/>",
+        "<f:value id=\"i\" value='sgv1.",
+        "<f:given value='sgv1.",
+        "<f:given value=\"sgv1.",
+        "<f:birthDate value='sgv1.",
+        "<!-- a comment -->",
+    ] {
+        assert!(kept.contains(part), "{part}: {kept}");
+    }
+    let support = bed.make("support", &Call::new("GET /resource/1")).await.text();
+    assert!(support.contains("<div xmlns=\"http://www.w3.org/1999/xhtml\">[REDACTED]</div>"), "{support}");
+    bed.upstream.take_all();
+    for file in samples("fhir/xml", ".xml") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        through(&bed, "/resource/1", "application/fhir+xml", &text).await;
+    }
+    let create = std::fs::read_to_string(&samples("fhir/openmrs", "PatientWebTest_create.xml")[0]).unwrap();
+    assert!(through(&bed, "/resource/1", "application/fhir+xml", &create).await.contains("sgv1."));
+}
+
+#[tokio::test]
+async fn a_value_in_one_form_of_fhir_opens_in_the_other() {
+    let bed = xml();
+    let json = r#"{"resourceType":"Patient","text":{"status":"x","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\"><p>Peter</p></div>"},"name":[{"family":"O'Brien & \"Co\""}]}"#;
+    let wrote = bed.make("clinician", &Call::new("PUT /resource/1").of_type("application/fhir+json", json)).await;
+    assert_eq!(wrote.status, 200, "{}", wrote.text());
+    let kept = bed.upstream.take_only().json();
+    let (div, family) = (kept["text"]["div"].as_str().unwrap(), kept["name"][0]["family"].as_str().unwrap());
+    let xml = format!(
+        "<Patient xmlns=\"http://hl7.org/fhir\"><text>{div}</text><name><family value=\"{family}\"/></name></Patient>"
+    );
+    bed.upstream.keep_as("application/fhir+xml", "/resource/1", xml);
+    let read = bed.make("clinician", &Call::new("GET /resource/1")).await.text();
+    assert!(read.contains("<div xmlns=\"http://www.w3.org/1999/xhtml\"><p>Peter</p></div>"), "{read}");
+    assert!(read.contains("<family value=\"O'Brien &amp; &quot;Co&quot;\"/>"), "{read}");
+}
+
+#[tokio::test]
+async fn what_could_be_read_in_two_ways_or_is_unknown_goes_nowhere() {
+    let bed = xml();
+    let patient = |inner: &str| format!("<Patient xmlns=\"http://hl7.org/fhir\">{inner}</Patient>");
+    for (path, body) in [
+        (
+            "/document/1",
+            "<!DOCTYPE a [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><patient><name>&e;</name></patient>".to_owned(),
+        ),
+        ("/document/1", "<patient><name>Pe<!-- x -->ter</name></patient>".to_owned()),
+        ("/document/1", "<patient><name>Peter</patient></name>".to_owned()),
+        ("/document/1", "<?xml version='1.0' encoding='ISO-8859-1'?><patient/>".to_owned()),
+        ("/document/1", "{\"ssn\":1}".to_owned()),
+        ("/resource/1", patient("<name><family value='a' value='b'/></name>")),
+        ("/resource/1", "<Patient><name><family value='Chalmers'/></name></Patient>".to_owned()),
+        ("/resource/1", "<Basic xmlns=\"http://hl7.org/fhir\"/>".to_owned()),
+        ("/resource/1", patient("<contained><Basic/></contained>")),
+        (
+            "/resource/1",
+            patient("<identifier><system value='a'/><system value='urn:x'/><value value='1'/></identifier>"),
+        ),
+        ("/resource/1", "<x xmlns='urn:y'/>".to_owned()),
+    ] {
+        let call = Call::new(&format!("PUT {path}")).of_type("application/xml", &body);
+        bed.refuses("clinician", &call, (400, "body_invalid")).await;
+    }
+}
