@@ -27,8 +27,9 @@ routes:
     methods: [GET, PUT]
     upstream: app
     resources_allowed: [
-      Bundle, Composition, Practitioner, Observation, Encounter, Medication, MedicationRequest, MedicationStatement, Organization,
-      AllergyIntolerance, DiagnosticReport, MessageHeader, ServiceRequest, Specimen]
+      AllergyIntolerance, Bundle, Composition, DiagnosticReport, Encounter, MedicationRequest,
+      MedicationStatement, MessageHeader, Observation, OperationOutcome, Organization, Practitioner,
+      ServiceRequest, Specimen]
     rules:
       - {fhir: Patient.name.family, class: name}
       - {fhir: Patient.name.given, class: name}
