@@ -17,6 +17,7 @@ pub(super) struct Packs(HashMap<String, Pack>);
 pub(super) struct Pack {
     pub(super) rules: Vec<raw::Rule>,
     pub(super) resources_allowed: Vec<String>,
+    pub(super) query_allowed: Vec<String>,
 }
 
 impl Packs {
@@ -33,11 +34,12 @@ impl Packs {
                 if packs.0.contains_key(name) || files.is_mended(&at) {
                     continue;
                 }
-                let raw::Pack { classes: more, rules, resources_allowed } = read(files, &at, name).unwrap_or_default();
+                let raw::Pack { classes: more, rules, resources_allowed, query_allowed } =
+                    read(files, &at, name).unwrap_or_default();
                 for (name, class) in more {
                     classes.entry(name).or_insert(class);
                 }
-                packs.0.insert(name.clone(), Pack { rules, resources_allowed });
+                packs.0.insert(name.clone(), Pack { rules, resources_allowed, query_allowed });
             }
         }
         packs

@@ -11,8 +11,11 @@ use crate::document::json::{JsonPath, Rules, Selected};
 use crate::document::path::{FieldPath, PathError};
 use crate::document::x12::{self, X12Path};
 use crate::document::xml::{self, XmlPath};
+use crate::proxy::goes_on;
 use crate::proxy::media::Formats;
-use crate::proxy::rule::{FieldRule, Form, SEALED_URL};
+use crate::proxy::rule::{Form, SEALED_URL};
+use crate::proxy::search::SearchKind;
+use http::HeaderName;
 use std::sync::Arc;
 
 /// What a rule selects.
@@ -30,15 +33,31 @@ pub(super) enum Place {
     Hl7(Hl7Path),
     /// A part of a segment of X12.
     X12(X12Path),
+    /// A query parameter.
+    Query(Query),
+    /// A path parameter.
+    Segment(String),
+    /// A header field.
+    Header(HeaderName),
 }
 
 /// The keys of a rule that say where; exactly one of them stands in a rule.
-const KEYS: [&str; 6] = ["path", "fhir", "xml", "csv", "hl7", "x12"];
+const KEYS: [&str; 9] = ["path", "fhir", "xml", "csv", "hl7", "x12", "query", "segment", "header"];
+
+/// A query parameter, of that kind, for that system, and not for these types of resources.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Query {
+    pub(super) name: String,
+    pub(super) kind: SearchKind,
+    pub(super) system: Option<String>,
+    pub(super) not_for: Vec<String>,
+}
 
 impl Place {
     /// The place that the rule at `at` names.
     pub(super) fn of(files: &mut Files<'_>, at: &str, raw: &raw::Rule) -> Option<Place> {
-        let said = [&raw.path, &raw.fhir, &raw.xml, &raw.csv, &raw.hl7, &raw.x12];
+        let said =
+            [&raw.path, &raw.fhir, &raw.xml, &raw.csv, &raw.hl7, &raw.x12, &raw.query, &raw.segment, &raw.header];
         let mut said = KEYS.into_iter().zip(said).filter_map(|(name, text)| Some((name, text.as_deref()?)));
         let (Some((name, text)), None) = (said.next(), said.next()) else {
             let causes = KEYS.map(|name| key(at, name));
@@ -53,7 +72,10 @@ impl Place {
             "xml" => read(files, &at, text, XmlPath::parse).map(Place::Xml),
             "csv" => read(files, &at, text, CsvPath::parse).map(Place::Csv),
             "hl7" => read(files, &at, text, Hl7Path::parse).map(Place::Hl7),
-            _ => read(files, &at, text, X12Path::parse).map(Place::X12),
+            "x12" => read(files, &at, text, X12Path::parse).map(Place::X12),
+            "query" => Some(query(text, raw)),
+            "segment" => Some(Place::Segment(text.to_owned())),
+            _ => header(files, &at, text).map(Place::Header),
         }
     }
 
@@ -66,7 +88,15 @@ impl Place {
             Place::Csv(_) => "csv",
             Place::Hl7(_) => "hl7",
             Place::X12(_) => "x12",
+            Place::Query(_) => "query",
+            Place::Segment(_) => "segment",
+            Place::Header(_) => "header",
         }
+    }
+
+    /// Whether it stands in bodies.
+    pub(super) const fn is_in_bodies(&self) -> bool {
+        !matches!(self, Place::Query(_) | Place::Segment(_) | Place::Header(_))
     }
 
     /// The name of what it selects, if it selects by a name.
@@ -75,7 +105,8 @@ impl Place {
             Place::Path(path) => path.last_name().map(str::to_owned),
             Place::Fhir(path) => path.last_name().map(str::to_owned),
             Place::Csv(path) => Some(path.to_string()),
-            Place::Xml(_) | Place::Hl7(_) | Place::X12(_) => None,
+            Place::Query(Query { name, .. }) | Place::Segment(name) => Some(name.clone()),
+            Place::Xml(_) | Place::Hl7(_) | Place::X12(_) | Place::Header(_) => None,
         }
     }
 
@@ -84,7 +115,13 @@ impl Place {
         match self {
             Place::Path(path) => Some(path.clone()),
             Place::Fhir(path) => Some(path.widened()),
-            Place::Xml(_) | Place::Csv(_) | Place::Hl7(_) | Place::X12(_) => None,
+            Place::Xml(_)
+            | Place::Csv(_)
+            | Place::Hl7(_)
+            | Place::X12(_)
+            | Place::Query(_)
+            | Place::Segment(_)
+            | Place::Header(_) => None,
         }
     }
 
@@ -97,6 +134,8 @@ impl Place {
             Place::Csv(path) => path.to_string(),
             Place::Hl7(path) => path.to_string(),
             Place::X12(path) => path.to_string(),
+            Place::Query(Query { name, .. }) | Place::Segment(name) => name.clone(),
+            Place::Header(name) => name.to_string(),
         }
     }
 }
@@ -104,6 +143,42 @@ impl Place {
 pub(super) fn path(files: &mut Files<'_>, at: &str, text: &str) -> Option<FieldPath> {
     read(files, at, text, FieldPath::parse)
 }
+
+fn query(name: &str, raw: &raw::Rule) -> Place {
+    let kind = match raw.search {
+        None => SearchKind::Plain,
+        Some(raw::Search::Token) => SearchKind::Token,
+        Some(raw::Search::String) => SearchKind::Text,
+        Some(raw::Search::Date) => SearchKind::Date,
+    };
+    Place::Query(Query { name: name.to_owned(), kind, system: raw.system.clone(), not_for: raw.not_for.clone() })
+}
+
+fn header(files: &mut Files<'_>, at: &str, text: &str) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(text.to_ascii_lowercase().as_bytes()).ok().filter(goes_on);
+    // What HTTP itself reads is no value.
+    let name = name.filter(|name| !OF_HTTP.contains(&name.as_str()));
+    if name.is_none() {
+        files.problem(at, "wanted the name of a header field of the application's own, that the gate lets through");
+    }
+    name
+}
+
+/// Header fields that rules may not name.
+const OF_HTTP: [&str; 12] = [
+    "accept",
+    "authorization",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "if-match",
+    "if-none-exist",
+    "range",
+    "via",
+];
 
 fn read<T>(files: &mut Files<'_>, at: &str, text: &str, parse: fn(&str) -> Result<T, PathError>) -> Option<T> {
     let quoted = files.quoted(at, text);
@@ -124,15 +199,28 @@ pub(super) struct Said<'a> {
     pub(super) pages: bool,
 }
 
+/// What is done with the values of a rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    Passed,
+    Search,
+    Sealed(Form),
+}
+
 /// What finds the values of all places, each with the number of its rule, which is its index; a rule of `None` lets pass.
 ///
 /// # Errors
 /// What is wrong with all of them together.
-pub(super) fn compile(places: &[Place], rules: &[Option<FieldRule>], said: &Said<'_>) -> Result<Formats, String> {
+pub(super) fn compile(places: &[Place], rules: &[Kept], said: &Said<'_>) -> Result<Formats, String> {
     let (mut csv, mut hl7, mut x12) = (Vec::new(), Vec::new(), Vec::new());
     for (number, place) in places.iter().enumerate() {
         match place {
-            Place::Path(_) | Place::Fhir(_) | Place::Xml(_) => {}
+            Place::Path(_)
+            | Place::Fhir(_)
+            | Place::Xml(_)
+            | Place::Query(_)
+            | Place::Segment(_)
+            | Place::Header(_) => {}
             Place::Csv(path) => csv.push((number, path.clone())),
             Place::Hl7(path) => hl7.push((number, path.clone())),
             Place::X12(path) => x12.push((number, path.clone())),
@@ -157,8 +245,8 @@ pub(super) fn compile(places: &[Place], rules: &[Option<FieldRule>], said: &Said
     Ok(formats)
 }
 
-fn json(places: &[Place], rules: &[Option<FieldRule>], resources: &[String]) -> Result<Option<Arc<Rules>>, String> {
-    let is_carried = |rule: &Option<FieldRule>| rule.as_ref().is_some_and(|rule| rule.form == Form::Extension);
+fn json(places: &[Place], rules: &[Kept], resources: &[String]) -> Result<Option<Arc<Rules>>, String> {
+    let is_carried = |rule: &Kept| matches!(rule, Kept::Sealed(Form::Extension));
     let companions: Vec<_> = places
         .iter()
         .zip(rules)
@@ -169,7 +257,7 @@ fn json(places: &[Place], rules: &[Option<FieldRule>], resources: &[String]) -> 
         .collect();
     let mut selected = Vec::with_capacity(places.len());
     for (number, ((place, companions), rule)) in places.iter().zip(&companions).zip(rules).enumerate() {
-        let rule = rule.is_some().then_some(number);
+        let rule = (*rule != Kept::Passed).then_some(number);
         let mut select = |path, role| selected.push(Selected { path, rule, role });
         match (place, companions) {
             (Place::Path(path), _) => select(JsonPath::Field(path), Role::Value),
@@ -179,7 +267,7 @@ fn json(places: &[Place], rules: &[Option<FieldRule>], resources: &[String]) -> 
                 select(JsonPath::Fhir(beside), Role::Companion);
                 select(JsonPath::Fhir(inside), Role::Carried);
             }
-            (Place::Xml(_) | Place::Csv(_) | Place::Hl7(_) | Place::X12(_), _) => {}
+            _ => {}
         }
     }
     if selected.is_empty() {
@@ -200,7 +288,7 @@ fn xml(places: &[Place], resources: &[String]) -> Result<Option<Arc<xml::Rules>>
                 selected.extend(paths.into_iter().map(|path| (number, path)));
                 types.extend(path.resource().map(str::to_owned));
             }
-            Place::Path(_) | Place::Csv(_) | Place::Hl7(_) | Place::X12(_) => {}
+            _ => {}
         }
     }
     if selected.is_empty() {

@@ -9,7 +9,7 @@ use super::source::{item, key};
 use crate::proxy::bearer::Bearer;
 use crate::proxy::goes_on;
 use crate::proxy::route::{Protection, Route, Routes, Template};
-use crate::proxy::rule::{Protected, ScopeSource};
+use crate::proxy::rule::ScopeSource;
 use crate::seal::Scope;
 use http::{HeaderName, Method};
 use rustls_pki_types::ServerName;
@@ -87,8 +87,20 @@ fn route(
         files.problem_of(&at("record"), &[&at("path")], message);
     }
     let patches = methods.contains(&Method::PATCH);
-    let bodies =
-        Bodies { patches, query_allowed, protect, unsealed, open, packs, resources_allowed, csv_delimiter, rules };
+    let told = [record.clone(), scope_from.as_ref().and_then(|from| from.parameter.clone())];
+    let told = told.into_iter().flatten().collect();
+    let bodies = Bodies {
+        told,
+        patches,
+        query_allowed,
+        protect,
+        unsealed,
+        open,
+        packs,
+        resources_allowed,
+        csv_delimiter,
+        rules,
+    };
     let protection = protection(files, known, path, template.as_ref(), bodies);
     let (host, template) = (host?, template?);
     let quoted = files.quoted(&at("name"), &name);
@@ -224,6 +236,7 @@ fn methods(files: &mut Files<'_>, path: &str, raw: &[String]) -> Vec<Method> {
 }
 
 struct Bodies {
+    told: Vec<String>,
     patches: bool,
     query_allowed: Vec<String>,
     protect: Option<raw::Protect>,
@@ -242,8 +255,18 @@ fn protection(
     template: Option<&Template>,
     raw: Bodies,
 ) -> Option<Protection> {
-    let Bodies { patches, query_allowed, protect, unsealed, open, packs, resources_allowed, csv_delimiter, rules } =
-        raw;
+    let Bodies {
+        told,
+        patches,
+        query_allowed,
+        protect,
+        unsealed,
+        open,
+        packs,
+        resources_allowed,
+        csv_delimiter,
+        rules,
+    } = raw;
     let at = |name| key(path, name);
     match (protect, rules.is_empty() && packs.is_empty()) {
         (Some(raw::Protect::None), true) => {
@@ -277,34 +300,29 @@ fn protection(
     }
     let shows_unsealed = matches!(unsealed, Some(raw::Unsealed::Show));
     let packs: Vec<&Pack> = packs.iter().filter_map(|name| known.packs.find(name)).collect();
-    let csv_delimiter = match csv_delimiter.as_deref().map(str::as_bytes) {
-        None => b',',
-        Some([delimiter]) => *delimiter,
-        Some(_) => {
-            files.problem(&at("csv_delimiter"), "wanted one ASCII character");
-            b','
-        }
-    };
-    let pages = matches!(open, Some(raw::Open::Anywhere));
+    let csv_delimiter = delimiter(files, &at("csv_delimiter"), csv_delimiter.as_deref());
     let given = rules::Given {
         template,
         shows_unsealed,
         packs: &packs,
         resources_allowed,
+        query_allowed,
+        told: told.iter().map(String::as_str).collect(),
         csv_delimiter,
-        pages,
+        opens_anywhere: matches!(open, Some(raw::Open::Anywhere)).then(|| known.classes.all()),
         rules,
         sizes: known.sizes,
     };
-    let rules = rules::rules(files, known.classes, path, &given)?;
-    let opens_anywhere = pages.then(|| known.classes.all());
-    Some(Protection::Rules(Protected {
-        formats: rules.formats,
-        fields: rules.fields,
-        classes: rules.classes,
-        pairings: rules.pairings,
-        query_allowed: query_allowed.into_iter().collect(),
-        shows_unsealed,
-        opens_anywhere,
-    }))
+    rules::rules(files, known.classes, path, &given).map(|protected| Protection::Rules(Box::new(protected)))
+}
+
+fn delimiter(files: &mut Files<'_>, path: &str, text: Option<&str>) -> u8 {
+    match text.map(str::as_bytes) {
+        None => b',',
+        Some([delimiter]) => *delimiter,
+        Some(_) => {
+            files.problem(path, "wanted one ASCII character");
+            b','
+        }
+    }
 }

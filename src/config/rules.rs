@@ -2,17 +2,17 @@
 
 use super::files::Files;
 use super::packs::Pack;
-use super::places::{self, Place, Said};
+use super::places::{self, Kept, Place, Query, Said};
 use super::policy::Classes;
 use super::raw;
 use super::source::{item, key};
 use super::warnings;
 use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
-use crate::proxy::media::Formats;
 use crate::proxy::route::Template;
-use crate::proxy::rule::{Bind, BindSource, FieldRule, Form, Treatment};
+use crate::proxy::rule::{Bind, BindSource, ClassRule, FieldRule, Form, Protected, Treatment};
+use crate::proxy::search::{SearchRule, Searches};
 use crate::seal::token::{TokenSize, token_chars};
-use crate::seal::{Class, Kind, Placement};
+use crate::seal::{Kind, Placement};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -22,8 +22,12 @@ pub(super) struct Given<'a> {
     pub(super) shows_unsealed: bool,
     pub(super) packs: &'a [&'a Pack],
     pub(super) resources_allowed: Vec<String>,
+    pub(super) query_allowed: Vec<String>,
+    /// The path parameters that audit events show.
+    pub(super) told: Vec<&'a str>,
     pub(super) csv_delimiter: u8,
-    pub(super) pages: bool,
+    /// Every class, if tokens are opened wherever they stand.
+    pub(super) opens_anywhere: Option<Arc<[ClassRule]>>,
     pub(super) rules: Vec<raw::Rule>,
     pub(super) sizes: Sizes<'a>,
 }
@@ -35,106 +39,180 @@ pub(super) struct Sizes<'a> {
     pub(super) scope_bytes: usize,
 }
 
-/// The rules of one route, compiled.
-pub(super) struct Compiled {
-    pub(super) formats: Formats,
-    pub(super) fields: Vec<Option<FieldRule>>,
-    pub(super) classes: Vec<Class>,
-    pub(super) pairings: Option<Arc<Pairings>>,
-}
-
 /// A bind to a field, and where the config says so.
 struct Bound {
     at: String,
     pairing: Pairing,
 }
 
-pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Option<Compiled> {
+/// The rules of a route, each at the same index everywhere.
+#[derive(Default)]
+struct Read {
+    places: Vec<Place>,
+    kinds: Vec<Kept>,
+    fields: Vec<Option<FieldRule>>,
+    bound: Vec<Bound>,
+}
+
+pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Option<Protected> {
     let rules_path = key(path, "rules");
-    let (mut fields, mut places, mut bound, mut seen) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
+    let read = read(files, classes, path, given);
+    let pairings = pairings(files, &rules_path, &read);
+    let Read { places, kinds, fields, .. } = read;
+    let of_packs = given.packs.iter().flat_map(|pack| &pack.resources_allowed);
+    let resources: Vec<String> = given.resources_allowed.iter().chain(of_packs).cloned().collect();
+    let said =
+        Said { resources: &resources, csv_delimiter: given.csv_delimiter, pages: given.opens_anywhere.is_some() };
+    let compiled = places::compile(&places, &kinds, &said);
+    let formats = compiled.map_err(|error| files.problem(&rules_path, error)).ok()?;
+    let mut classes: Vec<_> = fields.iter().flatten().map(|rule| rule.class.class).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    let allowed = given.query_allowed.iter().chain(given.packs.iter().flat_map(|pack| &pack.query_allowed));
+    let mut protected = Protected {
+        formats,
+        fields,
+        classes,
+        pairings,
+        searches: Searches { rules: Vec::new(), allowed: allowed.cloned().collect() },
+        expressions: (0..).zip(&kinds).filter(|(_, kept)| **kept == Kept::Search).map(|(number, _)| number).collect(),
+        segments: Vec::new(),
+        headers: Vec::new(),
+        shows_unsealed: given.shows_unsealed,
+        opens_anywhere: given.opens_anywhere.clone(),
+    };
+    for (number, place) in places.into_iter().enumerate() {
+        match place {
+            Place::Query(Query { name, kind, system, not_for }) => {
+                let field = protected.fields.get(number).is_some_and(Option::is_some).then_some(number);
+                protected.searches.rules.push(SearchRule { name, kind, system, not_for, field });
+            }
+            Place::Segment(name) => protected.segments.push((name, number)),
+            Place::Header(name) => protected.headers.push((name, number)),
+            _ => {}
+        }
+    }
+    Some(protected)
+}
+
+fn read(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Read {
+    let (mut read, mut seen) = (Read::default(), HashSet::new());
+    let rules_path = key(path, "rules");
     let own = given.rules.iter().enumerate().map(|(index, raw)| (item(&rules_path, index), raw));
     let packs = given.packs.iter().flat_map(|pack| &pack.rules).enumerate();
     let packed = packs.map(|(index, raw)| (item(&key(path, "packs.rules"), index), raw));
     for (at, raw) in own.chain(packed) {
         let Some(place) = Place::of(files, &at, raw) else { continue };
-        let field = if is_passed(files, &at, raw) {
-            None
-        } else {
-            let Some(field) = rule(files, classes, &at, raw, &place) else { continue };
-            let binds = binds(files, given.template, &at, raw, (&field, &place), &mut bound);
+        let kept = kept(files, &at, raw, &place);
+        let field = match kept {
+            Kept::Passed | Kept::Search => None,
+            Kept::Sealed(form) => match rule(files, classes, &at, raw, (&place, form)) {
+                Some(field) => Some(field),
+                None => continue,
+            },
+        };
+        let field = field.map(|field| {
+            suit(files, path, &at, (&place, &field), given);
             if let Some(column) = &raw.column {
                 self::column(files, &key(&at, "column"), column, &field, given.sizes);
             }
-            if matches!(field.class.treatment, Treatment::Format(_)) && given.shows_unsealed {
-                let message =
-                    "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
-                files.problem_of(&key(&at, "class"), &[&key(path, "unsealed")], message);
-            }
-            Some(FieldRule { binds, ..field })
-        };
+            let binds = binds(files, given.template, &at, raw, (&field, &place), &mut read.bound);
+            FieldRule { binds, ..field }
+        });
         let at = key(&at, place.key());
-        // A rule of the route may say otherwise than its packs.
-        if !files.is_mended(&at) && at.starts_with(&rules_path) && !seen.insert(place.clone()) {
+        // A rule of the route may say otherwise than its packs, and values of a parameter may be of several classes.
+        let is_own = at.starts_with(&rules_path) && !matches!(place, Place::Query(_));
+        if !files.is_mended(&at) && is_own && !seen.insert(place.clone()) {
             let quoted = files.quoted(&at, &place.text());
             files.problem(&at, format!("field path {quoted} stands twice"));
         }
-        places.push(place);
-        fields.push(field);
+        read.places.push(place);
+        read.kinds.push(kept);
+        read.fields.push(field);
     }
-    for Bound { at, pairing } in &bound {
+    read
+}
+
+fn pairings(files: &mut Files<'_>, rules_path: &str, read: &Read) -> Option<Arc<Pairings>> {
+    for Bound { at, pairing } in &read.bound {
         let covers = |(place, field): (&Place, &Option<FieldRule>)| {
             field.is_some() && place.widened().is_some_and(|path| may_cover(&path, pairing.bind()))
         };
-        if places.iter().zip(&fields).any(covers) {
-            files.problem_of(at, &[&rules_path], "a rule seals this field: nothing can be bound to what is sealed");
+        if read.places.iter().zip(&read.fields).any(covers) {
+            files.problem_of(at, &[rules_path], "a rule seals this field: nothing can be bound to what is sealed");
         }
     }
-    let of_packs = given.packs.iter().flat_map(|pack| &pack.resources_allowed);
-    let resources: Vec<String> = given.resources_allowed.iter().chain(of_packs).cloned().collect();
-    let said = Said { resources: &resources, csv_delimiter: given.csv_delimiter, pages: given.pages };
-    let compiled = places::compile(&places, &fields, &said);
-    let formats = compiled.map_err(|error| files.problem(&rules_path, error)).ok()?;
-    let pairings: Vec<Pairing> = bound.iter().map(|bound| bound.pairing.clone()).collect();
-    let pairings = match Pairings::compile(&pairings) {
+    let pairings: Vec<Pairing> = read.bound.iter().map(|bound| bound.pairing.clone()).collect();
+    match Pairings::compile(&pairings) {
         Ok(pairings) => (!pairings.is_empty()).then(|| Arc::new(pairings)),
         Err(error) => {
-            let second = if let NotCompiled::Touching { second, .. } = error { bound.get(second) } else { None };
-            files.problem(second.map_or(&rules_path, |bound| &bound.at), error.to_string());
+            let second = if let NotCompiled::Touching { second, .. } = error { read.bound.get(second) } else { None };
+            files.problem(second.map_or(rules_path, |bound| &bound.at), error.to_string());
             None
         }
-    };
-    let mut classes: Vec<_> = fields.iter().flatten().map(|rule| rule.class.class).collect();
-    classes.sort_unstable();
-    classes.dedup();
-    Some(Compiled { formats, fields, classes, pairings })
+    }
 }
 
-/// Whether the rule says that its values pass; else it must name a class.
-fn is_passed(files: &mut Files<'_>, path: &str, raw: &raw::Rule) -> bool {
-    let passes = raw.pass.is_some();
+/// What the rule says of its values; one that does not let them pass must name a class.
+fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Kept {
+    let is_search = raw.form == Some(raw::Form::Search);
     if raw.pass == Some(false) {
         files.problem(&key(path, "pass"), "wanted `true`, or a class in its place");
     }
-    if passes == raw.class.is_some() {
-        let causes = [key(path, "class"), key(path, "pass")];
+    let said = [raw.class.is_some(), raw.pass.is_some(), is_search];
+    if said.iter().filter(|said| **said).count() != 1 {
+        let causes = [key(path, "class"), key(path, "pass"), key(path, "as")];
         let causes = causes.each_ref().map(String::as_str);
-        files.problem_of(path, &causes, "wanted exactly one of class and `pass: true`");
+        files.problem_of(path, &causes, "wanted exactly one of class, `pass: true` and `as: search`");
     }
+    let only = if is_search { "`as: search`" } else { "`pass`" };
     let said = [
-        ("as", raw.form.is_some()),
+        ("as", raw.form.is_some() && !is_search),
         ("bind", !raw.bind.is_empty()),
         ("on_unopenable", raw.on_unopenable.is_some()),
         ("column", raw.column.is_some()),
     ];
     for (name, is_said) in said {
-        if passes && is_said {
-            files.problem_of(&key(path, name), &[&key(path, "pass")], "has no meaning with `pass`");
+        if raw.class.is_none() && is_said {
+            files.problem_of(&key(path, name), &[&key(path, "class")], format!("has no meaning with {only}"));
         }
     }
-    passes
+    let passes_search = raw.pass.is_some() && raw.system.is_some();
+    let is_in_tree = matches!(place, Place::Path(_) | Place::Fhir(_) | Place::Xml(_));
+    if raw.class.is_none() && !is_in_tree && !passes_search {
+        files.problem_of(path, &[&key(path, "class")], format!("{only} only with path, fhir or xml"));
+    }
+    if !place.is_in_bodies() && (!raw.bind.is_empty() || raw.form.is_some()) {
+        files.problem(path, "`bind` and `as` are for values in bodies");
+    }
+    let is_query = matches!(place, Place::Query(_));
+    for (name, is_said) in
+        [("search", raw.search.is_some()), ("system", raw.system.is_some()), ("not_for", !raw.not_for.is_empty())]
+    {
+        if is_said && !is_query {
+            files.problem(&key(path, name), "only with `query`");
+        }
+    }
+    if raw.system.is_some() && raw.search != Some(raw::Search::Token) {
+        files.problem(&key(path, "system"), "only with `search: token`");
+    }
+    match raw.form {
+        _ if raw.pass.is_some() => Kept::Passed,
+        Some(raw::Form::Search) => Kept::Search,
+        Some(raw::Form::Base64) => Kept::Sealed(Form::Base64),
+        Some(raw::Form::Xhtml) => Kept::Sealed(Form::Xhtml),
+        Some(raw::Form::Extension) => Kept::Sealed(Form::Extension),
+        None => Kept::Sealed(Form::Bare),
+    }
 }
 
-fn rule(files: &mut Files<'_>, classes: &Classes, path: &str, raw: &raw::Rule, place: &Place) -> Option<FieldRule> {
+fn rule(
+    files: &mut Files<'_>,
+    classes: &Classes,
+    path: &str,
+    raw: &raw::Rule,
+    (place, form): (&Place, Form),
+) -> Option<FieldRule> {
     let name = raw.class.as_deref()?;
     let at = key(path, "class");
     let quoted = files.quoted(&at, name);
@@ -146,12 +224,6 @@ fn rule(files: &mut Files<'_>, classes: &Classes, path: &str, raw: &raw::Rule, p
         &class,
         classes.has_known_size(name),
     );
-    let form = match raw.form {
-        None => Form::Bare,
-        Some(raw::Form::Base64) => Form::Base64,
-        Some(raw::Form::Xhtml) => Form::Xhtml,
-        Some(raw::Form::Extension) => Form::Extension,
-    };
     if form != Form::Bare && class.treatment.key().is_none() {
         let message = "a value of a format keeps its own form";
         files.problem_of(&key(path, "as"), &["classes"], message);
@@ -162,6 +234,27 @@ fn rule(files: &mut Files<'_>, classes: &Classes, path: &str, raw: &raw::Rule, p
     let marks_unopenable = matches!(raw.on_unopenable, Some(raw::OnUnopenable::Mark));
     let characters_max = raw.column.as_ref().map(|column| column.characters);
     Some(FieldRule { place: place.text(), class, form, binds: Vec::new(), marks_unopenable, characters_max })
+}
+
+/// Whether the class is one for the place, and the place one that the route has.
+fn suit(files: &mut Files<'_>, route: &str, path: &str, (place, rule): (&Place, &FieldRule), given: &Given<'_>) {
+    if matches!(rule.class.treatment, Treatment::Format(_)) && given.shows_unsealed {
+        let message = "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
+        files.problem_of(&key(path, "class"), &[&key(route, "unsealed")], message);
+    }
+    let Place::Segment(name) = place else { return };
+    let at = key(path, "segment");
+    if given.template.is_some_and(|template| !template.has(name)) {
+        let message = format!("the path has no parameter {}", files.quoted(&at, name));
+        files.problem(&at, message);
+    }
+    if given.told.contains(&name.as_str()) {
+        files.problem(&at, "a parameter that `record` or `scope_from` names stands in audit events in the clear");
+    }
+    if matches!(rule.class.treatment, Treatment::Random { .. }) {
+        let message = "a value that is sealed anew each time is found by nobody: wanted suite deterministic or format";
+        files.problem_of(&key(path, "class"), &["classes"], message);
+    }
 }
 
 /// Whether the sealed value fits.

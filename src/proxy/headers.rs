@@ -1,6 +1,7 @@
 //! Header fields on their way through: what ends at the gate, what it adds, what no client may say.
 
 use super::rescue::{Code, Refusal};
+use super::rule::Protected;
 use super::target;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -75,7 +76,7 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 const REFERRER: HeaderName = HeaderName::from_static("referrer");
-const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
+pub(super) const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -225,12 +226,16 @@ pub(super) fn to_client(headers: &mut HeaderMap, request_id: &str, protected: bo
     }
 }
 
-/// Refuses a token in any header field, and the field that holds a FHIR search (`If-None-Exist`): no rule reads it.
-pub(super) fn judge(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.contains_key(IF_NONE_EXIST) {
+/// Refuses a token in any header field that no rule names, and a FHIR search (`If-None-Exist`) where none is expected.
+pub(super) fn judge(headers: &HeaderMap, protected: &Protected) -> Result<(), Refusal> {
+    if headers.contains_key(IF_NONE_EXIST) && (!protected.searches.is_fhir() || only(headers, &IF_NONE_EXIST).is_none())
+    {
         return Err(Refusal::with_detail(Code::HeaderNotAllowed, "header if-none-exist"));
     }
-    if headers.values().any(|value| target::may_hold_token(value.as_bytes())) {
+    let is_ruled =
+        |name: &HeaderName| *name == IF_NONE_EXIST || protected.headers.iter().any(|(known, _)| known == name);
+    let mut rest = headers.iter().filter(|(name, _)| !is_ruled(name));
+    if rest.any(|(_, value)| target::may_hold_token(value.as_bytes())) {
         return Err(Refusal::with_detail(Code::TokenNotAccepted, "header"));
     }
     Ok(())

@@ -21,6 +21,8 @@ pub(super) enum Format {
     Ndjson,
     /// `application/xml`, `text/xml` or a `+xml` type (RFC 7303).
     Xml,
+    /// A search that is posted.
+    Form,
     /// RFC 4180 and 7111.
     Csv,
     /// HL7 v2 in ER7.
@@ -34,7 +36,7 @@ pub(super) enum Format {
 }
 
 /// Types and what they are. Those of lines of JSON and of HL7 v2 are not registered, but for FHIR's.
-const TYPES: [(&str, Format); 16] = [
+const TYPES: [(&str, Format); 17] = [
     ("application/json", Format::Json),
     ("application/x-ndjson", Format::Ndjson),
     ("application/ndjson", Format::Ndjson),
@@ -44,6 +46,7 @@ const TYPES: [(&str, Format); 16] = [
     ("application/jsonlines", Format::Ndjson),
     ("application/xml", Format::Xml),
     ("text/xml", Format::Xml),
+    ("application/x-www-form-urlencoded", Format::Form),
     ("text/csv", Format::Csv),
     ("x-application/hl7-v2+er7", Format::Hl7),
     ("application/hl7-v2+er7", Format::Hl7),
@@ -130,7 +133,7 @@ impl Formats {
             Format::Csv => Some(Box::new(csv::Rewriter::new(Arc::clone(self.csv.as_ref()?), limits, watch))),
             Format::Hl7 => Some(Box::new(hl7v2::Rewriter::new(Arc::clone(self.hl7.as_ref()?), limits, watch))),
             Format::X12 => Some(Box::new(x12::Rewriter::new(Arc::clone(self.x12.as_ref()?), limits, watch))),
-            Format::Html | Format::Text => None,
+            Format::Form | Format::Html | Format::Text => None,
         }
     }
 

@@ -16,6 +16,7 @@ mod problem;
 pub mod rescue;
 pub mod route;
 pub mod rule;
+pub mod search;
 mod target;
 pub mod tls;
 mod trail;

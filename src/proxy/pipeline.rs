@@ -87,7 +87,7 @@ async fn exchange(
     trail.record(route, head.uri.path());
     let path = head.uri.path().to_owned();
 
-    let body = transform::request(gate, route, &permit, trail, &head, body).await?;
+    let body = transform::request(gate, route, &permit, trail, &mut head, body).await?;
     let protected = matches!(route.protection, Protection::Rules(_));
     let via = headers::Via { client: peer.address.ip(), request_id: trail.request_id() };
     headers::to_upstream(&mut head, &via, protected)?;
@@ -151,29 +151,26 @@ async fn answer(
         return Err(Code::ResponseNotUnderstood.into());
     }
     head.version = Version::HTTP_11;
-    let protected = match &route.protection {
-        Protection::Rules(protected) if has_body(&asked.method, head.status) => protected,
-        protection => {
-            let unread = matches!(protection, Protection::None) && !body.is_end_stream();
-            headers::to_client(&mut head.headers, trail.request_id(), !matches!(protection, Protection::None));
-            trail.answer(head.status).await?;
-            let rest = if unread {
-                Some((body, lease))
-            } else {
-                lease.give_back();
-                None
-            };
-            return Ok(Answer { response: Response::from_parts(head, Body::whole(Vec::new())), rest });
-        }
+    let Protection::Rules(protected) = &route.protection else {
+        let unread = !body.is_end_stream() && has_body(&asked.method, head.status);
+        headers::to_client(&mut head.headers, trail.request_id(), false);
+        trail.answer(head.status).await?;
+        let rest = if unread {
+            Some((body, lease))
+        } else {
+            lease.give_back();
+            None
+        };
+        return Ok(Answer { response: Response::from_parts(head, Body::whole(Vec::new())), rest });
     };
     let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
-    let incoming = (&head.headers, body);
+    let incoming = (&head.headers, has_body(&asked.method, head.status).then_some(body));
     let about = transform::About { route, protected, permit, path: &asked.path };
     let plan = transform::plan(&worker.gate, about, target, incoming).await?;
     lease.give_back();
     plan.tell(trail);
     let receipt = trail.answer(head.status).await?;
-    let body = plan.carry_out(&receipt)?;
+    let body = plan.carry_out(&mut head.headers, &receipt)?;
     headers::to_client(&mut head.headers, trail.request_id(), true);
     Ok(Answer { response: Response::from_parts(head, Body::whole(body)), rest: None })
 }

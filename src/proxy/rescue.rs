@@ -60,6 +60,8 @@ codes! {
     ReadOnly = "read_only", FORBIDDEN, "the caller may not write";
     ClassDenied = "class_denied", FORBIDDEN, "the caller may not see a class of data that this route serves";
     QueryNotAllowed = "query_parameter_not_allowed", BAD_REQUEST, "the route does not let this query parameter pass";
+    SearchNotPossible = "search_not_possible", BAD_REQUEST, "a search by this parameter cannot work on sealed values";
+    SearchNotAllowed = "search_not_allowed", FORBIDDEN, "the caller may not look for values of this class";
     HeadersTooMany = "headers_too_many", REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too many header fields";
     HeaderNotAllowed = "header_not_allowed", BAD_REQUEST, "the route does not let this header field pass";
     ContentTypeUnsupported = "content_type_unsupported", UNSUPPORTED_MEDIA_TYPE, "the route takes no body of this type";

@@ -32,7 +32,7 @@ pub enum Protection {
     /// They pass unread, as the config says aloud.
     None,
     /// Ruled values are sealed and opened; what cannot be understood is refused.
-    Rules(Protected),
+    Rules(Box<Protected>),
 }
 
 /// A path with parameters.
@@ -114,6 +114,14 @@ impl Template {
         None
     }
 
+    /// The path with another value of the parameter.
+    #[must_use]
+    pub fn with(&self, name: &str, path: &str, value: &str) -> Option<String> {
+        let old = self.parameter(name, path)?;
+        let start = old.as_ptr().addr().checked_sub(path.as_ptr().addr())?;
+        Some([path.get(..start)?, value, path.get(start + old.len()..)?].concat())
+    }
+
     /// Literals before parameters before the rest, from the left.
     fn rank(&self) -> Vec<u8> {
         let rank = |segment: &Segment| match segment {
@@ -192,6 +200,15 @@ impl Routes {
     /// Every route.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.0.iter()
+    }
+
+    /// The first route whose template matches a path and that seals something in it, whatever host and method it is for.
+    pub(super) fn of_path(&self, path: &str) -> Option<(&Route, &Protected)> {
+        let segments = target::segments(path).ok()?;
+        self.0.iter().filter(|route| route.template.matches(&segments)).find_map(|route| match &route.protection {
+            Protection::Rules(protected) if !protected.segments.is_empty() => Some((&**route, &**protected)),
+            _ => None,
+        })
     }
 
     /// The route of a request. `host` is in lower case and without a port.
@@ -277,5 +294,8 @@ mod tests {
         assert_eq!(template.parameter("id", "/a/42/c/d/e"), Some("42"));
         assert_eq!(template.parameter("rest", "/a/42/c/d/e"), Some("d/e"));
         assert_eq!(template.parameter("no", "/a/42/c/d/e"), None);
+        assert_eq!(template.with("id", "/a/42/c/42/e", "x").as_deref(), Some("/a/x/c/42/e"));
+        assert_eq!(template.with("rest", "/a/42/c/d/e", "x").as_deref(), Some("/a/42/c/x"));
+        assert_eq!(template.with("no", "/a/42/c/d/e", "x"), None);
     }
 }

@@ -6,6 +6,7 @@ use super::identity::Peer;
 use super::media::Formats;
 use super::rescue::{Code, Refusal};
 use super::route::Template;
+use super::search::Searches;
 use crate::document::pairing::Pairings;
 use crate::document::{self, Escape, Slot, json};
 use crate::seal::format::Alphabet;
@@ -28,12 +29,31 @@ pub struct Protected {
     pub classes: Vec<Class>,
     /// Which fields values are bound to; none if no rule binds to a field.
     pub pairings: Option<Arc<Pairings>>,
-    /// Query parameters that may pass.
-    pub query_allowed: HashSet<String>,
+    /// What queries may hold.
+    pub searches: Searches,
+    /// The rules that select searches in documents, by their numbers.
+    pub expressions: HashSet<usize>,
+    /// The path parameters that are sealed, each with the number of its rule.
+    pub segments: Vec<(String, usize)>,
+    /// The header fields that are sealed, likewise.
+    pub headers: Vec<(HeaderName, usize)>,
     /// Whether a ruled value that the upstream has in the clear is shown.
     pub shows_unsealed: bool,
     /// Every class of the config, if tokens are opened wherever they stand in a response.
     pub opens_anywhere: Option<Arc<[ClassRule]>>,
+}
+
+impl Protected {
+    /// The rule of that number; none for one that lets pass.
+    #[must_use]
+    pub fn field(&self, number: usize) -> Option<&FieldRule> {
+        self.fields.get(number)?.as_ref()
+    }
+
+    /// Whether a slot holds a search.
+    pub(super) fn is_expression(&self, slot: &Slot<'_>) -> bool {
+        slot.rule().is_some_and(|number| self.expressions.contains(&number))
+    }
 }
 
 /// One rule.
@@ -150,6 +170,16 @@ impl Treatment {
             _ => return Err(Code::ValueTypeMismatch),
         };
         Ok((is, self.canonical(is, value)?))
+    }
+
+    /// The same for a text that stands in no document.
+    pub(super) fn canonical_outside<'s>(&self, text: &'s str) -> Result<(Kind, Cow<'s, [u8]>), Code> {
+        let is_number = matches!(self, Self::Deterministic { kind: Kind::Literal, .. });
+        let kind = if is_number && json::is_number(text.as_bytes()) { Kind::Literal } else { Kind::Text };
+        match self {
+            Self::Deterministic { .. } => Ok((kind, self.canonical(kind, text.as_bytes())?)),
+            Self::Random { .. } | Self::Format(_) => Ok((Kind::Text, text.as_bytes().into())),
+        }
     }
 
     /// The same for a text, or a JSON literal that is one.

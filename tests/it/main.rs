@@ -29,6 +29,7 @@ mod region_away;
 mod responses;
 mod rotation;
 mod scopes;
+mod searches;
 mod spellings;
 mod stored;
 mod stores;

@@ -111,6 +111,19 @@ pub struct Rule {
     /// Where it stands in X12 (`application/edi-x12`): `N3-1`, `NM1*IL-3` (of segments whose first element is IL), `SVC-1.2`, or
     /// all elements of a segment: `N3`.
     pub x12: Option<String>,
+    /// Name of a query parameter; of a class of suite deterministic or format, so that the upstream finds the value.
+    pub query: Option<String>,
+    /// With `query`: what kind of FHIR search parameter it is. Default: a plain one.
+    pub search: Option<Search>,
+    /// With `search: token`: the system that the rule is for. Default: every one that has no rule of its own.
+    pub system: Option<String>,
+    /// With `query`: types of resources for which the parameter is one like any other.
+    #[serde(default)]
+    pub not_for: Vec<String>,
+    /// Name of a path parameter; of such a class too.
+    pub segment: Option<String>,
+    /// Name of a header field of requests.
+    pub header: Option<String>,
     /// Its class.
     pub class: Option<String>,
     /// `true` in place of a class: the value is left as it is, whatever later rules say.
@@ -138,6 +151,20 @@ pub enum Form {
     Xhtml,
     /// The value goes, and stands sealed in an extension of it: for dates, numbers and booleans of FHIR.
     Extension,
+    /// The value is a search, or a URL with one, in which the values are sealed that the rules with `query` name. Without a class.
+    Search,
+}
+
+/// Kinds of FHIR search parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Search {
+    /// `system|code`.
+    Token,
+    /// A text, looked for as a whole.
+    String,
+    /// A day.
+    Date,
 }
 
 /// Rules that are written once, in a file of their own.
@@ -153,6 +180,9 @@ pub struct Pack {
     /// The resource types that pass although no rule names them.
     #[serde(default)]
     pub resources_allowed: Vec<String>,
+    /// Query parameters that may pass.
+    #[serde(default)]
+    pub query_allowed: Vec<String>,
 }
 
 /// A value that a token is bound to. Exactly one of the two.

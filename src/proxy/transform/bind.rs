@@ -25,6 +25,11 @@ pub(super) struct Binds<'a> {
 pub(super) type Bound = Vec<(String, Vec<u8>)>;
 
 impl<'a> Binds<'a> {
+    /// Those of no document.
+    pub(super) const fn of_path(route: &'a Route, path: &'a str) -> Self {
+        Self { route, path, fields: None }
+    }
+
     /// Reads them; `path` is that of the request.
     pub(super) fn read(
         protected: &Protected,

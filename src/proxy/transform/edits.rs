@@ -19,6 +19,18 @@ impl Edits {
         self.replace(range, Vec::new());
     }
 
+    /// Whether that is what the value becomes that ends at `end`, itself or by way of one before it.
+    pub(super) fn ends_with(&self, end: usize, text: &[u8]) -> bool {
+        let mut end = end;
+        loop {
+            let Some((range, with)) = self.0.iter().rev().find(|(range, _)| range.end == end) else { return false };
+            if !with.is_empty() {
+                return with == text;
+            }
+            end = range.start;
+        }
+    }
+
     /// Where the deletion starts that ends at `end`, white space apart.
     pub(super) fn deletion_before(&self, body: &[u8], end: usize) -> Option<usize> {
         let end = body.get(..end)?.trim_ascii_end().len();

