@@ -266,7 +266,9 @@ fn limits(raw: &raw::Limits, handshake_timeout: Duration) -> Limits {
         body_bytes_max: raw.body_bytes_max.unwrap_or(1 << 20),
         body_timeout: ms(raw.body_timeout_ms, 30_000),
         response_bytes_max: raw.response_bytes_max.unwrap_or(8 << 20),
+        buffer_bytes_max: raw.buffer_bytes_max.unwrap_or(1 << 20),
         document: crate::document::Limits {
+            object_bytes_max: raw.object_bytes_max.unwrap_or(defaults.object_bytes_max),
             depth_max: raw.depth_max.unwrap_or(defaults.depth_max),
             value_bytes_max: raw.value_bytes_max.unwrap_or(defaults.value_bytes_max),
             ..defaults

@@ -121,6 +121,13 @@ pub struct Limits {
     /// Bytes of a request body on a protected route. Default 1048576.
     #[schemars(range(min = 1))]
     pub body_bytes_max: Option<usize>,
+    /// Bytes of a request or response that is judged whole before any of it goes on, on protected routes; what is longer
+    /// streams. Default 1048576.
+    #[schemars(range(min = 1))]
+    pub buffer_bytes_max: Option<usize>,
+    /// Bytes of an object that a rule must see whole, such as one with a filter. Default 1048576.
+    #[schemars(range(min = 1))]
+    pub object_bytes_max: Option<usize>,
     /// Time for a request body. Default 30000.
     #[schemars(range(min = 1))]
     pub body_timeout_ms: Option<u64>,

@@ -111,6 +111,11 @@ impl<'a> Slot<'a> {
         self.frames.iter().rev().nth(up).map(|frame| frame.start)
     }
 
+    /// Whether that is an array.
+    pub fn is_listed(&self, up: usize) -> bool {
+        self.frames.iter().rev().nth(up).is_some_and(|frame| !frame.object)
+    }
+
     /// What it is.
     pub fn kind(&self) -> Kind {
         self.kind

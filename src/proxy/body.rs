@@ -5,6 +5,7 @@ use super::rescue::Code;
 use super::trail::Completion;
 use super::upstream::Lease;
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::cell::Cell;
@@ -12,6 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 /// Why a body broke off.
@@ -23,6 +25,29 @@ pub(super) enum Body {
     Whole(Bytes),
     /// A body that passes as it comes.
     Streamed(Box<Streamed>),
+    /// A request body that is rewritten as it comes.
+    Piped(Piped),
+    /// A response body that is rewritten as it comes.
+    Opened(Box<Opened>),
+}
+
+/// What comes through a pipe.
+pub(super) enum Piece {
+    Data(Bytes),
+    End,
+}
+
+/// The end of a pipe. One that breaks off before its end makes a body that does.
+pub(super) struct Piped {
+    pieces: mpsc::Receiver<Piece>,
+    ended: bool,
+}
+
+/// A response body that is rewritten as it comes.
+pub(super) struct Opened {
+    pieces: Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>,
+    /// Counts the exchange while the body lives.
+    under_way: Option<UnderWay>,
 }
 
 /// A body that passes as it comes, under a deadline.
@@ -61,10 +86,22 @@ impl Body {
 }
 
 impl Body {
+    /// A pipe, and a body that is what is put into it.
+    pub(super) fn piped() -> (mpsc::Sender<Piece>, Self) {
+        let (sender, pieces) = mpsc::channel(1);
+        (sender, Self::Piped(Piped { pieces, ended: false }))
+    }
+
+    pub(super) fn opened(pieces: impl Stream<Item = Result<Bytes, BodyError>> + 'static) -> Self {
+        Self::Opened(Box::new(Opened { pieces: Box::pin(pieces), under_way: None }))
+    }
+
     /// Counts the exchange as under way until the body ends, if it is one that streams.
     pub(super) fn keep(&mut self, under_way: UnderWay) {
-        if let Self::Streamed(streamed) = self {
-            streamed.under_way = Some(under_way);
+        match self {
+            Self::Streamed(streamed) => streamed.under_way = Some(under_way),
+            Self::Opened(opened) => opened.under_way = Some(under_way),
+            Self::Whole(_) | Self::Piped(_) => {}
         }
     }
 }
@@ -78,6 +115,10 @@ impl http_body::Body for Body {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Streamed(streamed) => streamed.poll_frame(cx),
+            Self::Piped(piped) => piped.poll_frame(cx),
+            Self::Opened(opened) => {
+                opened.pieces.as_mut().poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+            }
         }
     }
 
@@ -85,6 +126,8 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Streamed(streamed) => streamed.incoming.is_end_stream(),
+            Self::Piped(piped) => piped.ended,
+            Self::Opened(_) => false,
         }
     }
 
@@ -92,7 +135,24 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Self::Streamed(streamed) => streamed.incoming.size_hint(),
+            Self::Piped(_) | Self::Opened(_) => SizeHint::new(),
         }
+    }
+}
+
+impl Piped {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(self.pieces.poll_recv(cx)) {
+            Some(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Piece::End) => {
+                self.ended = true;
+                None
+            }
+            None => Some(Err("the body broke off".into())),
+        })
     }
 }
 

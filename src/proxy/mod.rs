@@ -9,6 +9,7 @@ mod connection;
 mod headers;
 mod identity;
 mod io;
+mod ledger;
 pub mod listener;
 pub mod media;
 pub mod pipeline;
@@ -67,6 +68,8 @@ pub struct Limits {
     pub response_bytes_max: usize,
     /// Of JSON bodies.
     pub document: document::Limits,
+    /// Of a body that is judged whole before any of it goes on; what is larger streams. On routes with rules.
+    pub buffer_bytes_max: usize,
 }
 
 /// What asking for a key that opens gives.

@@ -11,17 +11,20 @@ use super::problem;
 use super::rescue::{Code, Refusal};
 use super::route::{Protection, Route};
 use super::trail::Trail;
-use super::transform;
+use super::transform::{self, Outgoing};
 use super::upstream::{self, Lease};
 use crate::policy::{Action, Permit, Query};
 use crate::seal::Scope;
 use crate::telemetry::names;
+use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a refusal has to know of a request that is gone by then.
 pub(super) struct Caller {
@@ -62,8 +65,16 @@ pub(super) async fn overloaded(worker: &Worker, peer: &Peer, caller: &Caller) ->
 /// A response whose record is durable.
 struct Answer {
     response: Response<Body>,
-    /// The rest of a streamed body.
-    rest: Option<(Incoming, Lease)>,
+    /// The rest of a body that streams.
+    rest: Option<RestOf>,
+}
+
+/// A body that streams.
+enum RestOf {
+    /// As it comes.
+    Passing(Incoming, Lease),
+    /// Opened as it comes; the body of the response is its beginning.
+    Opened(Box<transform::Opening>, Bytes),
 }
 
 async fn exchange(
@@ -87,7 +98,7 @@ async fn exchange(
     trail.record(route, head.uri.path());
     let path = head.uri.path().to_owned();
 
-    let body = transform::request(gate, route, &permit, trail, &mut head, body).await?;
+    let outgoing = transform::request(gate, (route, &path), &permit, trail, (&mut head, body)).await?;
     let protected = matches!(route.protection, Protection::Rules(_));
     let via = headers::Via { client: peer.address.ip(), request_id: trail.request_id() };
     headers::to_upstream(&mut head, &via, protected)?;
@@ -95,9 +106,9 @@ async fn exchange(
     if action == Action::Write {
         trail.intend().await?;
     }
-    let asked = Asked { method: head.method.clone(), path };
-    let (response, lease) = send(worker, route, &permit, trail, (head, body)).await?;
-    answer(worker, route, &permit, trail, &asked, (response, lease)).await
+    let method = head.method.clone();
+    let (response, lease) = send(worker, route, &permit, trail, (head, outgoing)).await?;
+    answer(worker, route, permit, trail, Asked { method, path }, (response, lease)).await
 }
 
 fn query<'a>(peer: &'a Peer, route: &'a Route, action: Action, scope: Scope) -> Query<'a> {
@@ -113,12 +124,23 @@ async fn send(
     route: &Route,
     permit: &Permit,
     trail: &mut Trail,
-    (head, body): (Parts, Body),
+    (head, outgoing): (Parts, Outgoing<'_>),
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
     let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
+    let Outgoing { body, pump } = outgoing;
     // Before the call: if the client goes away while it is under way, the record says that it may have been carried out.
     trail.sending();
-    let sent = upstream::send(&worker.pool, (route.upstream, target), permit, Request::from_parts(head, body)).await;
+    let within = target.response_timeout + pump.as_ref().map_or(Duration::ZERO, |_| worker.gate.limits.body_timeout);
+    let request = Request::from_parts(head, body);
+    let sending = upstream::send(&worker.pool, (route.upstream, target), permit, request, within);
+    let sent = match pump {
+        None => sending.await,
+        Some(mut pump) => {
+            let sent = together(&mut pump, sending).await;
+            trail.add(pump.into_ledger());
+            sent?
+        }
+    };
     let (response, lease) = sent.map_err(|error| {
         tracing::warn!(route = %route.name, %error, "upstream failed");
         if !error.reached() {
@@ -131,6 +153,30 @@ async fn send(
     Ok((response, lease))
 }
 
+/// Sends a request while its body is made. If the body cannot be, the upstream gets one that breaks off.
+async fn together<T, E>(
+    pump: &mut transform::Pump<'_>,
+    sending: impl Future<Output = Result<T, E>>,
+) -> Result<Result<T, E>, Refusal> {
+    let (mut running, mut sending) = (pin!(pump.run()), pin!(sending));
+    let (mut is_filled, mut sent) = (false, None);
+    loop {
+        tokio::select! {
+            ran = &mut running, if !is_filled => {
+                ran?;
+                is_filled = true;
+            }
+            result = &mut sending, if sent.is_none() => match result {
+                Ok(response) => sent = Some(response),
+                Err(error) => return Ok(Err(error)),
+            },
+        }
+        if is_filled && let Some(response) = sent.take() {
+            return Ok(Ok(response));
+        }
+    }
+}
+
 /// What an answer has to know of a request that is gone by then.
 struct Asked {
     method: Method,
@@ -140,9 +186,9 @@ struct Asked {
 async fn answer(
     worker: &Worker,
     route: &Arc<Route>,
-    permit: &Permit,
+    permit: Permit,
     trail: &mut Trail,
-    asked: &Asked,
+    asked: Asked,
     (response, lease): (Response<Incoming>, Lease),
 ) -> Result<Answer, Refusal> {
     let (mut head, body) = response.into_parts();
@@ -156,7 +202,7 @@ async fn answer(
         headers::to_client(&mut head.headers, trail.request_id(), false);
         trail.answer(head.status).await?;
         let rest = if unread {
-            Some((body, lease))
+            Some(RestOf::Passing(body, lease))
         } else {
             lease.give_back();
             None
@@ -165,14 +211,21 @@ async fn answer(
     };
     let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
     let incoming = (&head.headers, has_body(&asked.method, head.status).then_some(body));
-    let about = transform::About { route, protected, permit, path: &asked.path };
-    let plan = transform::plan(&worker.gate, about, target, incoming).await?;
-    lease.give_back();
-    plan.tell(trail);
+    let about = transform::About { route, protected, permit: &permit, path: &asked.path };
+    let (plan, rest) = transform::plan(&worker.gate, about, target, incoming).await?;
+    trail.add(plan.ledger());
     let receipt = trail.answer(head.status).await?;
     let body = plan.carry_out(&mut head.headers, &receipt)?;
     headers::to_client(&mut head.headers, trail.request_id(), true);
-    Ok(Answer { response: Response::from_parts(head, Body::whole(body)), rest: None })
+    let Some(rest) = rest else {
+        lease.give_back();
+        return Ok(Answer { response: Response::from_parts(head, Body::whole(body)), rest: None });
+    };
+    let (gate, route, path) = (Arc::clone(&worker.gate), Arc::clone(route), asked.path);
+    let silence = target.response_timeout;
+    let opening = transform::Opening { gate, route, permit, path, receipt, rest, lease, silence };
+    let rest = Some(RestOf::Opened(Box::new(opening), body));
+    Ok(Answer { response: Response::from_parts(head, Body::whole(Vec::new())), rest })
 }
 
 /// RFC 9110 6.4.1.
@@ -184,7 +237,12 @@ fn finish(trail: Trail, answer: Answer) -> Response<Body> {
     let Answer { mut response, rest } = answer;
     match rest {
         None => trail.end("answered"),
-        Some((body, lease)) => *response.body_mut() = Body::outbound(body, lease, trail.go_on("answered")),
+        Some(RestOf::Passing(body, lease)) => {
+            *response.body_mut() = Body::outbound(body, lease, trail.go_on("answered"));
+        }
+        Some(RestOf::Opened(opening, first)) => {
+            *response.body_mut() = Body::opened(opening.body(first, trail.go_on("answered")));
+        }
     }
     response
 }

@@ -4,12 +4,12 @@
 use super::bearer::Proven;
 use super::body::Fault;
 use super::identity::Peer;
+use super::ledger::Ledger;
 use super::rescue::Refusal;
 use super::route::Route;
-use crate::audit::event::{Exchange, FieldAction, FieldCount, KEYS_MAX, KeyUse};
+use crate::audit::event::{Exchange, FieldCount};
 use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
-use crate::keyring::Held;
-use crate::seal::{Class, KeyId, Scope};
+use crate::seal::Scope;
 use crate::telemetry::names;
 use http::{Method, StatusCode};
 use std::rc::Rc;
@@ -96,31 +96,10 @@ impl Trail {
         self.state.record = parameter.map(|id| id.chars().take(RECORD_CHARACTERS_MAX).collect());
     }
 
-    /// Counts one more value of a class.
-    pub(super) fn field(&mut self, class: Class, action: FieldAction) {
-        let route = self.label();
-        metrics::counter!(names::FIELDS, "route" => route, "class" => class.to_string(), "action" => action.as_str())
-            .increment(1);
-        let same = |count: &&mut FieldCount| count.class == class && count.action == action;
-        match self.state.fields.iter_mut().find(same) {
-            Some(count) => count.count += 1,
-            None => self.state.fields.push(FieldCount { class, action, count: 1 }),
-        }
-    }
-
-    /// Notes that a data key was used, and each call that brought it.
-    pub(super) fn key<K>(&mut self, id: KeyId, held: &Held<K>) {
-        for call in held.calls.iter() {
-            let new = KeyUse::new(id, call, held.stale);
-            if self.state.keys.contains(&new) {
-                continue;
-            }
-            if self.state.keys.len() < KEYS_MAX {
-                self.state.keys.push(new);
-            } else {
-                self.state.keys_omitted += 1;
-            }
-        }
+    /// Takes what was done with values, and by which keys.
+    pub(super) fn add(&mut self, ledger: Ledger) {
+        counted(&self.label(), &ledger);
+        ledger.settle(&mut self.state);
     }
 
     /// Where the request's body says how it failed.
@@ -208,6 +187,23 @@ pub(super) struct Completion {
 }
 
 impl Completion {
+    /// Takes what was done with values since.
+    pub(super) fn add(&mut self, ledger: Ledger) {
+        if let Some(state) = &mut self.state {
+            counted(state.route.as_deref().unwrap_or("-"), &ledger);
+            ledger.settle(state);
+        }
+    }
+
+    /// It broke off, for a reason of the gate's own.
+    pub(super) fn broken(mut self, refusal: &Refusal) {
+        if let Some(mut state) = self.state.take() {
+            state.code = Some(refusal.code.as_str());
+            state.cause.clone_from(&refusal.cause);
+            self.recorder.record_detached(&AuditEvent::BodyCompleted(state));
+        }
+    }
+
     /// It came to its end.
     pub(super) fn whole(mut self) {
         if let Some(state) = self.state.take() {
@@ -229,4 +225,12 @@ impl Drop for Completion {
 fn name(method: &Method) -> &'static str {
     const KNOWN: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("-")
+}
+
+fn counted(route: &str, ledger: &Ledger) {
+    for FieldCount { class, action, count } in &ledger.fields {
+        let labels = (route.to_owned(), class.to_string());
+        metrics::counter!(names::FIELDS, "route" => labels.0, "class" => labels.1, "action" => action.as_str())
+            .increment(*count);
+    }
 }

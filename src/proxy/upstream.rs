@@ -103,7 +103,7 @@ impl Lease {
     }
 }
 
-/// Sends a request. The permit is proof that it may be sent.
+/// Sends a request, and waits so long for the head of its response. The permit is proof that it may be sent.
 ///
 /// A kept connection may have been closed by the upstream at any time. A request that provably never left is sent again
 /// on a new one; so is a safe one without a body (RFC 9110 9.2.1), once. Nothing else is ever sent twice.
@@ -112,8 +112,9 @@ pub(super) async fn send(
     (index, target): (usize, &Target),
     _permit: &Permit,
     request: Request<Body>,
+    within: Duration,
 ) -> Result<(Response<Incoming>, Lease), SendError> {
-    let deadline = Instant::now() + target.response_timeout;
+    let deadline = Instant::now() + within;
     let again = repeatable(&request);
     let mut request = request;
     while let Some(mut sender) = pool.take(index, target.idle_timeout) {

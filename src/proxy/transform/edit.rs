@@ -21,8 +21,8 @@ pub(super) struct Edit {
     pub(super) worn: Worn,
     /// Where it is carried, if it stands in an extension.
     pub(super) carried: Option<Carried>,
-    /// Its index in `fields`.
-    pub(super) field: usize,
+    /// What the record says of it.
+    pub(super) told: (Class, FieldAction),
     pub(super) shown: Shown,
     /// Where the value before it ends, if this one goes where it is the same.
     pub(super) again: Option<usize>,
@@ -40,6 +40,21 @@ pub(super) enum Otherwise {
 }
 
 impl Edit {
+    /// The same in a part of the body that starts at `base`.
+    pub(super) fn moved(self, base: usize) -> Self {
+        let place = |at: usize| at.saturating_sub(base);
+        Edit {
+            range: place(self.range.start)..place(self.range.end),
+            carried: self.carried.map(|Carried { entry, list, beside }| Carried {
+                entry: place(entry),
+                list: place(list),
+                beside: place(beside),
+            }),
+            again: self.again.map(place),
+            ..self
+        }
+    }
+
     /// `seen`: of FHIR, which has a form of its own for values that are absent.
     pub(super) fn make(mut self, body: &[u8], seen: Option<&mut Seen>, edits: &mut Edits) -> Result<(), Refusal> {
         let (escape, worn) = (self.escape, &self.worn);
@@ -77,7 +92,7 @@ impl Edit {
     }
 
     /// What becomes of it if it does not open, or must not.
-    pub(super) fn give_up(&mut self, refusal: Refusal, fields: &mut [(Class, FieldAction)]) -> Result<(), Refusal> {
+    pub(super) fn give_up(&mut self, refusal: Refusal) -> Result<(), Refusal> {
         let (action, shown) = match &self.otherwise {
             Otherwise::Refuse(field) => return Err(Refusal { detail: Some(field.clone()), ..refusal }),
             Otherwise::Keep => (FieldAction::Left, Shown::Kept),
@@ -85,9 +100,7 @@ impl Edit {
         };
         tracing::warn!(cause = refusal.cause, "a token does not open");
         self.shown = shown;
-        if let Some((_, done)) = fields.get_mut(self.field) {
-            *done = action;
-        }
+        self.told.1 = action;
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Whole {
 /// [`Refusal`] if it could not be read then.
 pub(super) fn hidden(
     about: About<'_>,
-    media: &Media,
+    media: Option<&Media>,
     body: &[u8],
     wholes: &[Whole],
 ) -> Result<Vec<(usize, Class)>, Refusal> {
@@ -42,8 +42,9 @@ pub(super) fn hidden(
     if wholes.is_empty() || !protected.classes.iter().any(is_hidden) {
         return Ok(found);
     }
-    // What is no JSON shows it as a text, of which nobody can say what is in it.
-    let Some(rules) = protected.formats.json.as_ref().filter(|_| media.format.is_json()) else {
+    // Of a body that is not there whole, or in which it is shown as a text, nobody can say what is in it.
+    let json = media.filter(|media| media.format.is_json()).zip(protected.formats.json.as_ref());
+    let Some((media, rules)) = json else {
         let mut classes = protected.classes.iter().filter(|class| is_hidden(class));
         let class = classes.next().copied();
         return Ok(class.into_iter().flat_map(|class| wholes.iter().map(move |whole| (whole.edit, class))).collect());

@@ -3,10 +3,13 @@
 use super::super::Gate;
 use super::super::rule::{ClassRule, Treatment};
 use super::super::target;
+use super::dress::Worn;
+use super::edit::{Edit, Otherwise};
 use super::judge::{shown, token};
 use super::response::About;
 use super::shown::Shown;
 use crate::audit::event::FieldAction;
+use crate::document::Escape;
 use crate::seal::{Class, Token};
 use memchr::memmem;
 use std::ops::Range;
@@ -19,6 +22,24 @@ pub(super) struct Link {
     pub(super) shown: Shown,
     /// Whether the value before it in the same list may have been the same, sealed as another class: where the list began anew.
     pub(super) again: Option<usize>,
+}
+
+impl Link {
+    /// What becomes of it in a text, in which the URL starts at `start`.
+    pub(super) fn edit(self, head: Option<usize>, start: usize, escape: Escape) -> Edit {
+        let Link { range, class, action, shown, again } = self;
+        Edit {
+            head,
+            range: start + range.start..start + range.end,
+            escape,
+            worn: Worn::Bare,
+            carried: None,
+            told: (class, action),
+            shown,
+            again: again.map(|end| start + end),
+            otherwise: Otherwise::Keep,
+        }
+    }
 }
 
 const MARK: &[u8] = b"sgv1.";

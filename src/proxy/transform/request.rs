@@ -1,13 +1,14 @@
 //! A request on its way to the upstream: ruled values are sealed, tokens are let through only from those who may send
 //! them, and nothing leaves that was not understood.
 
-use super::super::body::Body;
+use super::super::Gate;
+use super::super::body::{Body, Piece};
+use super::super::ledger::Ledger;
 use super::super::media::{Format, Media};
 use super::super::rescue::{Code, Refusal};
 use super::super::route::{Protection, Route};
 use super::super::target;
 use super::super::trail::Trail;
-use super::super::{Gate, Limits};
 use super::aim::resource;
 use super::bind::Binds;
 use super::coding::{Coding, NotDecoded};
@@ -15,77 +16,226 @@ use super::edits::Edits;
 use super::extension;
 use super::mark::is_absence;
 use super::sealing::Sealing;
-use super::{ReadFailure, read, unfinished};
+use super::{ReadFailure, next, read_start, unfinished};
 use crate::document::{self, Rewrite, Role, Slot, Step};
 use crate::policy::Permit;
 use crate::seal::Workspace;
 use bytes::Bytes;
+use http::header::HeaderMap;
 use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use std::ops::Range;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Makes the request's body the one that the upstream gets.
+/// The body that the upstream gets, and what fills it, if it is not there whole.
+pub(in crate::proxy) struct Outgoing<'a> {
+    pub(in crate::proxy) body: Body,
+    pub(in crate::proxy) pump: Option<Pump<'a>>,
+}
+
+impl From<Body> for Outgoing<'_> {
+    fn from(body: Body) -> Self {
+        Self { body, pump: None }
+    }
+}
+
+/// Makes the request the one that the upstream gets; `path` is that of the client.
 ///
 /// # Errors
 /// [`Refusal`]; the upstream must then hear nothing of it.
-pub(in crate::proxy) async fn request(
-    gate: &Gate,
-    route: &Route,
-    permit: &Permit,
+pub(in crate::proxy) async fn request<'a>(
+    gate: &'a Gate,
+    (route, path): (&'a Route, &'a str),
+    permit: &'a Permit,
     trail: &mut Trail,
-    head: &mut Parts,
-    body: Incoming,
-) -> Result<Body, Refusal> {
+    (head, body): (&mut Parts, Incoming),
+) -> Result<Outgoing<'a>, Refusal> {
     let protected = match &route.protection {
-        Protection::None if body.is_end_stream() => return Ok(Body::whole(Bytes::new())),
-        Protection::None => return Ok(Body::inbound(body, gate.limits.body_timeout, trail.body_fault())),
+        Protection::None if body.is_end_stream() => return Ok(Body::whole(Bytes::new()).into()),
+        Protection::None => return Ok(Body::inbound(body, gate.limits.body_timeout, trail.body_fault()).into()),
         Protection::Rules(protected) => protected,
     };
-    let path = head.uri.path().to_owned();
-    let binds = Binds::of_path(route, &path);
-    let mut sealing = Sealing { gate, protected, permit, trail, binds, workspace: Workspace::new() };
-    sealing.aim(route, head).await?;
-    if body.is_end_stream() {
-        return Ok(Body::whole(Bytes::new()));
-    }
-    let coding = Coding::of(&head.headers).ok_or(Code::ContentEncodingUnsupported)?;
-    let media = Media::of(&head.headers);
-    let bytes = read_body(body, &gate.limits).await?;
-    // A body of no bytes needs no type; any other does.
-    if bytes.is_empty() {
-        return Ok(Body::whole(bytes));
-    }
-    let media = media.ok_or(Code::ContentTypeUnsupported)?;
-    let bytes = coding.decode(bytes, gate.limits.body_bytes_max).await.map_err(|error| match error {
-        NotDecoded::Broken => Code::BodyInvalid,
-        NotDecoded::TooLarge => Code::BodyTooLarge,
-    })?;
-    // No part of a string may go unseen, however long it is: a token could stand there.
-    let whole = document::Limits { value_bytes_max: gate.limits.body_bytes_max, ..gate.limits.document.clone() };
-    if media.format == Format::Form && protected.searches.is_fhir() {
-        let text = std::str::from_utf8(&bytes).map_err(|_| Code::BodyInvalid)?;
-        let sealed = sealing.query(text, resource(&path)).await?.into_bytes();
-        return Ok(Body::whole(coding.encode(sealed).await.ok_or(Code::Internal)?));
-    }
-    sealing.binds = Binds::read(protected, (route, &path), (&media.format, &whole), &bytes)?;
-    let watch = |text: &[u8]| target::may_hold_token(text) || is_absence(text);
-    let rewriter = protected.formats.rewriter(&media.format, whole, Some(watch)).ok_or(Code::ContentTypeUnsupported)?;
-    let sealed = sealing.document(rewriter, &bytes).await?;
-    Ok(Body::whole(coding.encode(sealed).await.ok_or(Code::Internal)?))
+    let binds = Binds::of_path(route, path);
+    let (ledger, workspace) = (Ledger::default(), Workspace::new());
+    let mut sealing = Sealing { gate, protected, permit, ledger, binds, workspace };
+    let aimed = sealing.aim(route, head).await;
+    let sealed = match aimed {
+        Ok(()) => sealing.body((route, path), &head.headers, body).await,
+        Err(refusal) => Err(refusal),
+    };
+    trail.add(std::mem::take(&mut sealing.ledger));
+    Ok(match sealed? {
+        Sealed::Whole(bytes) => Body::whole(bytes).into(),
+        Sealed::Longer(stream) => {
+            let (pipe, body) = Body::piped();
+            Outgoing { body, pump: Some(Pump { sealing, stream, pipe }) }
+        }
+    })
 }
 
-async fn read_body(body: Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
-    let until = Instant::now() + limits.body_timeout;
-    read(body, limits.body_bytes_max, until).await.map_err(|failure| {
-        match failure {
-            ReadFailure::TooLarge => Code::BodyTooLarge,
-            ReadFailure::Timeout => Code::BodyTimeout,
-            ReadFailure::Broken => Code::BodyAborted,
+enum Sealed {
+    Whole(Bytes),
+    Longer(Stream),
+}
+
+/// A body that is longer than what is judged whole.
+struct Stream {
+    rewriter: Box<dyn Rewrite>,
+    incoming: Incoming,
+    until: Instant,
+    changes: Changes,
+    /// How much of it was read.
+    bytes: usize,
+}
+
+impl<'a> Sealing<'a> {
+    async fn body(
+        &mut self,
+        (route, path): (&'a Route, &'a str),
+        headers: &HeaderMap,
+        mut incoming: Incoming,
+    ) -> Result<Sealed, Refusal> {
+        if incoming.is_end_stream() {
+            return Ok(Sealed::Whole(Bytes::new()));
         }
-        .into()
-    })
+        let limits = &self.gate.limits;
+        let coding = Coding::of(headers).ok_or(Code::ContentEncodingUnsupported)?;
+        let media = Media::of(headers);
+        // What must be known of the whole body before anything is sealed is read whole.
+        let is_form = media.as_ref().is_some_and(|media| media.format == Format::Form);
+        let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_form;
+        let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
+        let until = Instant::now() + limits.body_timeout;
+        let start = read_start(&mut incoming, most, until).await.map_err(refused)?;
+        // A body of no bytes needs no type; any other does.
+        if start.ended && start.bytes.is_empty() {
+            return Ok(Sealed::Whole(Bytes::new()));
+        }
+        if !start.ended && most == limits.body_bytes_max {
+            return Err(Code::BodyTooLarge.into());
+        }
+        let media = media.ok_or(Code::ContentTypeUnsupported)?;
+        let bytes = coding.decode(start.bytes.into(), limits.body_bytes_max).await.map_err(|error| match error {
+            NotDecoded::Broken => Code::BodyInvalid,
+            NotDecoded::TooLarge => Code::BodyTooLarge,
+        })?;
+        // No part of a string may go unseen, however long it is: a token could stand there.
+        let whole = document::Limits { value_bytes_max: most.max(bytes.len()), ..limits.document.clone() };
+        if is_form && self.protected.searches.is_fhir() {
+            let text = std::str::from_utf8(&bytes).map_err(|_| Code::BodyInvalid)?;
+            let sealed = self.query(text, resource(path)).await?.into_bytes();
+            return Ok(Sealed::Whole(coding.encode(sealed).await.ok_or(Code::Internal)?.into()));
+        }
+        if start.ended {
+            self.binds = Binds::read(self.protected, (route, path), (&media.format, &whole), &bytes)?;
+        }
+        let watch = |text: &[u8]| target::may_hold_token(text) || is_absence(text);
+        let rewriter = self.protected.formats.rewriter(&media.format, whole, Some(watch));
+        let mut rewriter = rewriter.ok_or(Code::ContentTypeUnsupported)?;
+        rewriter.feed(&bytes);
+        if !start.ended {
+            let (changes, bytes) = (Changes::default(), bytes.len());
+            return Ok(Sealed::Longer(Stream { rewriter, incoming, until, changes, bytes }));
+        }
+        rewriter.finish();
+        let mut changes = Changes::default();
+        if !self.turn(&mut *rewriter, &mut changes).await? {
+            return Err(unfinished());
+        }
+        let sealed = changes.make(&bytes)?;
+        if sealed.len() > limits.response_bytes_max {
+            return Err(too_large_sealed());
+        }
+        Ok(Sealed::Whole(coding.encode(sealed).await.ok_or(Code::Internal)?.into()))
+    }
+
+    /// Seals as far as the input reaches; tells whether that is the end.
+    async fn turn(&mut self, rewriter: &mut dyn Rewrite, changes: &mut Changes) -> Result<bool, Refusal> {
+        let (mut grown, mut slots) = (0_usize, 0_usize);
+        loop {
+            match rewriter.step()? {
+                Step::Slot => {
+                    let slot = rewriter.slot().ok_or_else(unfinished)?;
+                    if slot.role() == Role::Companion {
+                        changes.beside.push((member(&slot), slot.range().start));
+                    } else if let Some(written) = self.judge(&slot).await? {
+                        grown = grown.saturating_add(written.len());
+                        changes.add(&slot, written);
+                    }
+                    rewriter.keep();
+                    if grown > self.gate.limits.response_bytes_max {
+                        return Err(too_large_sealed());
+                    }
+                    slots += 1;
+                    if slots % SLOTS_AT_ONCE == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Step::Done => return Ok(true),
+                Step::NeedInput => return Ok(false),
+            }
+        }
+    }
+}
+
+/// Fills the body that the upstream gets.
+pub(in crate::proxy) struct Pump<'a> {
+    sealing: Sealing<'a>,
+    stream: Stream,
+    pipe: mpsc::Sender<Piece>,
+}
+
+impl Pump<'_> {
+    /// Reads, seals and sends, to the end of the body or until the upstream wants no more of it.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the upstream has a body then that breaks off.
+    pub(in crate::proxy) async fn run(&mut self) -> Result<(), Refusal> {
+        loop {
+            let Stream { rewriter, changes, .. } = &mut self.stream;
+            let is_done = self.sealing.turn(&mut **rewriter, changes).await?;
+            let sealed = changes.make(&rewriter.take_output())?;
+            if !sealed.is_empty() && self.pipe.send(Piece::Data(sealed.into())).await.is_err() {
+                return Ok(());
+            }
+            if is_done {
+                // The upstream may have answered by now.
+                let _heard = self.pipe.send(Piece::End).await;
+                return Ok(());
+            }
+            self.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Refusal> {
+        let stream = &mut self.stream;
+        match next(&mut stream.incoming, stream.until).await.map_err(refused)? {
+            None => stream.rewriter.finish(),
+            Some(bytes) => {
+                stream.bytes = stream.bytes.saturating_add(bytes.len());
+                if stream.bytes > self.sealing.gate.limits.body_bytes_max {
+                    return Err(Code::BodyTooLarge.into());
+                }
+                stream.rewriter.feed(&bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was done with values.
+    pub(in crate::proxy) fn into_ledger(self) -> Ledger {
+        self.sealing.ledger
+    }
+}
+
+fn refused(failure: ReadFailure) -> Refusal {
+    match failure {
+        ReadFailure::Timeout => Code::BodyTimeout,
+        ReadFailure::Broken => Code::BodyAborted,
+    }
+    .into()
 }
 
 /// How many values are sealed before others on this worker get their turn.
@@ -96,18 +246,16 @@ fn too_large_sealed() -> Refusal {
     Refusal::with_detail(Code::BodyTooLarge, "sealed, it exceeds response_bytes_max")
 }
 
-fn place(offset: u64) -> Result<usize, Code> {
-    usize::try_from(offset).map_err(|_| Code::Internal)
-}
-
-/// What becomes of a body.
+/// What becomes of a body, as far as it was read. Places are those in the whole of it.
 #[derive(Default)]
 struct Changes {
-    edits: Edits,
+    /// How much of the body was given away.
+    base: u64,
+    edits: Vec<(Range<u64>, Vec<u8>)>,
     /// The values that go into extensions, with the tokens.
-    moved: Vec<(Member, Range<usize>, Vec<u8>)>,
+    moved: Vec<(Member, Range<u64>, Vec<u8>)>,
     /// Where the objects beside such values start.
-    beside: Vec<(Member, usize)>,
+    beside: Vec<(Member, u64)>,
 }
 
 /// The rule that selects a member, and the object that it stands in.
@@ -118,55 +266,29 @@ fn member(slot: &Slot<'_>) -> Member {
 }
 
 impl Changes {
-    fn add(&mut self, slot: &Slot<'_>, written: Vec<u8>) -> Result<(), Code> {
-        let range = place(slot.range().start)?..place(slot.range().end)?;
+    fn add(&mut self, slot: &Slot<'_>, written: Vec<u8>) {
         match slot.role() {
-            Role::Primitive => self.moved.push((member(slot), range, written)),
-            Role::Value | Role::Companion | Role::Carried => self.edits.replace(range, written),
+            Role::Primitive => self.moved.push((member(slot), slot.range(), written)),
+            Role::Value | Role::Companion | Role::Carried => self.edits.push((slot.range(), written)),
         }
-        Ok(())
     }
 
-    fn make(mut self, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-        for (member, value, token) in self.moved {
-            let beside = self.beside.iter().find(|(other, _)| *other == member).map(|(_, at)| *at);
-            extension::put_away(body, &value, beside, &token, &mut self.edits)?;
+    /// Makes those of the next part of the body.
+    fn make(&mut self, part: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let base = self.base;
+        let end = base + part.len() as u64;
+        let place = |at: u64| at.checked_sub(base).and_then(|at| usize::try_from(at).ok()).ok_or(Code::Internal);
+        let mut edits = Edits::default();
+        for (range, with) in self.edits.extract_if(.., |(range, _)| range.end <= end) {
+            edits.replace(place(range.start)?..place(range.end)?, with);
         }
-        self.edits.make(body).ok_or_else(|| Code::Internal.into())
-    }
-}
-
-impl Sealing<'_> {
-    async fn document(mut self, mut rewriter: Box<dyn Rewrite>, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let sealed_bytes_max = self.gate.limits.response_bytes_max;
-        rewriter.feed(bytes);
-        rewriter.finish();
-        let (mut changes, mut grown, mut slots) = (Changes::default(), 0_usize, 0_usize);
-        loop {
-            match rewriter.step()? {
-                Step::Slot => {
-                    let slot = rewriter.slot().ok_or_else(unfinished)?;
-                    if slot.role() == Role::Companion {
-                        changes.beside.push((member(&slot), place(slot.range().start)?));
-                    } else if let Some(written) = self.judge(&slot).await? {
-                        grown = grown.saturating_add(written.len());
-                        changes.add(&slot, written)?;
-                    }
-                    rewriter.keep();
-                    if grown > sealed_bytes_max {
-                        return Err(too_large_sealed());
-                    }
-                    slots += 1;
-                    if slots % SLOTS_AT_ONCE == 0 {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Step::Done => {
-                    let sealed = changes.make(bytes)?;
-                    return if sealed.len() > sealed_bytes_max { Err(too_large_sealed()) } else { Ok(sealed) };
-                }
-                Step::NeedInput => return Err(unfinished()),
-            }
+        for (member, value, token) in self.moved.extract_if(.., |(_, range, _)| range.end <= end) {
+            let beside = self.beside.iter().find(|(other, _)| *other == member);
+            let beside = beside.map(|(_, at)| place(*at)).transpose()?;
+            extension::put_away(part, &(place(value.start)?..place(value.end)?), beside, &token, &mut edits)?;
         }
+        self.beside.retain(|(_, at)| *at >= end);
+        self.base = end;
+        edits.make(part).ok_or_else(|| Code::Internal.into())
     }
 }

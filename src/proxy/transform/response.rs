@@ -2,11 +2,11 @@
 //! the record of that.
 
 use super::super::Gate;
+use super::super::ledger::Ledger;
 use super::super::media::Media;
 use super::super::rescue::{Code, Refusal};
 use super::super::route::Route;
 use super::super::rule::Protected;
-use super::super::trail::Trail;
 use super::super::upstream::Target;
 use super::bind::{Binds, borrowed};
 use super::coding::{Coding, NotDecoded};
@@ -16,13 +16,13 @@ use super::edits::Edits;
 use super::extension::Carried;
 use super::inner::{self, Whole};
 use super::judge::{judge, stray};
-use super::links::{Link, links, location};
+use super::links::{links, location};
 use super::mark::Seen;
 use super::shown::{Opening, Shown, context};
-use super::{ReadFailure, read, unfinished};
+use super::{ReadFailure, read_start, unfinished};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
-use crate::document::{Escape, Fault, Limits, Role, Slot, Step};
+use crate::document::{Escape, Fault, Limits, Rewrite, Role, Slot, Step};
 use crate::keyring::KeyringError;
 use crate::policy::Permit;
 use crate::seal::token::holds_token;
@@ -34,17 +34,39 @@ use std::collections::HashMap;
 use std::ops::Range;
 use tokio::time::Instant;
 
-/// A body that was understood, and what is to take the place of what.
+/// A body, or a part of one, that was understood, and what is to take the place of what.
 #[derive(Default)]
 pub(in crate::proxy) struct Plan {
+    /// The part, and where it starts in the whole.
     body: Bytes,
-    media: Option<Media>,
+    base: usize,
+    fhir: bool,
     /// Header fields that hold something to be shown otherwise.
     heads: Vec<(HeaderName, Bytes)>,
     edits: Vec<Edit>,
-    /// What is done with every ruled value, also with those that stay.
+    /// What is done with ruled values that stay as they are.
     fields: Vec<(Class, FieldAction)>,
     keys: Vec<Opening>,
+}
+
+/// The rest of a body that is too long to be judged whole.
+pub(in crate::proxy) struct Rest {
+    pub(super) reader: Reader,
+    pub(super) incoming: Incoming,
+    /// How much of it was read, and whether that is all.
+    pub(super) bytes: usize,
+    pub(super) ended: bool,
+}
+
+/// What reads a body.
+pub(super) struct Reader {
+    pub(super) rewriter: Box<dyn Rewrite>,
+    media: Media,
+    /// What was found in what the rewriter has not let go yet.
+    edits: Vec<Edit>,
+    base: usize,
+    /// Whether the body is there whole.
+    whole: bool,
 }
 
 /// What an exchange may open, and by what.
@@ -67,44 +89,150 @@ pub(in crate::proxy) async fn plan(
     about: About<'_>,
     target: &Target,
     (headers, body): (&HeaderMap, Option<Incoming>),
-) -> Result<Plan, Refusal> {
-    let until = Instant::now() + target.response_timeout;
-    let body = match body {
-        None => Bytes::new(),
-        Some(body) => read(body, gate.limits.response_bytes_max, until).await.map_err(|failure| match failure {
-            ReadFailure::TooLarge => Code::ResponseTooLarge,
-            ReadFailure::Timeout => Code::UpstreamTimeout,
-            ReadFailure::Broken => Code::UpstreamFailed,
-        })?,
-    };
+) -> Result<(Plan, Option<Rest>), Refusal> {
     let mut plan = Plan::default();
     plan.find_in_headers(gate, about, headers);
-    if !body.is_empty() {
-        let media = Media::of(headers).ok_or(Code::ResponseNotUnderstood)?;
-        let coding = Coding::of(headers).ok_or(Code::ResponseNotUnderstood)?;
-        plan.body = coding.decode(body, gate.limits.response_bytes_max).await.map_err(|error| match error {
-            NotDecoded::Broken => Code::ResponseNotUnderstood,
-            NotDecoded::TooLarge => Code::ResponseTooLarge,
-        })?;
-        plan.find(gate, about, &media)?;
-        plan.media = Some(media);
+    let Some(mut incoming) = body else {
+        plan.unwrap_all(gate, about.permit.scope()).await?;
+        return Ok((plan, None));
+    };
+    let coding = Coding::of(headers).ok_or(Code::ResponseNotUnderstood);
+    let limits = &gate.limits;
+    // What must be known of the whole body before any of it is shown is read whole.
+    let streams = matches!(coding, Ok(Coding::Identity)) && about.protected.pairings.is_none();
+    let most = if streams { limits.buffer_bytes_max.min(limits.response_bytes_max) } else { limits.response_bytes_max };
+    let until = Instant::now() + target.response_timeout;
+    let start = read_start(&mut incoming, most, until).await.map_err(broken)?;
+    let is_longer = !start.ended;
+    if start.ended && start.bytes.is_empty() {
+        plan.unwrap_all(gate, about.permit.scope()).await?;
+        return Ok((plan, None));
     }
-    let whole = plan.unwrap_all(gate, about.permit.scope()).await?;
-    if let Some(media) = plan.media.clone() {
-        plan.withhold_inner(about, &media, &whole)?;
+    if is_longer && most == limits.response_bytes_max {
+        return Err(Code::ResponseTooLarge.into());
     }
-    Ok(plan)
+    let media = Media::of(headers).ok_or(Code::ResponseNotUnderstood)?;
+    let body = coding?.decode(start.bytes.into(), limits.response_bytes_max).await.map_err(|error| match error {
+        NotDecoded::Broken => Code::ResponseNotUnderstood,
+        NotDecoded::TooLarge => Code::ResponseTooLarge,
+    })?;
+    // A token is longer than the value that it holds: the body's own limit is the one that counts.
+    let largest = Limits { value_bytes_max: most.max(body.len()), ..limits.document.clone() };
+    let binds = Binds::of_path(about.route, about.path);
+    let binds = if is_longer {
+        binds
+    } else {
+        Binds::read(about.protected, (about.route, about.path), (&media.format, &largest), &body)
+            .map_err(|error| Refusal::with_detail(Code::ResponseNotUnderstood, error.to_string()))?
+    };
+    let watch = about.protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
+    let rewriter = about.protected.formats.reader(&media.format, largest, watch);
+    let rewriter = rewriter.ok_or(Code::ResponseNotUnderstood)?;
+    let mut reader = Reader { rewriter, media, edits: Vec::new(), base: 0, whole: !is_longer };
+    reader.rewriter.feed(&body);
+    if !is_longer {
+        reader.rewriter.finish();
+    }
+    let is_done = reader.read(about, &binds, &mut plan)?;
+    if is_done == is_longer {
+        return Err(unfinished());
+    }
+    if !is_longer {
+        plan.body = body;
+    }
+    plan.ready(gate, about, &reader).await?;
+    let bytes = reader.base;
+    Ok((plan, is_longer.then(|| Rest { reader, incoming, bytes, ended: false })))
+}
+
+pub(super) fn broken(failure: ReadFailure) -> Refusal {
+    match failure {
+        ReadFailure::Timeout => Code::UpstreamTimeout,
+        ReadFailure::Broken => Code::UpstreamFailed,
+    }
+    .into()
+}
+
+impl Reader {
+    /// Plans for what the rewriter lets go of, as far as the input reaches; tells whether that is the end.
+    pub(super) fn read(&mut self, about: About<'_>, binds: &Binds<'_>, plan: &mut Plan) -> Result<bool, Refusal> {
+        let is_done = self.find(about, binds, plan)?;
+        let part = self.rewriter.take_output();
+        let end = self.base + part.len();
+        plan.base = self.base;
+        plan.fhir = self.media.fhir && self.whole;
+        plan.edits.extend(self.edits.extract_if(.., |edit| edit.range.end <= end).map(|edit| edit.moved(plan.base)));
+        plan.body = part.into();
+        self.base = end;
+        Ok(is_done)
+    }
+
+    fn find(&mut self, about: About<'_>, binds: &Binds<'_>, plan: &mut Plan) -> Result<bool, Refusal> {
+        let protected = about.protected;
+        loop {
+            match self.rewriter.step().map_err(|fault| not_understood(&fault))? {
+                Step::Slot => {
+                    let slot = self.rewriter.slot().ok_or_else(unfinished)?;
+                    let range = place_of(&slot)?;
+                    let rule = slot.rule().and_then(|index| protected.field(index));
+                    if protected.is_expression(&slot) {
+                        let found = links(about, slot.raw());
+                        self.edits.extend(found.into_iter().map(|link| link.edit(None, range.start, Escape::HtmlUrl)));
+                    } else if slot.role() != Role::Companion {
+                        let (judged, otherwise) = match rule {
+                            None => (stray(about, &slot), Otherwise::Keep),
+                            Some(rule) => judge(about, rule, binds, &slot)?,
+                        };
+                        match judged {
+                            None => {}
+                            Some((class, action, None)) => plan.fields.push((class, action)),
+                            Some((class, action, Some(shown))) => {
+                                let carried = carried(&slot)?;
+                                let worn = rule.zip(slot.text());
+                                let worn =
+                                    worn.map_or(Worn::Bare, |(rule, text)| Worn::off(rule.form_at(&slot), text).0);
+                                let (head, again, escape, told) = (None, None, slot.escape(), (class, action));
+                                self.edits.push(Edit {
+                                    head,
+                                    range,
+                                    escape,
+                                    worn,
+                                    carried,
+                                    told,
+                                    shown,
+                                    again,
+                                    otherwise,
+                                });
+                            }
+                        }
+                    }
+                    self.rewriter.keep();
+                }
+                Step::Done => return Ok(true),
+                Step::NeedInput => return Ok(false),
+            }
+        }
+    }
 }
 
 impl Plan {
-    /// Tells the trail what will be shown, and by which keys.
-    pub(in crate::proxy) fn tell(&self, trail: &mut Trail) {
-        for (class, action) in &self.fields {
-            trail.field(*class, *action);
+    /// Asks for every key that it takes, and makes sure that what is to be opened does.
+    pub(super) async fn ready(&mut self, gate: &Gate, about: About<'_>, reader: &Reader) -> Result<(), Refusal> {
+        let whole = self.unwrap_all(gate, about.permit.scope()).await?;
+        self.withhold_inner(about, reader, &whole)
+    }
+
+    /// What will be shown, and by which keys.
+    pub(in crate::proxy) fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger::default();
+        let edits = self.edits.iter().map(|edit| &edit.told);
+        for (class, action) in self.fields.iter().chain(edits) {
+            ledger.field(*class, *action);
         }
         for held in &self.keys {
-            trail.key(held.key.id(), held);
+            ledger.key(held.key.id(), held);
         }
+        ledger
     }
 
     /// Writes the body that the client gets, and changes the header fields. The receipt is proof that the record of it is durable.
@@ -112,7 +240,7 @@ impl Plan {
     /// # Errors
     /// None that [`plan`] has not met before.
     pub(in crate::proxy) fn carry_out(self, headers: &mut HeaderMap, _receipt: &Receipt) -> Result<Bytes, Refusal> {
-        let is_fhir = self.media.is_some_and(|media| media.fhir);
+        let is_fhir = self.fhir;
         let mut of_body = Edits::default();
         let mut of_heads: Vec<Edits> = self.heads.iter().map(|_| Edits::default()).collect();
         let (body, mut seen) = (self.body, Seen::new());
@@ -150,83 +278,9 @@ impl Plan {
                 if !found.is_empty() {
                     self.heads.push((name.clone(), Bytes::copy_from_slice(value.as_bytes())));
                     let escape = if is_url { Escape::HtmlUrl } else { Escape::Plain };
-                    self.add(Some(self.heads.len() - 1), 0, escape, found);
+                    let head = Some(self.heads.len() - 1);
+                    self.edits.extend(found.into_iter().map(|link| link.edit(head, 0, escape)));
                 }
-            }
-        }
-    }
-
-    /// Takes what was found in a URL that starts at `start`.
-    fn add(&mut self, head: Option<usize>, start: usize, escape: Escape, found: Vec<Link>) {
-        for Link { range, class, action, shown, again } in found {
-            self.fields.push((class, action));
-            self.edits.push(Edit {
-                head,
-                range: start + range.start..start + range.end,
-                escape,
-                worn: Worn::Bare,
-                carried: None,
-                field: self.fields.len() - 1,
-                shown,
-                again: again.map(|end| start + end),
-                otherwise: Otherwise::Keep,
-            });
-        }
-    }
-
-    fn find(&mut self, gate: &Gate, about: About<'_>, media: &Media) -> Result<(), Refusal> {
-        let protected = about.protected;
-        // A token is longer than the value that it holds: the body's own limit is the one that counts.
-        let limits = Limits { value_bytes_max: gate.limits.response_bytes_max, ..gate.limits.document.clone() };
-        let binds = Binds::read(protected, (about.route, about.path), (&media.format, &limits), &self.body)
-            .map_err(|error| Refusal::with_detail(Code::ResponseNotUnderstood, error.to_string()))?;
-        let watch = protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
-        let rewriter = protected.formats.reader(&media.format, limits, watch);
-        let mut rewriter = rewriter.ok_or(Code::ResponseNotUnderstood)?;
-        rewriter.feed(&self.body);
-        rewriter.finish();
-        loop {
-            match rewriter.step().map_err(|fault| not_understood(&fault))? {
-                Step::Slot => {
-                    let slot = rewriter.slot().ok_or_else(unfinished)?;
-                    let range = place_of(&slot)?;
-                    if slot.role() == Role::Companion {
-                        rewriter.keep();
-                        continue;
-                    }
-                    if protected.is_expression(&slot) {
-                        self.add(None, place_of(&slot)?.start, Escape::HtmlUrl, links(about, slot.raw()));
-                        rewriter.keep();
-                        continue;
-                    }
-                    let rule = slot.rule().and_then(|index| protected.field(index));
-                    let (judged, otherwise) = match rule {
-                        None => (stray(about, &slot), Otherwise::Keep),
-                        Some(rule) => judge(about, rule, &binds, &slot)?,
-                    };
-                    if let Some((class, action, shown)) = judged {
-                        self.fields.push((class, action));
-                        let field = self.fields.len() - 1;
-                        let carried = carried(&slot, &self.body)?;
-                        let worn = rule
-                            .zip(slot.text())
-                            .map_or(Worn::Bare, |(rule, text)| Worn::off(rule.form_at(&slot), text).0);
-                        self.edits.extend(shown.map(|shown| Edit {
-                            head: None,
-                            range,
-                            escape: slot.escape(),
-                            worn,
-                            carried,
-                            field,
-                            shown,
-                            again: None,
-                            otherwise,
-                        }));
-                    }
-                    rewriter.keep();
-                }
-                Step::Done => return Ok(()),
-                Step::NeedInput => return Err(unfinished()),
             }
         }
     }
@@ -268,7 +322,7 @@ impl Plan {
             match tried {
                 Ok(true) => whole.push(number),
                 Ok(false) => {}
-                Err(refusal) => edit.give_up(refusal, &mut self.fields)?,
+                Err(refusal) => edit.give_up(refusal)?,
             }
         }
         self.keys = opened.into_iter().chain(format_key).filter_map(Result::ok).collect();
@@ -277,7 +331,7 @@ impl Plan {
 
     /// Treats as unopenable what holds a value that the caller may not see so. Not redacted: who sees the outer class plain
     /// may write it, and nothing would keep the redaction from being written back.
-    fn withhold_inner(&mut self, about: About<'_>, media: &Media, whole: &[usize]) -> Result<(), Refusal> {
+    fn withhold_inner(&mut self, about: About<'_>, reader: &Reader, whole: &[usize]) -> Result<(), Refusal> {
         let mut wholes = Vec::with_capacity(whole.len());
         for number in whole {
             if let Some(Edit {
@@ -290,10 +344,10 @@ impl Plan {
                 wholes.push(Whole { edit: *number, class: envelope.head().class, range: range.clone(), value });
             }
         }
-        for (number, class) in inner::hidden(about, media, &self.body, &wholes)? {
+        for (number, class) in inner::hidden(about, reader.whole.then_some(&reader.media), &self.body, &wholes)? {
             let refusal = Refusal::from(Code::ResponseUnopenable).because(format!("a value of class {class} in it"));
             if let Some(edit) = self.edits.get_mut(number) {
-                edit.give_up(refusal, &mut self.fields)?;
+                edit.give_up(refusal)?;
             }
         }
         Ok(())
@@ -323,13 +377,13 @@ fn named(envelope: &Envelope) -> (&'static str, &[u8]) {
 }
 
 /// Where a sealed value in an extension is carried.
-fn carried(slot: &Slot<'_>, body: &[u8]) -> Result<Option<Carried>, Refusal> {
+fn carried(slot: &Slot<'_>) -> Result<Option<Carried>, Refusal> {
     if slot.role() != Role::Carried {
         return Ok(None);
     }
     let start = |up| slot.around(up).and_then(|at| usize::try_from(at).ok());
     let carried = start(0).zip(start(1)).zip(start(2)).map(|((entry, list), beside)| Carried { entry, list, beside });
-    let carried = carried.filter(|carried| body.get(carried.list) == Some(&b'['));
+    let carried = carried.filter(|_| slot.is_listed(1));
     carried.map(Some).ok_or_else(|| Refusal::from(Code::ResponseUnopenable).because("a sealed extension in no list"))
 }
 

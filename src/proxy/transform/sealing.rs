@@ -1,10 +1,10 @@
 //! Values on their way to the upstream: which are sealed, which tokens are let through, which are refused.
 
 use super::super::Gate;
+use super::super::ledger::Ledger;
 use super::super::rescue::{Code, Refusal};
 use super::super::rule::{ClassRule, FieldRule, Form, Protected, Treatment};
 use super::super::target;
-use super::super::trail::Trail;
 use super::bind::{Binds, Bound, borrowed};
 use super::dress::{self, Worn};
 use super::mark::{is_absence, is_mark};
@@ -24,7 +24,7 @@ pub(super) struct Sealing<'a> {
     pub(super) gate: &'a Gate,
     pub(super) protected: &'a Protected,
     pub(super) permit: &'a Permit,
-    pub(super) trail: &'a mut Trail,
+    pub(super) ledger: Ledger,
     pub(super) binds: Binds<'a>,
     pub(super) workspace: Workspace,
 }
@@ -154,8 +154,8 @@ impl Sealing<'_> {
         let held = self.gate.format_key(self.permit.scope()).await?;
         let key = held.key.format_key(class.class, self.permit.scope(), alphabet).map_err(|_| Code::Internal)?;
         let sealed = key.seal(value)?;
-        self.trail.key(held.key.id(), &held);
-        self.trail.field(class.class, FieldAction::Sealed);
+        self.ledger.key(held.key.id(), &held);
+        self.ledger.field(class.class, FieldAction::Sealed);
         Ok(sealed.as_bytes().to_vec())
     }
 
@@ -174,8 +174,8 @@ impl Sealing<'_> {
             let held = self.gate.sealing_key(context.scope, suite, placement).await?;
             match held.key.seal(&mut self.workspace, &context, manner, value) {
                 Ok(token) => {
-                    self.trail.field(class.class, FieldAction::Sealed);
-                    self.trail.key(held.key.id(), &held);
+                    self.ledger.field(class.class, FieldAction::Sealed);
+                    self.ledger.key(held.key.id(), &held);
                     return Ok(token);
                 }
                 Err(SealError::Exhausted) => continue,
@@ -216,8 +216,8 @@ impl Sealing<'_> {
         let held = self.gate.opening_keys(&[&envelope]).await?.pop().ok_or(Code::Internal)??;
         let head = envelope.head();
         held.key.authenticate(&envelope, &Context { class: head.class, scope: head.scope, bind })?;
-        self.trail.field(head.class, FieldAction::Left);
-        self.trail.key(held.key.id(), &held);
+        self.ledger.field(head.class, FieldAction::Left);
+        self.ledger.key(held.key.id(), &held);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod fhir;
 mod legacy;
 mod ndjson;
 mod pages;
+mod streams;
 mod xml;
 
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use super::samples;
 use crate::fixture::leak::find_leaks;
 use crate::fixture::{Bed, Call};
-use std::path::PathBuf;
+use std::path::Path;
 
 const ROUTES: &str = "
 routes:
@@ -58,7 +58,7 @@ async fn through(bed: &Bed, path: &str, media_type: &str, body: &str) -> String 
     kept.text()
 }
 
-fn name(file: &PathBuf) -> &str {
+fn name(file: &Path) -> &str {
     file.file_name().unwrap().to_str().unwrap()
 }
 

@@ -1,0 +1,57 @@
+//! What was done with values, and by which data keys, as it adds up: also over a body that is never there whole.
+
+use crate::audit::event::{Exchange, FieldAction, FieldCount, KEYS_MAX, KeyUse};
+use crate::keyring::Held;
+use crate::seal::{Class, KeyId};
+
+/// Counts of values by class and what was done, and each use of a data key once.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) fields: Vec<FieldCount>,
+    pub(super) keys: Vec<KeyUse>,
+    pub(super) keys_omitted: u64,
+}
+
+impl Ledger {
+    /// Counts one more value of a class.
+    pub(super) fn field(&mut self, class: Class, action: FieldAction) {
+        count(&mut self.fields, class, action, 1);
+    }
+
+    /// Notes that a data key was used, and each call that brought it.
+    pub(super) fn key<K>(&mut self, id: KeyId, held: &Held<K>) {
+        for call in held.calls.iter() {
+            self.keys_omitted += note(&mut self.keys, KeyUse::new(id, call, held.stale));
+        }
+    }
+
+    /// Adds it up with what an exchange's record has.
+    pub(super) fn settle(self, record: &mut Exchange) {
+        for FieldCount { class, action, count: more } in self.fields {
+            count(&mut record.fields, class, action, more);
+        }
+        record.keys_omitted += self.keys_omitted;
+        for key in self.keys {
+            record.keys_omitted += note(&mut record.keys, key);
+        }
+    }
+}
+
+/// Tells how many were not noted.
+fn note(keys: &mut Vec<KeyUse>, new: KeyUse) -> u64 {
+    if keys.contains(&new) {
+        return 0;
+    }
+    if keys.len() < KEYS_MAX {
+        keys.push(new);
+        return 0;
+    }
+    1
+}
+
+fn count(fields: &mut Vec<FieldCount>, class: Class, action: FieldAction, more: u64) {
+    match fields.iter_mut().find(|count| count.class == class && count.action == action) {
+        Some(count) => count.count += more,
+        None => fields.push(FieldCount { class, action, count: more }),
+    }
+}

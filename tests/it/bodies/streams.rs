@@ -1,0 +1,105 @@
+//! Bodies that are too long to be judged whole.
+
+use crate::fixture::{Bed, Call};
+use http::Method;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+fn streaming() -> Bed {
+    Bed::with(|setup| {
+        setup.replace(
+            "  limits: {}\n",
+            "  limits: {buffer_bytes_max: 4096, body_bytes_max: 33554432, response_bytes_max: 134217728}\n",
+        )
+    })
+}
+
+/// So many lines, each with a value to seal.
+fn lines(count: usize) -> String {
+    (0..count).fold(String::new(), |mut lines, number| {
+        writeln!(lines, "{{\"ssn\":\"999-12-{number:04}\",\"n\":{number},\"text\":\"{}\"}}", "x".repeat(number % 90))
+            .unwrap();
+        lines
+    })
+}
+
+#[tokio::test]
+async fn long_bodies_come_back_as_they_were() {
+    let bed = streaming();
+    let lines = lines(20_000);
+    let bundle = format!("{{\"entry\":[{}]}}", lines.trim_end().replace('\n', ",\n "));
+    for (media_type, body) in [("application/x-ndjson", &lines), ("application/json", &bundle)] {
+        for client in [bed.gate.as_client("clinician"), bed.gate.as_client("clinician").over_http2()] {
+            let wrote = Call::new("PUT /Patient/1").of_type(media_type, body).from(&client).await;
+            assert_eq!(wrote.status, 200, "{}", wrote.text());
+            assert!(wrote.text() == *body, "{media_type}: the answer is another text");
+            let kept = bed.upstream.take_only();
+            assert_eq!(kept.headers["transfer-encoding"], "chunked");
+            assert_eq!(kept.text().matches("\"ssn\":\"sgv1.").count(), 20_000);
+            assert_eq!(kept.text().matches("999-12-").count(), 0);
+            let read = Call::new("GET /Patient/1").from(&client).await;
+            assert!(read.text() == *body, "{media_type}: what is read is another text");
+            bed.upstream.take_only();
+        }
+    }
+    // The record of an end is made on its way, and no answer waits for it.
+    bed.gate.wait_for_event(|_| bed.gate.events_named("BodyCompleted").len() == 8);
+    let events = bed.gate.events();
+    let completed: Vec<&Value> = events.iter().filter(|event| event["event"] == "BodyCompleted").collect();
+    assert_eq!(completed.len(), 8, "every long answer has an end on record");
+    for event in completed {
+        let counts = event["fields"].as_array().unwrap();
+        let shown =
+            counts.iter().filter(|count| count["action"] == "plain").map(|count| count["count"].as_u64().unwrap());
+        assert_eq!(shown.sum::<u64>(), 20_000, "{event}");
+    }
+    let masked = bed.make("billing", &Call::new("GET /Patient/1")).await.text();
+    assert_eq!(masked.matches("***-**-").count(), 20_000);
+}
+
+#[tokio::test]
+async fn a_fault_in_a_long_request_leaves_the_upstream_with_a_broken_one() {
+    let bed = streaming();
+    for (end, code) in [("{\"ssn\":", (400, "body_invalid")), ("{\"ssn\":\"[UNOPENABLE]\"}\n", (422, "field_hidden"))] {
+        let body = lines(2_000) + end;
+        let call = Call::new("PUT /Patient/1").of_type("application/x-ndjson", body);
+        let refused = bed.make("clinician", &call).await;
+        refused.expect_problem(code.0, code.1);
+        // The registry takes no body that does not end, so it keeps nothing.
+        bed.upstream.expect_nothing();
+        let event = bed.gate.events().pop().unwrap();
+        assert_eq!((&event["event"], &event["code"]), (&"ExchangeRefused".into(), &code.1.into()), "{event}");
+        assert_eq!(event["sent_upstream"], true, "{event}");
+    }
+    let missing = bed.make("clinician", &Call::new("GET /Patient/1")).await;
+    assert_eq!(missing.status, 404);
+    let long = Call::new("PUT /Patient/1").of_type("application/x-ndjson", "{}\n".repeat(12 << 20));
+    bed.make("clinician", &long).await.expect_problem(413, "body_too_large");
+}
+
+#[tokio::test]
+async fn a_fault_in_a_long_response_breaks_it_off() {
+    let bed = streaming();
+    let sealed = {
+        let call = Call::new("PUT /Patient/1").of_type("application/x-ndjson", lines(500));
+        assert_eq!(bed.make("clinician", &call).await.status, 200);
+        bed.upstream.take_only().text()
+    };
+    for (end, code) in [("{\"ssn\":", "response_not_understood"), ("{\"ssn\":\"999-12-3456\"}\n", "response_unsealed")]
+    {
+        bed.upstream.keep_as("application/x-ndjson", "/Patient/1", format!("{sealed}{end}"));
+        let client = bed.gate.as_client("clinician");
+        let none = futures_util::stream::empty();
+        // Its beginning was good; whether that much comes before the connection breaks off is a matter of chance.
+        if let Ok(response) = client.stream(Method::GET, "/Patient/1", &[], none).await {
+            assert_eq!(response.status(), 200);
+            assert!(response.into_body().collect().await.is_err(), "it must not be taken for whole");
+        }
+        let event = bed.gate.wait_for_event(|event| event["event"] == "BodyCompleted" && event["code"] == code);
+        assert_eq!(event["code"], code, "{event}");
+    }
+    // What is shorter is withheld whole.
+    bed.upstream.keep_as("application/x-ndjson", "/Patient/1", "{\"ssn\":");
+    bed.make("clinician", &Call::new("GET /Patient/1")).await.expect_problem(502, "response_not_understood");
+}
