@@ -102,7 +102,11 @@ fn read(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>)
     let packs = given.packs.iter().flat_map(|pack| &pack.rules).enumerate();
     let packed = packs.map(|(index, raw)| (item(&key(path, "packs.rules"), index), raw));
     for (at, raw) in own.chain(packed) {
-        let Some(place) = Place::of(files, &at, raw) else { continue };
+        let Some(place) = Place::of(files, &at, raw) else {
+            // What is wrong with the class is told all the same.
+            class(files, classes, &at, raw);
+            continue;
+        };
         let kept = kept(files, &at, raw, &place);
         let field = match kept {
             Kept::Passed | Kept::Search => None,
@@ -206,6 +210,12 @@ fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Ke
     }
 }
 
+fn class(files: &mut Files<'_>, classes: &Classes, path: &str, raw: &raw::Rule) -> Option<ClassRule> {
+    let (name, at) = (raw.class.as_deref()?, key(path, "class"));
+    let quoted = files.quoted(&at, name);
+    classes.find(files, &at, name, &quoted)
+}
+
 fn rule(
     files: &mut Files<'_>,
     classes: &Classes,
@@ -214,9 +224,7 @@ fn rule(
     (place, form): (&Place, Form),
 ) -> Option<FieldRule> {
     let name = raw.class.as_deref()?;
-    let at = key(path, "class");
-    let quoted = files.quoted(&at, name);
-    let class = classes.find(files, &at, name, &quoted)?;
+    let class = class(files, classes, path, raw)?;
     warnings::selected(
         files,
         &key(path, place.key()),

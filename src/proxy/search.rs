@@ -89,10 +89,13 @@ impl Searches {
         if query.contains([';', '#']) {
             return Err(Code::QueryNotAllowed.into());
         }
-        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| self.pair(pair, resource)).collect()
+        query.split('&').map(|pair| self.pair(pair, resource)).collect()
     }
 
     fn pair<'q>(&self, pair: &'q str, resource: Option<&str>) -> Result<Pair<'q>, Refusal> {
+        if pair.is_empty() {
+            return Ok(Pair::Kept(pair));
+        }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let text = decoded(name)?;
         let parameter = if self.is_fhir() { Parameter::of(&text) } else { Parameter::plain(&text) };
@@ -341,7 +344,7 @@ mod tests {
     fn values_are_found_in_every_spelling_of_a_parameter() {
         for (query, want) in [
             ("", ""),
-            ("_count=10&&code=a%7Cb", "_count=10&code=a%7Cb"),
+            ("_count=10&&code=a%7Cb", "_count=10&&code=a%7Cb"),
             ("identifier=urn:ssn|1", "identifier=urn:ssn|<1>[0]"),
             ("identifier=urn%3Assn%7C1", "identifier=urn:ssn|<1>[0]"),
             ("identifier=urn:x|1", "identifier=urn:x|<1>[1]"),

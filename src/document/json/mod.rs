@@ -8,6 +8,7 @@
 //! are refused; escapes of lone surrogates are legal; numbers are text of any size; any value may stand at the top.
 
 mod machine;
+mod names;
 mod probe;
 mod rules;
 mod scan;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::rules::{Named, Probing, Rule, Rules, row, row_mut};
+use super::names::Named;
+use super::rules::{Probing, Rule, Rules, row, row_mut};
 use crate::document::Role;
 
 /// What the rules say of a value.

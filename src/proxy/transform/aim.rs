@@ -55,7 +55,12 @@ impl Sealing<'_> {
     /// A query, or a form that is one.
     pub(super) async fn query(&mut self, query: &str, resource: Option<&str>) -> Result<String, Refusal> {
         let mut sealed = Vec::new();
-        for pair in self.protected.searches.read(query, resource)? {
+        let pairs = self.protected.searches.read(query, resource).map_err(|refusal| {
+            // Whoever sends a token is told of it, wherever it stands.
+            let is_token = target::may_hold_token(query.as_bytes());
+            if is_token { Refusal::with_detail(Code::TokenNotAccepted, "query") } else { refusal }
+        })?;
+        for pair in pairs {
             sealed.push(match pair {
                 Pair::Kept(pair) if target::may_hold_token(pair.as_bytes()) => {
                     return Err(Refusal::with_detail(Code::TokenNotAccepted, "query"));

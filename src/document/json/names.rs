@@ -1,0 +1,90 @@
+//! The member names that paths mention.
+
+/// From member names to rows. Names of documents are only looked up, never stored, so the hash need not resist floods:
+/// the longest search is bounded by the configuration.
+#[derive(Default)]
+pub(super) struct Names {
+    entries: Vec<(Box<[u8]>, usize)>,
+    /// Open addressing; a place holds an entry's index plus one, or 0.
+    places: Vec<usize>,
+}
+
+impl Names {
+    /// Whether the name is new.
+    pub(super) fn insert(&mut self, name: &[u8], row: usize) -> bool {
+        let fresh = !self.entries.iter().any(|(known, _)| **known == *name);
+        if fresh {
+            self.entries.push((name.into(), row));
+        }
+        fresh
+    }
+
+    pub(super) fn build(&mut self) {
+        let size = (self.entries.len() * 4).next_power_of_two();
+        self.places = vec![0; size];
+        for (index, (name, _)) in self.entries.iter().enumerate() {
+            let mut place = hash(name);
+            while let Some(taken) = self.places.get_mut(place & (size - 1)) {
+                if *taken == 0 {
+                    *taken = index + 1;
+                    break;
+                }
+                place += 1;
+            }
+        }
+    }
+
+    /// The row of a name, 0 if no path mentions it.
+    pub(super) fn row(&self, name: &[u8]) -> usize {
+        match self.find(name) {
+            Named::Exactly(row) => row,
+            Named::Alike(_) | Named::No => 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, name: &[u8]) -> Named {
+        let mut place = hash(name);
+        let mut found = Named::No;
+        loop {
+            let Some(&taken) = self.places.get(place & self.places.len().wrapping_sub(1)) else {
+                return found;
+            };
+            let Some((known, row)) = self.entries.get(taken.wrapping_sub(1)) else {
+                return found;
+            };
+            if **known == *name {
+                return Named::Exactly(*row);
+            }
+            if known.eq_ignore_ascii_case(name) {
+                found = Named::Alike(*row);
+            }
+            place += 1;
+        }
+    }
+}
+
+/// Whether paths mention a name; if so, its row.
+#[derive(Clone, Copy)]
+pub(super) enum Named {
+    Exactly(usize),
+    /// But for the case of ASCII letters.
+    Alike(usize),
+    No,
+}
+
+/// Mixes the length and both ends of a name, without the bit that tells the case of ASCII letters.
+#[inline]
+fn hash(name: &[u8]) -> usize {
+    let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(head), Some(tail)) => (u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail))),
+            _ => (name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
+        },
+    };
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let (head, tail) = (head | CASE, tail | CASE);
+    let mixed = (head ^ tail.rotate_left(23) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from(mixed >> 33).unwrap_or_default()
+}
