@@ -6,8 +6,10 @@ use super::source::key;
 use crate::document::Role;
 use crate::document::csv::{self, CsvPath};
 use crate::document::fhir::FhirPath;
+use crate::document::form::{self, FormPath};
 use crate::document::hl7v2::{self, Hl7Path};
 use crate::document::json::{JsonPath, Rules, Selected};
+use crate::document::multipart;
 use crate::document::path::{FieldPath, PathError};
 use crate::document::x12::{self, X12Path};
 use crate::document::xml::{self, XmlPath};
@@ -27,6 +29,10 @@ pub(super) enum Place {
     Fhir(FhirPath),
     /// In XML.
     Xml(XmlPath),
+    /// A field of a form.
+    Form(FormPath),
+    /// A file of a form.
+    File(FormPath),
     /// A column of CSV.
     Csv(CsvPath),
     /// A part of a segment of HL7 v2.
@@ -42,7 +48,7 @@ pub(super) enum Place {
 }
 
 /// The keys of a rule that say where; exactly one of them stands in a rule.
-const KEYS: [&str; 9] = ["path", "fhir", "xml", "csv", "hl7", "x12", "query", "segment", "header"];
+const KEYS: [&str; 11] = ["path", "fhir", "xml", "form", "file", "csv", "hl7", "x12", "query", "segment", "header"];
 
 /// A query parameter, of that kind, for that system, and not for these types of resources.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,8 +62,19 @@ pub(super) struct Query {
 impl Place {
     /// The place that the rule at `at` names.
     pub(super) fn of(files: &mut Files<'_>, at: &str, raw: &raw::Rule) -> Option<Place> {
-        let said =
-            [&raw.path, &raw.fhir, &raw.xml, &raw.csv, &raw.hl7, &raw.x12, &raw.query, &raw.segment, &raw.header];
+        let said = [
+            &raw.path,
+            &raw.fhir,
+            &raw.xml,
+            &raw.form,
+            &raw.file,
+            &raw.csv,
+            &raw.hl7,
+            &raw.x12,
+            &raw.query,
+            &raw.segment,
+            &raw.header,
+        ];
         let mut said = KEYS.into_iter().zip(said).filter_map(|(name, text)| Some((name, text.as_deref()?)));
         let (Some((name, text)), None) = (said.next(), said.next()) else {
             let causes = KEYS.map(|name| key(at, name));
@@ -70,6 +87,8 @@ impl Place {
             "path" => path(files, &at, text).map(Place::Path),
             "fhir" => read(files, &at, text, FhirPath::parse).map(Place::Fhir),
             "xml" => read(files, &at, text, XmlPath::parse).map(Place::Xml),
+            "form" => read(files, &at, text, FormPath::parse).map(Place::Form),
+            "file" => read(files, &at, text, FormPath::parse).map(Place::File),
             "csv" => read(files, &at, text, CsvPath::parse).map(Place::Csv),
             "hl7" => read(files, &at, text, Hl7Path::parse).map(Place::Hl7),
             "x12" => read(files, &at, text, X12Path::parse).map(Place::X12),
@@ -85,6 +104,8 @@ impl Place {
             Place::Path(_) => "path",
             Place::Fhir(_) => "fhir",
             Place::Xml(_) => "xml",
+            Place::Form(_) => "form",
+            Place::File(_) => "file",
             Place::Csv(_) => "csv",
             Place::Hl7(_) => "hl7",
             Place::X12(_) => "x12",
@@ -105,8 +126,9 @@ impl Place {
             Place::Path(path) => path.last_name().map(str::to_owned),
             Place::Fhir(path) => path.last_name().map(str::to_owned),
             Place::Csv(path) => Some(path.to_string()),
+            Place::Form(path) => Some(path.to_string()),
             Place::Query(Query { name, .. }) | Place::Segment(name) => Some(name.clone()),
-            Place::Xml(_) | Place::Hl7(_) | Place::X12(_) | Place::Header(_) => None,
+            Place::Xml(_) | Place::File(_) | Place::Hl7(_) | Place::X12(_) | Place::Header(_) => None,
         }
     }
 
@@ -116,6 +138,8 @@ impl Place {
             Place::Path(path) => Some(path.clone()),
             Place::Fhir(path) => Some(path.widened()),
             Place::Xml(_)
+            | Place::Form(_)
+            | Place::File(_)
             | Place::Csv(_)
             | Place::Hl7(_)
             | Place::X12(_)
@@ -131,6 +155,7 @@ impl Place {
             Place::Path(path) => path.to_string(),
             Place::Fhir(path) => path.to_string(),
             Place::Xml(path) => path.to_string(),
+            Place::Form(path) | Place::File(path) => path.to_string(),
             Place::Csv(path) => path.to_string(),
             Place::Hl7(path) => path.to_string(),
             Place::X12(path) => path.to_string(),
@@ -213,6 +238,7 @@ pub(super) enum Kept {
 /// What is wrong with all of them together.
 pub(super) fn compile(places: &[Place], rules: &[Kept], said: &Said<'_>) -> Result<Formats, String> {
     let (mut csv, mut hl7, mut x12) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut form, mut file) = (Vec::new(), Vec::new());
     for (number, place) in places.iter().enumerate() {
         match place {
             Place::Path(_)
@@ -221,6 +247,8 @@ pub(super) fn compile(places: &[Place], rules: &[Kept], said: &Said<'_>) -> Resu
             | Place::Query(_)
             | Place::Segment(_)
             | Place::Header(_) => {}
+            Place::Form(path) => form.push((number, path.clone())),
+            Place::File(path) => file.push((number, path.clone())),
             Place::Csv(path) => csv.push((number, path.clone())),
             Place::Hl7(path) => hl7.push((number, path.clone())),
             Place::X12(path) => x12.push((number, path.clone())),
@@ -232,6 +260,12 @@ pub(super) fn compile(places: &[Place], rules: &[Kept], said: &Said<'_>) -> Resu
         pages: said.pages,
         ..Formats::default()
     };
+    if !form.is_empty() {
+        formats.form = Some(Arc::new(form::Rules::compile(&form)));
+    }
+    if !form.is_empty() || !file.is_empty() {
+        formats.multipart = Some(Arc::new(multipart::Rules::compile(&form, &file)));
+    }
     if !csv.is_empty() {
         let rules = csv::Rules::compile(&csv, said.csv_delimiter).map_err(|error| error.to_string())?;
         formats.csv = Some(Arc::new(rules));

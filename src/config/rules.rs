@@ -159,7 +159,7 @@ fn pairings(files: &mut Files<'_>, rules_path: &str, read: &Read) -> Option<Arc<
 
 /// What the rule says of its values; one that does not let them pass must name a class.
 fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Kept {
-    let is_search = raw.form == Some(raw::Form::Search);
+    let is_search = raw.worn == Some(raw::Form::Search);
     if raw.pass == Some(false) {
         files.problem(&key(path, "pass"), "wanted `true`, or a class in its place");
     }
@@ -171,7 +171,7 @@ fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Ke
     }
     let only = if is_search { "`as: search`" } else { "`pass`" };
     let said = [
-        ("as", raw.form.is_some() && !is_search),
+        ("as", raw.worn.is_some() && !is_search),
         ("bind", !raw.bind.is_empty()),
         ("on_unopenable", raw.on_unopenable.is_some()),
         ("column", raw.column.is_some()),
@@ -183,10 +183,11 @@ fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Ke
     }
     let passes_search = raw.pass.is_some() && raw.system.is_some();
     let is_in_tree = matches!(place, Place::Path(_) | Place::Fhir(_) | Place::Xml(_));
-    if raw.class.is_none() && !is_in_tree && !passes_search {
-        files.problem_of(path, &[&key(path, "class")], format!("{only} only with path, fhir or xml"));
+    let passes_part = raw.pass.is_some() && matches!(place, Place::Form(_) | Place::File(_));
+    if raw.class.is_none() && !is_in_tree && !passes_search && !passes_part {
+        files.problem_of(path, &[&key(path, "class")], format!("{only} only with path, fhir, xml, form or file"));
     }
-    if !place.is_in_bodies() && (!raw.bind.is_empty() || raw.form.is_some()) {
+    if !place.is_in_bodies() && (!raw.bind.is_empty() || raw.worn.is_some()) {
         files.problem(path, "`bind` and `as` are for values in bodies");
     }
     let is_query = matches!(place, Place::Query(_));
@@ -200,7 +201,7 @@ fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Ke
     if raw.system.is_some() && raw.search != Some(raw::Search::Token) {
         files.problem(&key(path, "system"), "only with `search: token`");
     }
-    match raw.form {
+    match raw.worn {
         _ if raw.pass.is_some() => Kept::Passed,
         Some(raw::Form::Search) => Kept::Search,
         Some(raw::Form::Base64) => Kept::Sealed(Form::Base64),
@@ -249,6 +250,9 @@ fn suit(files: &mut Files<'_>, route: &str, path: &str, (place, rule): (&Place, 
     if matches!(rule.class.treatment, Treatment::Format(_)) && given.shows_unsealed {
         let message = "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
         files.problem_of(&key(path, "class"), &[&key(route, "unsealed")], message);
+    }
+    if matches!(place, Place::File(_)) && !matches!(rule.class.treatment, Treatment::Random { .. }) {
+        files.problem_of(&key(path, "class"), &["classes"], "a file is sealed as a stream: wanted suite random");
     }
     let Place::Segment(name) = place else { return };
     let at = key(path, "segment");

@@ -1,6 +1,6 @@
 //! How a value is written at one place of a body.
 
-use super::{csv, hl7v2, html, json, text, x12, xml};
+use super::{csv, form, hl7v2, html, json, multipart, text, x12, xml};
 
 /// How a value is written where a slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +8,18 @@ use super::{csv, hl7v2, html, json, text, x12, xml};
 pub enum Escape {
     /// A JSON value.
     Json,
+    /// A name or value of `application/x-www-form-urlencoded`, written as WHATWG URL 5.2 says.
+    Form,
+    /// A name or value in the query of a URL: all escaped but what RFC 3986 2.3 calls unreserved.
+    Query,
+    /// The content of a field of `multipart/form-data`: UTF-8 as it is. That it does not hold the boundary is checked when it
+    /// is put in the place of the slot.
+    Multipart,
+    /// A name or file name in the header of a part, with its quotes. There is no escape that all servers read alike, so
+    /// quotes, backslashes, control characters and what looks like an escape are not writable.
+    MultipartName,
+    /// A piece of a file: any bytes as they are, likewise without the boundary.
+    File,
     /// A field of CSV (RFC 4180).
     Csv {
         /// What separates fields.
@@ -73,6 +85,14 @@ impl Escape {
         match self {
             Self::Json => {
                 json::quote(text_wtf8, out);
+                Ok(())
+            }
+            Self::Form => form::write_form(text_wtf8, out),
+            Self::Query => form::write_query(text_wtf8, out),
+            Self::Multipart => multipart::write_text(text_wtf8, out),
+            Self::MultipartName => multipart::write_name(text_wtf8, out),
+            Self::File => {
+                out.extend_from_slice(text_wtf8);
                 Ok(())
             }
             Self::Csv { delimiter, quoted, alone } => csv::write(text_wtf8, delimiter, quoted, alone, out),

@@ -9,25 +9,29 @@ pub mod csv;
 mod escape;
 mod fault;
 pub mod fhir;
+pub mod form;
 pub mod hl7v2;
 pub mod html;
 pub mod json;
 mod marks;
+pub mod multipart;
 pub mod ndjson;
 mod numbering;
 pub mod pairing;
 pub mod path;
 mod slot;
+mod stream;
 mod tape;
 #[cfg(test)]
 mod testing;
 pub mod text;
+mod utf8;
 pub mod x12;
 pub mod xml;
 
 pub use escape::{Escape, NotWritable};
 pub use fault::Fault;
-pub use slot::{Kind, Place, Role, Slot};
+pub use slot::{Kind, Piece, Place, Role, Slot};
 
 /// Bounds on what a document may ask for. Each has a fault of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

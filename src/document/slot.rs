@@ -20,6 +20,7 @@ pub struct Slot<'a> {
     pub(super) escape: Escape,
     pub(super) frames: &'a [Frame],
     pub(super) role: Role,
+    pub(super) piece: Option<Piece>,
     pub(super) holds_watched: bool,
     pub(super) inner_rules: &'a [usize],
 }
@@ -31,6 +32,15 @@ pub enum Place {
     Value,
     /// The name of one; its kind is always `Text`.
     Name,
+}
+
+/// Which piece of a file a slot holds. A file that is empty is one piece, the first and the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Piece {
+    /// Whether the file begins with it.
+    pub first: bool,
+    /// Whether the file ends with it.
+    pub last: bool,
 }
 
 /// What a slot is to its rule. Where a sealed value has to stand in an extension of a FHIR primitive
@@ -84,9 +94,16 @@ impl<'a> Slot<'a> {
             escape,
             frames: &[],
             role: Role::Value,
+            piece: None,
             holds_watched: false,
             inner_rules: &[],
         }
+    }
+
+    /// A piece of a file, which is bytes and has no text.
+    pub(super) fn of_piece(rule: usize, (raw, start): (&'a [u8], u64), piece: Piece, escape: Escape) -> Self {
+        let slot = Slot::of_text(Some(rule), Place::Value, (raw, start), &[], escape);
+        Slot { text: None, piece: Some(piece), ..slot }
     }
 
     /// The rule that selects the value, as its index in the slice the rules were compiled from.
@@ -99,6 +116,11 @@ impl<'a> Slot<'a> {
     /// Where it stands.
     pub fn place(&self) -> Place {
         self.place
+    }
+
+    /// Of a file that is yielded in pieces: which one this is. They come in order, with nothing between them.
+    pub fn piece(&self) -> Option<Piece> {
+        self.piece
     }
 
     /// What it is to its rule.

@@ -1,6 +1,6 @@
 //! Formats of bodies: which one a header says, and what reads it by the rules of a route.
 
-use crate::document::{Limits, Rewrite, Watch, csv, hl7v2, html, json, ndjson, text, x12, xml};
+use crate::document::{Limits, Rewrite, Watch, csv, form, hl7v2, html, json, multipart, ndjson, text, x12, xml};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use std::sync::Arc;
 
@@ -21,8 +21,10 @@ pub(super) enum Format {
     Ndjson,
     /// `application/xml`, `text/xml` or a `+xml` type (RFC 7303).
     Xml,
-    /// A search that is posted.
+    /// A form, or a search that is posted.
     Form,
+    /// A form with files (RFC 7578), with its boundary. Of requests alone.
+    Multipart(String),
     /// RFC 4180 and 7111.
     Csv,
     /// HL7 v2 in ER7.
@@ -80,11 +82,27 @@ impl Media {
             return None;
         }
         let media_type = media_type.trim().to_ascii_lowercase();
+        if media_type == "multipart/form-data" {
+            return Some(Media { format: Format::Multipart(boundary(parameters)?), fhir: false });
+        }
         let known = TYPES.into_iter().find(|(known, _)| *known == media_type).map(|(_, format)| format);
         let format = known.or_else(|| suffixed(&media_type))?;
         let fhir = format.is_json() && media_type.starts_with("application/fhir+");
         Some(Media { format, fhir })
     }
+}
+
+/// The boundary of a form; none if there are two.
+fn boundary(parameters: &str) -> Option<String> {
+    let named = |parameter: &str| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().to_owned())
+    };
+    let mut boundaries = parameters.split(';').filter_map(named);
+    let boundary = boundaries.next().filter(|_| boundaries.next().is_none())?;
+    let bare = boundary.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    // Escapes in quotes are read in more than one way.
+    bare.map_or(Some(boundary.clone()), |bare| (!bare.contains(['"', '\\'])).then(|| bare.to_owned()))
 }
 
 /// What a type is made of, by its suffix (RFC 6839 3.1, RFC 7303 4.2).
@@ -111,6 +129,10 @@ pub struct Formats {
     pub json: Option<Arc<json::Rules>>,
     /// XML.
     pub xml: Option<Arc<xml::Rules>>,
+    /// Forms.
+    pub form: Option<Arc<form::Rules>>,
+    /// Forms with files.
+    pub multipart: Option<Arc<multipart::Rules>>,
     /// CSV.
     pub csv: Option<Arc<csv::Rules>>,
     /// HL7 v2.
@@ -130,16 +152,24 @@ impl Formats {
         match format {
             Format::Json | Format::Ndjson => Some(rewriter(self.json.as_ref()?, format, limits, watch)),
             Format::Xml => Some(Box::new(xml::Rewriter::new(Arc::clone(self.xml.as_ref()?), limits, watch))),
+            Format::Form => Some(Box::new(form::Rewriter::new(Arc::clone(self.form.as_ref()?), limits, watch))),
+            Format::Multipart(boundary) => {
+                let rules = Arc::clone(self.multipart.as_ref()?);
+                // A file that no rule names may hold anything.
+                let rewriter = multipart::Rewriter::new(rules, boundary, true, limits, watch);
+                rewriter.ok().map(|rewriter| Box::new(rewriter) as Box<dyn Rewrite>)
+            }
             Format::Csv => Some(Box::new(csv::Rewriter::new(Arc::clone(self.csv.as_ref()?), limits, watch))),
             Format::Hl7 => Some(Box::new(hl7v2::Rewriter::new(Arc::clone(self.hl7.as_ref()?), limits, watch))),
             Format::X12 => Some(Box::new(x12::Rewriter::new(Arc::clone(self.x12.as_ref()?), limits, watch))),
-            Format::Form | Format::Html | Format::Text => None,
+            Format::Html | Format::Text => None,
         }
     }
 
     /// The same for a body of a response.
     pub(super) fn reader(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
         match format {
+            Format::Multipart(_) => None,
             Format::Html if self.pages => Some(Box::new(html::Rewriter::new(limits, MARK))),
             Format::Text if self.pages => Some(Box::new(text::Rewriter::new(limits, MARK))),
             format => self.rewriter(format, limits, watch),
@@ -187,6 +217,13 @@ mod tests {
             ("application/EDI-X12", Some((Format::X12, false))),
             ("text/html; charset=utf-8", Some((Format::Html, false))),
             ("text/plain", Some((Format::Text, false))),
+            ("application/x-www-form-urlencoded", Some((Format::Form, false))),
+            ("multipart/form-data; boundary=a-b", Some((Format::Multipart("a-b".to_owned()), false))),
+            ("multipart/form-data; Boundary=\"a b\"", Some((Format::Multipart("a b".to_owned()), false))),
+            ("multipart/form-data", None),
+            ("multipart/form-data; boundary=a; boundary=b", None),
+            ("multipart/form-data; boundary=\"a\\b\"", None),
+            ("multipart/mixed; boundary=a", None),
             ("text/html; charset=iso-8859-1", None),
             ("text/csv; charset=windows-1252", None),
             ("application/json; charset=utf-16", None),

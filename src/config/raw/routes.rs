@@ -104,6 +104,11 @@ pub struct Rule {
     /// Where it stands in XML, a subset of XPath: `//patientRole/id/@extension`, `//patient/name/given`,
     /// `//{urn:hl7-org:v3}id[@root='2.16.840.1.113883.4.1']/@extension`, `//text/markup()`.
     pub xml: Option<String>,
+    /// Where it stands in a form (`application/x-www-form-urlencoded`, `multipart/form-data`): the name of the field, such as
+    /// `form_ss`, `a[]`, or `name[*]` for any bracket.
+    pub form: Option<String>,
+    /// Name of the field of a file of `multipart/form-data`, which is sealed as a stream.
+    pub file: Option<String>,
     /// Where it stands in CSV (`text/csv`, with a header row): the name of its column.
     pub csv: Option<String>,
     /// Where it stands in HL7 v2 (`application/hl7-v2+er7`): `PID-3`, `PID-5.1`, `PID-3.4.2`.
@@ -130,7 +135,7 @@ pub struct Rule {
     pub pass: Option<bool>,
     /// How the sealed value stands in the document. Default: as a text in the value's place.
     #[serde(rename = "as")]
-    pub form: Option<Form>,
+    pub worn: Option<Form>,
     /// What else the token is bound to, by a name of your choice: it opens only where all of it is the same again. Not for
     /// deterministic and format classes.
     #[serde(default)]

@@ -298,6 +298,7 @@ impl Machine {
             escape: Escape::Json,
             frames: self.frames.get(..found.around).unwrap_or(&self.frames),
             role: found.role,
+            piece: None,
             holds_watched: found.watched,
             inner_rules: &found.inner,
         })

@@ -59,7 +59,7 @@ pub(in crate::proxy) async fn request<'a>(
     };
     let binds = Binds::of_path(route, path);
     let (ledger, workspace) = (Ledger::default(), Workspace::new());
-    let mut sealing = Sealing { gate, protected, permit, ledger, binds, workspace };
+    let mut sealing = Sealing { gate, protected, permit, ledger, binds, workspace, stream: None };
     let aimed = sealing.aim(route, head).await;
     let sealed = match aimed {
         Ok(()) => sealing.body((route, path), &head.headers, body).await,
@@ -104,8 +104,9 @@ impl<'a> Sealing<'a> {
         let coding = Coding::of(headers).ok_or(Code::ContentEncodingUnsupported)?;
         let media = Media::of(headers);
         // What must be known of the whole body before anything is sealed is read whole.
-        let is_form = media.as_ref().is_some_and(|media| media.format == Format::Form);
-        let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_form;
+        let is_search = self.protected.searches.is_fhir() && self.protected.formats.form.is_none();
+        let is_search = is_search && media.as_ref().is_some_and(|media| media.format == Format::Form);
+        let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search;
         let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
         let until = Instant::now() + limits.body_timeout;
         let start = read_start(&mut incoming, most, until).await.map_err(refused)?;
@@ -123,7 +124,7 @@ impl<'a> Sealing<'a> {
         })?;
         // No part of a string may go unseen, however long it is: a token could stand there.
         let whole = document::Limits { value_bytes_max: most.max(bytes.len()), ..limits.document.clone() };
-        if is_form && self.protected.searches.is_fhir() {
+        if is_search {
             let text = std::str::from_utf8(&bytes).map_err(|_| Code::BodyInvalid)?;
             let sealed = self.query(text, resource(path)).await?.into_bytes();
             return Ok(Sealed::Whole(coding.encode(sealed).await.ok_or(Code::Internal)?.into()));
@@ -136,15 +137,15 @@ impl<'a> Sealing<'a> {
         let mut rewriter = rewriter.ok_or(Code::ContentTypeUnsupported)?;
         rewriter.feed(&bytes);
         if !start.ended {
-            let (changes, bytes) = (Changes::default(), bytes.len());
+            let (changes, bytes) = (Changes::of(&media), bytes.len());
             return Ok(Sealed::Longer(Stream { rewriter, incoming, until, changes, bytes }));
         }
         rewriter.finish();
-        let mut changes = Changes::default();
+        let mut changes = Changes::of(&media);
         if !self.turn(&mut *rewriter, &mut changes).await? {
             return Err(unfinished());
         }
-        let sealed = changes.make(&bytes)?;
+        let sealed = if changes.in_place { rewriter.take_output() } else { changes.make(&bytes)? };
         if sealed.len() > limits.response_bytes_max {
             return Err(too_large_sealed());
         }
@@ -162,7 +163,11 @@ impl<'a> Sealing<'a> {
                         changes.beside.push((member(&slot), slot.range().start));
                     } else if let Some(written) = self.judge(&slot).await? {
                         grown = grown.saturating_add(written.len());
-                        changes.add(&slot, written);
+                        if changes.in_place {
+                            rewriter.replace(&written);
+                        } else {
+                            changes.add(&slot, written);
+                        }
                     }
                     rewriter.keep();
                     if grown > self.gate.limits.response_bytes_max {
@@ -196,7 +201,8 @@ impl Pump<'_> {
         loop {
             let Stream { rewriter, changes, .. } = &mut self.stream;
             let is_done = self.sealing.turn(&mut **rewriter, changes).await?;
-            let sealed = changes.make(&rewriter.take_output())?;
+            let output = rewriter.take_output();
+            let sealed = if changes.in_place { output } else { changes.make(&output)? };
             if !sealed.is_empty() && self.pipe.send(Piece::Data(sealed.into())).await.is_err() {
                 return Ok(());
             }
@@ -249,6 +255,8 @@ fn too_large_sealed() -> Refusal {
 /// What becomes of a body, as far as it was read. Places are those in the whole of it.
 #[derive(Default)]
 struct Changes {
+    /// Whether the rewriter makes them itself: it has something to check of what takes a value's place.
+    in_place: bool,
     /// How much of the body was given away.
     base: u64,
     edits: Vec<(Range<u64>, Vec<u8>)>,
@@ -266,6 +274,10 @@ fn member(slot: &Slot<'_>) -> Member {
 }
 
 impl Changes {
+    fn of(media: &Media) -> Self {
+        Self { in_place: matches!(media.format, Format::Multipart(_)), ..Self::default() }
+    }
+
     fn add(&mut self, slot: &Slot<'_>, written: Vec<u8>) {
         match slot.role() {
             Role::Primitive => self.moved.push((member(slot), slot.range(), written)),

@@ -10,10 +10,11 @@ use super::dress::{self, Worn};
 use super::mark::{is_absence, is_mark};
 use super::overlaps;
 use crate::audit::event::FieldAction;
-use crate::document::{Escape, Kind as JsonKind, Place, Role, Slot};
+use crate::document::{Escape, Kind as JsonKind, Piece, Place, Role, Slot};
 use crate::policy::{Permit, View};
+use crate::seal::stream::{MAGIC, StreamSealer};
 use crate::seal::token::{holds_token, starts_as_token};
-use crate::seal::{Context, Kind, SealError, Token, Workspace};
+use crate::seal::{Context, Kind, SealError, Suite, Token, Workspace};
 use crate::view::looks_hidden;
 
 /// How many data keys one value may see run out.
@@ -27,11 +28,16 @@ pub(super) struct Sealing<'a> {
     pub(super) ledger: Ledger,
     pub(super) binds: Binds<'a>,
     pub(super) workspace: Workspace,
+    /// The file under way.
+    pub(super) stream: Option<StreamSealer>,
 }
 
 impl Sealing<'_> {
     /// What takes the slot's place; `None`: it stays.
     pub(super) async fn judge(&mut self, slot: &Slot<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        if let Some(piece) = slot.piece() {
+            return self.piece(slot, piece).await;
+        }
         let rule = slot.rule().and_then(|index| self.protected.field(index));
         let Some(rule) = rule else {
             if let Some(text) = slot.text().filter(|_| self.protected.is_expression(slot)) {
@@ -121,6 +127,38 @@ impl Sealing<'_> {
         let mut written = Vec::new();
         slot.escape().text(&sealed, &mut written).map_err(|_| Code::ValueNotWritable)?;
         Ok(written)
+    }
+
+    /// A piece of a file.
+    async fn piece(&mut self, slot: &Slot<'_>, piece: Piece) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(rule) = slot.rule().and_then(|index| self.protected.field(index)) else { return Ok(None) };
+        let about = |refusal: Refusal| Refusal { detail: Some(format!("file {}", rule.place)), ..refusal };
+        let class = rule.class.class;
+        let mut sealed = Vec::new();
+        if piece.first {
+            if !self.permit.writes(class) {
+                return Err(about(Code::FieldNotWritable.into()));
+            }
+            // What is sealed already would be so twice.
+            if slot.raw().starts_with(MAGIC) {
+                return Err(about(Code::TokenNotAccepted.into()));
+            }
+            let (_, placement) = rule.class.treatment.key().ok_or(Code::Internal)?;
+            let held = self.gate.sealing_key(self.permit.scope(), Suite::Stream, placement).await?;
+            let bound = self.binds.of(rule, slot).map_err(|error| about(error.into()))?;
+            let context = Context { class, scope: self.permit.scope(), bind: &borrowed(&bound) };
+            self.stream = Some(StreamSealer::begin(&held.key, &context, &mut sealed).map_err(spent)?);
+            self.ledger.key(held.key.id(), &held);
+            self.ledger.field(class, FieldAction::Sealed);
+        }
+        let mut stream = self.stream.take().ok_or(Code::Internal)?;
+        stream.write(slot.raw(), &mut sealed).map_err(spent)?;
+        if piece.last {
+            stream.finish(&mut sealed).map_err(spent)?;
+        } else {
+            self.stream = Some(stream);
+        }
+        Ok(Some(sealed))
     }
 
     /// A search that a document holds; what it says comes back as what is looked for upstream.
@@ -219,5 +257,13 @@ impl Sealing<'_> {
         self.ledger.field(head.class, FieldAction::Left);
         self.ledger.key(held.key.id(), &held);
         Ok(())
+    }
+}
+
+/// A stream has one key, which no other can follow.
+fn spent(error: SealError) -> Refusal {
+    match error {
+        SealError::Exhausted => Refusal::from(Code::KeyUnavailable).because("the budget of the key is spent"),
+        _ => Code::Internal.into(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod codings;
 mod fhir;
+mod forms;
 mod legacy;
 mod ndjson;
 mod pages;

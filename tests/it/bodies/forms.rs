@@ -1,0 +1,195 @@
+//! Forms of applications that know nothing of the gate.
+
+use super::samples;
+use crate::fixture::leak::find_leaks;
+use crate::fixture::{Bed, Call};
+
+const ROUTES: &str = "
+routes:
+  - name: form
+    path: /interface/{page*}
+    methods: [GET, POST]
+    upstream: app
+    open: anywhere
+    rules:
+      - {form: form_fname, class: name}
+      - {form: form_lname, class: name}
+      - {form: form_DOB, class: note}
+      - {form: form_ss, class: ssn}
+      - {form: form_street, class: note}
+      - {form: form_phone_home, class: note}
+      - {form: 'patient[name]', class: name}
+      - {form: 'phones[*]', class: note}
+      - {file: 'file[*]', class: note}
+      - {file: photo, class: note}
+      - {file: logo, pass: true}
+";
+
+fn forms() -> Bed {
+    let uid = rustix::process::getuid().as_raw();
+    let operator = format!("principals:\n  - {{uid: {uid}, roles: [clinician]}}\n");
+    Bed::with(|setup| {
+        let limits = "  limits: {body_bytes_max: 4194304, response_bytes_max: 8388608}\n";
+        setup.replace("\nroutes:\n", ROUTES).replace("principals:\n", &operator).replace("  limits: {}\n", limits)
+    })
+}
+
+fn form(body: &str) -> Call {
+    Call::new("POST /interface/new/save.php").of_type("application/x-www-form-urlencoded", body)
+}
+
+#[tokio::test]
+async fn named_fields_are_sealed_and_every_other_byte_stays() {
+    let bed = forms();
+    let body = "form_fname=Pete%72+J&x=a+b%20c&&form_DOB=1948-07-04&form_ss=999-12-3456&csrf_token_form=ab%2fc&form_lname=&\
+                patient%5Bname%5D=Chalmers&phones[]=555-0100&phones[home]=555-0101&flag";
+    bed.upstream.always(200, &[("content-type", "text/html")], "<p>saved</p>");
+    let saved = bed.make("clinician", &form(body)).await;
+    assert_eq!((saved.status.as_u16(), saved.text().as_str()), (200, "<p>saved</p>"));
+    let sent = bed.upstream.take_only().text();
+    let shape: Vec<String> = sent
+        .split('&')
+        .map(|pair| match pair.split_once("=sgv1.") {
+            Some((name, _)) => format!("{name}=#"),
+            None => pair.to_owned(),
+        })
+        .collect();
+    let want = "form_fname=#&x=a+b%20c&&form_DOB=#&form_ss=#&csrf_token_form=ab%2fc&form_lname=&patient%5Bname%5D=#&\
+                phones[]=#&phones[home]=#&flag";
+    assert_eq!(shape.join("&"), want);
+    // The page that shows the record has the tokens in it.
+    let token = sent.split('&').next().unwrap().strip_prefix("form_fname=").unwrap();
+    let page = format!("<input name=form_fname value=\"{token}\"><h1>{token}</h1>");
+    bed.upstream.always(200, &[("content-type", "text/html; charset=utf-8")], page);
+    let shown = bed.make("clinician", &Call::new("GET /interface/patient.php")).await;
+    assert_eq!(shown.text(), "<input name=form_fname value=\"Peter J\"><h1>Peter J</h1>");
+}
+
+#[tokio::test]
+async fn registration_forms_leave_nothing_in_the_clear() {
+    let bed = forms();
+    bed.upstream.always(302, &[("location", "/interface/patient.php?id=1")], "");
+    for file in samples("forms", "openemr-new-patient-1.urlencoded") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let saved = bed.make("clinician", &form(text.trim_end())).await;
+        assert_eq!(saved.status, 302, "{}", saved.text());
+        let sent = bed.upstream.take_only().text();
+        let named = ["form_fname", "form_lname", "form_ss", "form_street"];
+        let values = text.trim_end().split('&').filter_map(|pair| pair.split_once('='));
+        let values: Vec<(String, String)> = values
+            .filter(|(name, value)| named.contains(name) && value.len() > 4)
+            .map(|(name, value)| (name.to_owned(), value.replace('+', " ")))
+            .collect();
+        assert!(values.len() > 2, "{text}");
+        assert_eq!(find_leaks(sent.as_bytes(), &values), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_could_take_for_a_named_field_goes_nowhere() {
+    let bed = forms();
+    for body in [
+        "Form_ss=999-12-3456",
+        "form.ss=999-12-3456",
+        "%20form_ss=999-12-3456",
+        "form_ss%00x=999-12-3456",
+        "form%255Fss=999-12-3456",
+        "form_ss[]=999-12-3456",
+        "a=1;form_ss=999-12-3456",
+        "form_ss=%zz",
+        "form_ss=%ff",
+        "_charset_=utf-16&form_ss=1",
+    ] {
+        bed.refuses("clinician", &form(body), (400, "body_invalid")).await;
+    }
+    bed.refuses("desk", &form("form_DOB=1948-07-04"), (422, "field_not_writable")).await;
+    bed.refuses("clinician", &form("x=sgv1.AQEB"), (422, "token_not_accepted")).await;
+}
+
+/// A form with files.
+fn multipart(parts: &[(&str, &[u8])]) -> (String, Vec<u8>) {
+    let boundary = "----WebKitFormBoundary7MA4YWxkTrZu0gW";
+    let mut body = Vec::new();
+    for (head, content) in parts {
+        body.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n").as_bytes());
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}
+
+const FIELD: &str = "Content-Disposition: form-data; name=\"form_ss\"";
+const PHOTO: &str = "Content-Disposition: form-data; name=\"photo\"; filename=\"a.png\"\r\nContent-Type: image/png";
+
+#[tokio::test]
+async fn a_file_is_sealed_as_a_stream_that_opens_again() {
+    let bed = forms();
+    let content: Vec<u8> = (0..150_000_u32).flat_map(|number| number.to_le_bytes()).collect();
+    let logo = "Content-Disposition: form-data; name=\"logo\"; filename=\"l.gif\"\r\nContent-Type: image/gif";
+    let (media_type, body) = multipart(&[
+        (FIELD, b"999-12-3456"),
+        (PHOTO, &content),
+        ("Content-Disposition: form-data; name=\"x\"", b"1"),
+        (logo, b"GIF89a\xff\x00"),
+        (&PHOTO.replace("\"photo\"", "\"file[]\""), b""),
+    ]);
+    bed.upstream.always(200, &[], "");
+    let call = Call::new("POST /interface/upload.php").of_type(&media_type, body);
+    let saved = bed.make("clinician", &call).await;
+    assert_eq!(saved.status, 200, "{}", saved.text());
+    let sent = bed.upstream.take_only();
+    assert_eq!(sent.headers["content-type"], media_type.as_str());
+    let boundary = media_type.split_once('=').unwrap().1;
+    let delimiter = format!("\r\n--{boundary}");
+    let mut framed = b"\r\n".to_vec();
+    framed.extend_from_slice(&sent.body);
+    let parts: Vec<&[u8]> = split(&framed, delimiter.as_bytes());
+    assert_eq!(parts.len(), 7, "a preamble, five parts and the end");
+    let content_of = |part: &'_ [u8]| -> Vec<u8> {
+        let at = part.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        part[at + 4..].to_vec()
+    };
+    assert!(content_of(parts[1]).starts_with(b"sgv1."));
+    assert_eq!((content_of(parts[3]), content_of(parts[4])), (b"1".to_vec(), b"GIF89a\xff\x00".to_vec()));
+    for (part, want) in [(parts[2], content), (parts[5], Vec::new())] {
+        let sealed = content_of(part);
+        assert!(sealed.starts_with(b"sgv1\0"), "{}", sealed.escape_ascii());
+        assert_eq!(bed.gate.open_stream(&sealed), want);
+    }
+}
+
+fn split<'b>(bytes: &'b [u8], at: &[u8]) -> Vec<&'b [u8]> {
+    let mut parts = Vec::new();
+    let mut rest = bytes;
+    while let Some(found) = rest.windows(at.len()).position(|window| window == at) {
+        parts.push(&rest[..found]);
+        rest = &rest[found + at.len()..];
+    }
+    parts.push(rest);
+    parts
+}
+
+#[tokio::test]
+async fn a_form_with_files_that_could_be_read_otherwise_goes_nowhere() {
+    let bed = forms();
+    let other = "Content-Disposition: form-data; name=\"other\"; filename=\"a.pdf\"\r\nContent-Type: application/pdf";
+    for parts in [
+        &[(other, &b"%PDF"[..])][..],
+        &[("Content-Disposition: form-data; name=\"form_ss\"; filename=\"a\"", b"999-12-3456")],
+        &[("Content-Disposition: form-data; name=\"FORM_SS\"", b"999-12-3456")],
+        &[("Content-Disposition: form-data; name=\"form_ss\"; name=\"x\"", b"999-12-3456")],
+        &[("Content-Disposition: form-data; name=\"form_ss\"\r\nContent-Transfer-Encoding: base64", b"OTk5")],
+        &[("Content-Disposition: form-data; name=\"form\\_ss\"", b"999-12-3456")],
+        &[("content-type: text/plain", b"999-12-3456")],
+    ] {
+        let (media_type, body) = multipart(parts);
+        let call = Call::new("POST /interface/upload.php").of_type(&media_type, body);
+        bed.refuses("clinician", &call, (400, "body_invalid")).await;
+    }
+    let (media_type, body) = multipart(&[(FIELD, b"1")]);
+    let cut = Call::new("POST /interface/upload.php").of_type(&media_type, &body[..body.len() - 4]);
+    bed.refuses("clinician", &cut, (400, "body_invalid")).await;
+    let call = Call::new("POST /interface/upload.php").of_type("multipart/form-data", body);
+    bed.refuses("clinician", &call, (415, "content_type_unsupported")).await;
+}
