@@ -294,10 +294,6 @@ fn protection(
         }
         (None, false) => {}
     }
-    if patches {
-        let message = "PATCH on a route with rules: a patch names its places in values, which no rule reads";
-        files.problem_of(&at("methods"), &[&at("rules")], message);
-    }
     let shows_unsealed = matches!(unsealed, Some(raw::Unsealed::Show));
     let packs: Vec<&Pack> = packs.iter().filter_map(|name| known.packs.find(name)).collect();
     let csv_delimiter = delimiter(files, &at("csv_delimiter"), csv_delimiter.as_deref());
@@ -313,7 +309,13 @@ fn protection(
         rules,
         sizes: known.sizes,
     };
-    rules::rules(files, known.classes, path, &given).map(|protected| Protection::Rules(Box::new(protected)))
+    let protected = rules::rules(files, known.classes, path, &given)?;
+    if patches && protected.formats.json.is_none() {
+        let message =
+            "PATCH on a route with rules: only JSON can be patched, which rules with `path` or `fhir` are for";
+        files.problem_of(&at("methods"), &[&at("rules")], message);
+    }
+    Some(Protection::Rules(Box::new(protected)))
 }
 
 fn delimiter(files: &mut Files<'_>, path: &str, text: Option<&str>) -> u8 {

@@ -18,6 +18,7 @@ pub mod multipart;
 pub mod ndjson;
 mod numbering;
 pub mod pairing;
+pub mod patch;
 pub mod path;
 mod slot;
 mod stream;

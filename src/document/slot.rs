@@ -23,6 +23,7 @@ pub struct Slot<'a> {
     pub(super) piece: Option<Piece>,
     pub(super) holds_watched: bool,
     pub(super) inner_rules: &'a [usize],
+    pub(super) is_test: bool,
 }
 
 /// Where in the grammar a slot stands.
@@ -97,6 +98,7 @@ impl<'a> Slot<'a> {
             piece: None,
             holds_watched: false,
             inner_rules: &[],
+            is_test: false,
         }
     }
 
@@ -179,6 +181,11 @@ impl<'a> Slot<'a> {
     /// Whether what holds it `depth` levels below the top of the document is an array.
     pub(in crate::document) fn is_in_array(&self, depth: usize) -> bool {
         self.frames.get(depth).is_some_and(|frame| !frame.object)
+    }
+
+    /// Whether it stands in the value of a `test` of a JSON Patch (RFC 6902 4.6), which is compared and stored nowhere.
+    pub fn is_test(&self) -> bool {
+        self.is_test
     }
 
     /// Whether an `Object` or `Array` holds, at any depth, a string or a member name for which `Watch` is true.

@@ -1,6 +1,7 @@
 //! Formats of bodies: which one a header says, and what reads it by the rules of a route.
 
-use crate::document::{Limits, Rewrite, Watch, csv, form, hl7v2, html, json, multipart, ndjson, text, x12, xml};
+use crate::document::{Limits, Rewrite, Watch, csv, form, hl7v2, html, json, multipart, ndjson, patch, text, x12, xml};
+use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use std::sync::Arc;
 
@@ -14,9 +15,12 @@ pub(super) struct Media {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// `application/json` or a `+json` type. A JSON Patch (RFC 6902) names its places in values, which no rule reads, and a merge
-    /// patch (RFC 7396) is refused with it.
+    /// `application/json` or a `+json` type.
     Json,
+    /// A JSON Patch (RFC 6902). Of requests alone, as the next one.
+    Patch,
+    /// A JSON merge patch (RFC 7396).
+    Merge,
     /// One JSON document a line.
     Ndjson,
     /// `application/xml`, `text/xml` or a `+xml` type (RFC 7303).
@@ -37,9 +41,18 @@ pub(super) enum Format {
     Text,
 }
 
+/// How a document is changed of which only a part is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patching {
+    Operations,
+    Members,
+}
+
 /// Types and what they are. Those of lines of JSON and of HL7 v2 are not registered, but for FHIR's.
-const TYPES: [(&str, Format); 17] = [
+const TYPES: [(&str, Format); 19] = [
     ("application/json", Format::Json),
+    ("application/json-patch+json", Format::Patch),
+    ("application/merge-patch+json", Format::Merge),
     ("application/x-ndjson", Format::Ndjson),
     ("application/ndjson", Format::Ndjson),
     ("application/fhir+ndjson", Format::Ndjson),
@@ -59,6 +72,15 @@ const TYPES: [(&str, Format); 17] = [
 ];
 
 impl Format {
+    /// What it changes, if it changes something that is there.
+    pub(super) const fn patches(&self) -> Option<Patching> {
+        match self {
+            Self::Patch => Some(Patching::Operations),
+            Self::Merge => Some(Patching::Members),
+            _ => None,
+        }
+    }
+
     /// Whether it is made of JSON documents.
     pub(super) const fn is_json(&self) -> bool {
         matches!(self, Self::Json | Self::Ndjson)
@@ -105,6 +127,20 @@ fn boundary(parameters: &str) -> Option<String> {
     bare.map_or(Some(boundary.clone()), |bare| (!bare.contains(['"', '\\'])).then(|| bare.to_owned()))
 }
 
+impl Media {
+    /// What it is in a request of that method: a patch is what PATCH sends, and what it sends in JSON is a part of a document,
+    /// whatever it says.
+    pub(super) fn sent_by(self, method: &Method) -> Option<Media> {
+        let format = match (*method == Method::PATCH, self.format) {
+            (true, Format::Json | Format::Merge) => Format::Merge,
+            (true, Format::Patch) => Format::Patch,
+            (true, _) | (false, Format::Patch | Format::Merge) => return None,
+            (false, format) => format,
+        };
+        Some(Media { format, ..self })
+    }
+}
+
 /// What a type is made of, by its suffix (RFC 6839 3.1, RFC 7303 4.2).
 fn suffixed(media_type: &str) -> Option<Format> {
     let subtype = media_type.strip_prefix("application/")?;
@@ -147,9 +183,25 @@ pub struct Formats {
 const MARK: &[u8] = b"sgv1.";
 
 impl Formats {
-    /// What reads a body of that format by the rules; `None` if there are none.
-    pub(super) fn rewriter(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
+    /// What reads a body of that format by the rules; `None` if there are none. `path`: what a patch is for.
+    pub(super) fn rewriter(
+        &self,
+        format: &Format,
+        path: &str,
+        limits: Limits,
+        watch: Option<Watch>,
+    ) -> Option<Box<dyn Rewrite>> {
         match format {
+            Format::Patch => {
+                let rules = self.json.as_ref()?;
+                let resource = resource(rules, path);
+                Some(Box::new(patch::Rewriter::new(Arc::clone(rules), resource, limits, watch)))
+            }
+            Format::Merge => {
+                let rules = self.json.as_ref()?;
+                let resource = resource(rules, path);
+                Some(Box::new(patch::merge(Arc::clone(rules), resource, limits, watch)))
+            }
             Format::Json | Format::Ndjson => Some(rewriter(self.json.as_ref()?, format, limits, watch)),
             Format::Xml => Some(Box::new(xml::Rewriter::new(Arc::clone(self.xml.as_ref()?), limits, watch))),
             Format::Form => Some(Box::new(form::Rewriter::new(Arc::clone(self.form.as_ref()?), limits, watch))),
@@ -169,12 +221,19 @@ impl Formats {
     /// The same for a body of a response.
     pub(super) fn reader(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
         match format {
-            Format::Multipart(_) => None,
+            Format::Multipart(_) | Format::Patch | Format::Merge => None,
             Format::Html if self.pages => Some(Box::new(html::Rewriter::new(limits, MARK))),
             Format::Text if self.pages => Some(Box::new(text::Rewriter::new(limits, MARK))),
-            format => self.rewriter(format, limits, watch),
+            format => self.rewriter(format, "", limits, watch),
         }
     }
+}
+
+/// The type of resource that a path names, if it names one alone: `/fhir/Patient/1`.
+fn resource<'p>(rules: &json::Rules, path: &'p str) -> Option<&'p str> {
+    let mut named = path.split('/').filter(|segment| rules.knows_resource(segment));
+    let first = named.next()?;
+    named.all(|other| other == first).then_some(first)
 }
 
 /// What reads a body of a format that is made of JSON by some rules.
@@ -228,8 +287,8 @@ mod tests {
             ("text/csv; charset=windows-1252", None),
             ("application/json; charset=utf-16", None),
             ("application/x-ndjson; charset=utf-16", None),
-            ("application/json-patch+json", None),
-            ("application/merge-patch+json", None),
+            ("application/json-patch+json", Some((Format::Patch, false))),
+            ("application/merge-patch+json", Some((Format::Merge, false))),
             ("application/json-seq", None),
             ("application/xml,application/a+json", None),
             ("application/a b+json", None),

@@ -77,6 +77,9 @@ codes! {
     ValueTypeMismatch = "value_type_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the type of its class";
     ValueFormatMismatch = "value_format_mismatch", UNPROCESSABLE_ENTITY, "a value is not of the format of its class";
     ValueDomainTooSmall = "value_domain_too_small", UNPROCESSABLE_ENTITY, "a value is too short for its format";
+    PatchNeedsContext = "patch_needs_context", UNPROCESSABLE_ENTITY,
+        "what a patch does to protected values depends on what is not in it";
+    PatchNotPossible = "patch_not_possible", UNPROCESSABLE_ENTITY, "a patch cannot compare values that are sealed anew each time";
     ValueNotWritable = "value_not_writable", UNPROCESSABLE_ENTITY,
         "a value, sealed, cannot be written in this format at its place";
     ValueTooLong = "value_too_long", UNPROCESSABLE_ENTITY, "a value is too long, sealed, for the column that keeps it";
@@ -241,10 +244,16 @@ impl From<KeyringError> for Refusal {
     }
 }
 
+/// How the faults of patches begin that are good patches of documents without rules.
+const OF_PATCHES: [&str; 4] = ["patch needs context", "move or copy", "a pointer into", "a patch of"];
+
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         let code = match fault {
             Fault::TooDeep { .. } | Fault::NameTooLong { .. } | Fault::ValueTooLong { .. } => Code::BodyTooLarge,
+            Fault::Unaccepted { what, .. } if OF_PATCHES.iter().any(|start| what.starts_with(start)) => {
+                Code::PatchNeedsContext
+            }
             _ => Code::BodyInvalid,
         };
         Self::with_detail(code, fault.to_string())

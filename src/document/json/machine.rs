@@ -6,10 +6,11 @@ mod strings;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::merge::Merge;
 use super::probe::Probe;
 use super::rules::{Rule, Rules};
 use super::scan::Digits;
-use super::tracker::{Tracker, Unresolved, Verdict};
+use super::tracker::{Spot, Tracker, Unresolved, Verdict};
 use crate::document::{Escape, Fault, Kind, Limits, Place, Role, Slot, Watch};
 
 /// Positions are indices into the input at hand; `shift` moves them when its beginning is dropped.
@@ -35,6 +36,9 @@ pub(super) struct Machine {
     probe: Option<Box<Probe>>,
     /// Whether this one looks into an object for another: it ends with that, and no name that it is after may stand twice.
     nested: bool,
+    /// Whether objects and arrays are gone into that a rule other than the first selects: texts alone are wanted.
+    seeks_texts: bool,
+    merge: Option<Merge>,
     hold: Option<Hold>,
     /// From where on the output waits for the end of an object, of which members may have to be moved: how many objects and arrays
     /// are open in that one, itself included, and the place.
@@ -154,6 +158,8 @@ impl Machine {
             frames: Vec::with_capacity(16),
             probe: None,
             nested: false,
+            seeks_texts: false,
+            merge: None,
             hold: None,
             waiting: None,
             clip: usize::MAX,
@@ -165,6 +171,12 @@ impl Machine {
     /// For what is inside of the object at `at` of the input at hand, and for nothing after it.
     pub(super) fn inside(base: u64, at: usize, rules: Arc<Rules>, limits: Limits) -> Machine {
         Machine { at, state: State::Value, nested: true, ..Machine::new(base, rules, limits, None) }
+    }
+
+    /// The same, to find texts: what selects an object or array, but for the first rule, selects nothing there and hides nothing
+    /// inside.
+    pub(super) fn for_texts(base: u64, at: usize, rules: Arc<Rules>, limits: Limits) -> Machine {
+        Machine { seeks_texts: true, ..Machine::inside(base, at, rules, limits) }
     }
 
     /// Of one that was made by [`Machine::inside`]: reads on until something is found, which is told, or there is no more input,
@@ -179,6 +191,16 @@ impl Machine {
             }
         }
         Ok(false)
+    }
+
+    /// Takes the document for a merge patch.
+    pub(super) fn merge(&mut self, resource: Option<&str>) {
+        self.merge = Some(Merge::of(resource));
+    }
+
+    /// Before a value: has it stand among the paths at `spot`.
+    pub(super) fn enter(&mut self, spot: &Spot) {
+        self.verdict = self.tracker.put(self.frames.len(), spot);
     }
 
     /// How far it has read.
@@ -199,20 +221,30 @@ impl Machine {
         let mut probe = self.probe.take().unwrap_or_else(new);
         let max = self.limits.object_bytes_max;
         let view = view.get(..self.at.saturating_add(max).saturating_add(1)).unwrap_or(view);
-        let Some(probed) = probe.run(probing, view, self.end)? else {
+        let Some(mut probed) = probe.run(probing, view, self.end)? else {
             if view.len() - self.at > max {
                 return Err(Fault::ValueTooLong { offset: self.offset(self.at), max });
             }
             self.probe = Some(probe);
             return Ok(None);
         };
+        let is_resource = probed.kind.is_some();
         let offset = self.offset(self.at);
+        if let Some(merge) = &self.merge
+            && self.frames.iter().all(|frame| frame.object)
+        {
+            let level = self.frames.len();
+            let wanted = self.tracker.tests(level).filter_map(|test| probing.names.get(test));
+            merge
+                .check(view, self.at, level == 0, self.verdict.is_place(), &mut probed.kind, wanted)
+                .map_err(|what| Fault::Unaccepted { offset, what })?;
+        }
         let resolved = self.tracker.resolve(self.frames.len(), &probed, self.verdict);
         self.verdict = resolved.map_err(|error| match error {
             Unresolved::NoResource => Fault::Unaccepted { offset, what: "a document that is no resource" },
             Unresolved::UnknownType => Fault::Unaccepted { offset, what: "a resource of a type that no rule names" },
         })?;
-        Ok(Some(probed.kind.is_some()))
+        Ok(Some(is_resource))
     }
 
     /// Reads on until something is found, the input is used up or the document is complete.
@@ -301,6 +333,7 @@ impl Machine {
             piece: None,
             holds_watched: found.watched,
             inner_rules: &found.inner,
+            is_test: false,
         })
     }
 

@@ -8,11 +8,13 @@
 //! are refused; escapes of lone surrogates are legal; numbers are text of any size; any value may stand at the top.
 
 mod machine;
+mod merge;
 mod names;
 mod probe;
 mod rules;
 mod scan;
 mod shape;
+mod states;
 mod text;
 mod tracker;
 
@@ -30,6 +32,17 @@ pub use text::quote;
 
 pub(super) use machine::Frame;
 use machine::{Halt, Machine};
+pub(super) use text::unquote;
+pub(super) use tracker::{Guide, Spot};
+
+/// Why a patch is refused where rules go by the type of a resource.
+pub(super) const UNKNOWN_TYPE: &str = "a patch of something of an unknown type of resource";
+
+/// Why a patch is refused that makes another resource of the one that it is for.
+pub(super) const OTHER_TYPE: &str = "a resource of another type than the one that is patched";
+
+/// Why a patch is refused that does not hold what a rule must see.
+pub(super) const NEEDS_CONTEXT: &str = "patch needs context: a rule looks at what stands beside";
 
 /// Rewrites one JSON document.
 pub struct Rewriter {
@@ -59,6 +72,20 @@ impl Rewriter {
             finished: false,
             fault: None,
         }
+    }
+
+    /// The same for a merge patch (RFC 7396) of a document, which is a resource of type `resource` if rules go by that.
+    pub(super) fn merging(rules: Arc<Rules>, resource: Option<&str>, limits: Limits, watch: Option<Watch>) -> Rewriter {
+        let unknown = rules.by_resource_type() && resource.is_none();
+        let mut rewriter = Rewriter::at(0, rules, limits, watch);
+        rewriter.machine.merge(resource);
+        rewriter.fault = unknown.then_some(Fault::Unaccepted { offset: 0, what: UNKNOWN_TYPE });
+        rewriter
+    }
+
+    /// Before a value that has not been fed: has it stand among the paths of the rules at `spot`.
+    pub(super) fn enter(&mut self, spot: &Spot) {
+        self.machine.enter(spot);
     }
 
     fn settle(&mut self, end: usize) {

@@ -20,7 +20,7 @@ pub(super) struct Probe {
 impl Probe {
     /// Before the object at `at` of the input at hand, which starts `base` bytes into the body.
     pub(super) fn new(probing: &Probing, limits: &Limits, base: u64, at: usize, verdict: Verdict) -> Probe {
-        let machine = Machine::inside(base, at, Arc::clone(&probing.rules), limits.clone());
+        let machine = Machine::for_texts(base, at, Arc::clone(&probing.rules), limits.clone());
         Probe { machine, tests: vec![false; probing.tests.len()], kind: None, whole: verdict.is_tested() }
     }
 

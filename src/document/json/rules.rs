@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::names::Names;
+use super::states::{Parent, States, Taken};
 use crate::document::Role;
-use crate::document::fhir::{FhirPath, FhirTest};
-use crate::document::path::{FieldPath, Selector, Test};
+use crate::document::fhir::FhirPath;
+use crate::document::path::FieldPath;
 
 /// The most states that a set of rules may need.
 pub(super) const STATES_MAX: usize = 4096;
@@ -61,6 +62,8 @@ pub(super) struct Probing {
     pub(super) rules: Arc<Rules>,
     /// By test: which of these values, and what it must be.
     pub(super) tests: Vec<(usize, Box<[u8]>)>,
+    /// By test: the names with which the way to the value begins.
+    pub(super) names: Vec<Vec<Box<[u8]>>>,
 }
 
 /// Where a resource stands in JSON (R4): in a Bundle's entry and as a parameter, in another resource, as the outcome of an entry.
@@ -140,7 +143,18 @@ impl Rules {
         Ok(rules)
     }
 
-    fn lay_out(states: &States<'_>) -> Rules {
+    /// Whether any path is one by resource type.
+    pub(in crate::document) fn by_resource_type(&self) -> bool {
+        self.resources.is_some()
+    }
+
+    /// Whether resources of that type are known to rules by resource type.
+    #[must_use]
+    pub fn knows_resource(&self, name: &str) -> bool {
+        self.resources.as_ref().is_some_and(|resources| resources.initial.contains_key(name.as_bytes()))
+    }
+
+    pub(super) fn lay_out(states: &States<'_>) -> Rules {
         let count = states.all.len();
         let words = count.div_ceil(64).max(1);
         let mut rules = Rules {
@@ -227,172 +241,19 @@ impl Rules {
     }
 }
 
-const NO_RULE: u32 = u32::MAX;
-
-struct State<'a> {
-    parent: Parent<'a>,
-    descendant: bool,
-    transparent: bool,
-    taken: Taken<'a>,
-    tests: Vec<usize>,
-    accept: u32,
-}
-
-/// What a state follows on.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Parent<'a> {
-    Document,
-    /// A resource of that type, or of any.
-    Resource(Option<&'a str>),
-    State(usize),
-}
-
-/// By what a state is taken.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Taken<'a> {
-    Name(&'a str),
-    Index(u64),
-    Any,
-}
-
-/// The states of all paths, each once.
-#[derive(Default)]
-struct States<'a> {
-    all: Vec<State<'a>>,
-    known: HashMap<(Parent<'a>, Step<'a>), usize>,
-    tests: Vec<Compared<'a>>,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Step<'a> {
-    descendant: bool,
-    transparent: bool,
-    taken: Taken<'a>,
-    tests: Vec<usize>,
-}
-
-/// A test of either kind.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Compared<'a> {
-    Field(&'a Test),
-    Fhir(&'a FhirTest),
-}
-
-impl<'a> States<'a> {
-    fn add(&mut self, path: JsonPath<'a>, number: u32) -> Result<(), TooManySteps> {
-        let parent = match path {
-            JsonPath::Field(_) => Parent::Document,
-            JsonPath::Fhir(path) => Parent::Resource(path.resource()),
-        };
-        let steps: Vec<Step<'a>> = match path {
-            JsonPath::Field(path) => {
-                let step = |segment: &'a crate::document::path::Segment| {
-                    let (taken, tests) = self.taken(&segment.selector);
-                    Step { descendant: segment.descendant, transparent: false, taken, tests }
-                };
-                path.segments().iter().map(step).collect()
-            }
-            JsonPath::Fhir(path) => {
-                let step = |step: &'a crate::document::fhir::Step| {
-                    let tests = step.tests.iter().map(|test| self.test(Compared::Fhir(test))).collect();
-                    Step { descendant: step.descendant, transparent: true, taken: Taken::Name(&step.name), tests }
-                };
-                path.steps().iter().map(step).collect()
-            }
-        };
-        self.follow(parent, steps, number)
-    }
-
-    fn taken(&mut self, selector: &'a Selector) -> (Taken<'a>, Vec<usize>) {
-        match selector {
-            Selector::Name(name) => (Taken::Name(name), Vec::new()),
-            Selector::Index(index) => (Taken::Index(*index), Vec::new()),
-            Selector::Any => (Taken::Any, Vec::new()),
-            Selector::Filter(tests) => {
-                (Taken::Any, tests.iter().map(|test| self.test(Compared::Field(test))).collect())
-            }
-        }
-    }
-
-    fn test(&mut self, test: Compared<'a>) -> usize {
-        self.tests.iter().position(|known| *known == test).unwrap_or_else(|| {
-            self.tests.push(test);
-            self.tests.len() - 1
-        })
-    }
-
-    /// What looks into a value for the tests, if any path needs that. Every way into a value is a path from its top.
-    fn probing(&self) -> Result<Option<Probing>, TooManySteps> {
-        let by_resource = self.all.iter().any(|state| matches!(state.parent, Parent::Resource(_)));
-        if self.tests.is_empty() && !by_resource {
-            return Ok(None);
-        }
-        let mut probes = States::default();
-        let ways: Vec<Vec<Step<'a>>> = self.tests.iter().map(|test| test.way()).collect();
-        let kind = Step { descendant: false, transparent: false, taken: Taken::Name(KIND), tests: Vec::new() };
-        probes.follow(Parent::Document, vec![kind], 0)?;
-        let mut tests = Vec::with_capacity(ways.len());
-        for (test, way) in self.tests.iter().zip(&ways) {
-            let number = ways.iter().position(|known| known == way).unwrap_or(0) + 1;
-            probes.follow(Parent::Document, way.clone(), u32::try_from(number).map_err(|_| TooManySteps)?)?;
-            tests.push((number, test.text().as_bytes().into()));
-        }
-        let mut rules = Rules::lay_out(&probes);
-        rules.by_path = (0..=ways.len()).map(|number| Some(Rule { number, role: Role::Value })).collect();
-        Ok(Some(Probing { rules: Arc::new(rules), tests }))
-    }
-
-    /// Adds the states of one path, which ends with `number`.
-    fn follow(&mut self, from: Parent<'a>, steps: Vec<Step<'a>>, number: u32) -> Result<(), TooManySteps> {
-        let mut parent = from;
-        for step in steps {
-            let fresh = self.all.len();
-            let state = *self.known.entry((parent, step.clone())).or_insert(fresh);
-            if state == fresh {
-                let Step { descendant, transparent, taken, tests } = step;
-                self.all.push(State { parent, descendant, transparent, taken, tests, accept: NO_RULE });
-            }
-            parent = Parent::State(state);
-        }
-        if let Parent::State(last) = parent
-            && let Some(last) = self.all.get_mut(last)
-        {
-            last.accept = last.accept.min(number);
-        }
-        if self.all.len() > STATES_MAX { Err(TooManySteps) } else { Ok(()) }
-    }
-}
-
-impl<'a> Compared<'a> {
-    /// The way to the value that is compared.
-    fn way(&self) -> Vec<Step<'a>> {
-        let step = |transparent, taken| Step { descendant: false, transparent, taken, tests: Vec::new() };
-        match self {
-            Compared::Field(test) => {
-                let taken = test.path.iter().map(|selector| match selector {
-                    Selector::Name(name) => Taken::Name(name),
-                    Selector::Index(index) => Taken::Index(*index),
-                    // None of both stands in a test.
-                    Selector::Any | Selector::Filter(_) => Taken::Any,
-                });
-                taken.map(|taken| step(false, taken)).collect()
-            }
-            Compared::Fhir(test) => test.names.iter().map(|name| step(true, Taken::Name(name))).collect(),
-        }
-    }
-
-    fn text(&self) -> &'a str {
-        match self {
-            Compared::Field(test) => &test.text,
-            Compared::Fhir(test) => &test.text,
-        }
-    }
-}
-
 fn set(bits: &mut [u64], number: usize) {
     if let Some(word) = bits.get_mut(number / 64) {
         *word |= 1 << (number % 64);
     }
+}
+
+/// The numbers in a set.
+pub(super) fn members(bits: &[u64]) -> impl Iterator<Item = usize> {
+    let of_word = |(base, word): (usize, &u64)| {
+        let word = *word;
+        (0..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| base * 64 + bit)
+    };
+    bits.iter().enumerate().flat_map(of_word)
 }
 
 pub(super) fn row(table: &[u64], words: usize, number: usize) -> &[u64] {

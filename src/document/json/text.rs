@@ -61,6 +61,14 @@ fn unit_into(unit: u16, out: &mut Vec<u8>) {
     }
 }
 
+/// The text of a string literal that has been scanned before; `None` if it is another value.
+pub(in crate::document) fn unquote(literal: &[u8]) -> Option<Vec<u8>> {
+    let inside = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let mut text = Vec::with_capacity(inside.len());
+    decode(inside, &mut text);
+    Some(text)
+}
+
 /// Undoes the escapes of a string's inside (without its quotes) that has been scanned before.
 pub(super) fn decode(inside: &[u8], out: &mut Vec<u8>) {
     let mut rest = inside;

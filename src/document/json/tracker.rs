@@ -1,13 +1,17 @@
 //! Where a document stands among the paths of its rules, while it streams by.
 
+mod spot;
+
 use std::sync::Arc;
 
 use super::names::Named;
-use super::rules::{Probing, Rule, Rules, row, row_mut};
+use super::rules::{Probing, Rule, Rules, members, row, row_mut};
 use crate::document::Role;
 
+pub(in crate::document) use spot::{Guide, Spot};
+
 /// What the rules say of a value.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
     path: u32,
     bits: u16,
@@ -57,6 +61,11 @@ impl Verdict {
     /// Whether tests are to be made in it.
     pub(super) fn is_tested(self) -> bool {
         self.has(ASKS)
+    }
+
+    /// Whether a resource may stand there.
+    pub(super) fn is_place(self) -> bool {
+        self.has(PLACE)
     }
 
     /// Whether it is selected by a path that means the elements, should it be an array.
@@ -143,6 +152,12 @@ impl Tracker {
     /// How it is found out what is inside of an object.
     pub(super) fn probing(&self) -> Option<&Probing> {
         self.rules.probing.as_ref()
+    }
+
+    /// The tests that are to be made in an object at `level`.
+    pub(super) fn tests(&self, level: usize) -> impl Iterator<Item = usize> {
+        let pending = row(&self.pending, self.rules.words, level);
+        members(pending).filter_map(|state| self.rules.tests.get(state)).flatten().copied()
     }
 
     /// Whether names matter also where nothing is live.

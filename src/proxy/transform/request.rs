@@ -21,6 +21,7 @@ use crate::document::{self, Rewrite, Role, Slot, Step};
 use crate::policy::Permit;
 use crate::seal::Workspace;
 use bytes::Bytes;
+use http::Method;
 use http::header::HeaderMap;
 use http::request::Parts;
 use http_body::Body as _;
@@ -59,10 +60,10 @@ pub(in crate::proxy) async fn request<'a>(
     };
     let binds = Binds::of_path(route, path);
     let (ledger, workspace) = (Ledger::default(), Workspace::new());
-    let mut sealing = Sealing { gate, protected, permit, ledger, binds, workspace, stream: None };
+    let mut sealing = Sealing { gate, protected, permit, ledger, binds, workspace, stream: None, patches: None };
     let aimed = sealing.aim(route, head).await;
     let sealed = match aimed {
-        Ok(()) => sealing.body((route, path), &head.headers, body).await,
+        Ok(()) => sealing.body((route, path), (&head.method, &head.headers), body).await,
         Err(refusal) => Err(refusal),
     };
     trail.add(std::mem::take(&mut sealing.ledger));
@@ -94,7 +95,7 @@ impl<'a> Sealing<'a> {
     async fn body(
         &mut self,
         (route, path): (&'a Route, &'a str),
-        headers: &HeaderMap,
+        (method, headers): (&Method, &HeaderMap),
         mut incoming: Incoming,
     ) -> Result<Sealed, Refusal> {
         if incoming.is_end_stream() {
@@ -102,7 +103,7 @@ impl<'a> Sealing<'a> {
         }
         let limits = &self.gate.limits;
         let coding = Coding::of(headers).ok_or(Code::ContentEncodingUnsupported)?;
-        let media = Media::of(headers);
+        let media = Media::of(headers).and_then(|media| media.sent_by(method));
         // What must be known of the whole body before anything is sealed is read whole.
         let is_search = self.protected.searches.is_fhir() && self.protected.formats.form.is_none();
         let is_search = is_search && media.as_ref().is_some_and(|media| media.format == Format::Form);
@@ -133,7 +134,11 @@ impl<'a> Sealing<'a> {
             self.binds = Binds::read(self.protected, (route, path), (&media.format, &whole), &bytes)?;
         }
         let watch = |text: &[u8]| target::may_hold_token(text) || is_absence(text);
-        let rewriter = self.protected.formats.rewriter(&media.format, whole, Some(watch));
+        if matches!(media.format, Format::Patch | Format::Merge) && self.protected.pairings.is_some() {
+            return Err(Refusal::with_detail(Code::PatchNeedsContext, "values are bound to fields"));
+        }
+        self.patches = media.format.patches();
+        let rewriter = self.protected.formats.rewriter(&media.format, path, whole, Some(watch));
         let mut rewriter = rewriter.ok_or(Code::ContentTypeUnsupported)?;
         rewriter.feed(&bytes);
         if !start.ended {

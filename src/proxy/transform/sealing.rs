@@ -2,6 +2,7 @@
 
 use super::super::Gate;
 use super::super::ledger::Ledger;
+use super::super::media::Patching;
 use super::super::rescue::{Code, Refusal};
 use super::super::rule::{ClassRule, FieldRule, Form, Protected, Treatment};
 use super::super::target;
@@ -28,6 +29,8 @@ pub(super) struct Sealing<'a> {
     pub(super) ledger: Ledger,
     pub(super) binds: Binds<'a>,
     pub(super) workspace: Workspace,
+    /// Whether it is a patch of a document that is sealed.
+    pub(super) patches: Option<Patching>,
     /// The file under way.
     pub(super) stream: Option<StreamSealer>,
 }
@@ -69,6 +72,7 @@ impl Sealing<'_> {
         if slot.raw().len() > self.gate.limits.document.value_bytes_max {
             return Err(about(Code::BodyTooLarge.into()));
         }
+        self.judge_patch(rule, slot).map_err(about)?;
         let class = rule.class.class;
         let (writes, view) = (self.permit.writes(class), self.permit.view(class));
         let (worn, text) = match slot.text().map(|text| Worn::off(rule.form_at(slot), text)) {
@@ -127,6 +131,29 @@ impl Sealing<'_> {
         let mut written = Vec::new();
         slot.escape().text(&sealed, &mut written).map_err(|_| Code::ValueNotWritable)?;
         Ok(written)
+    }
+
+    /// Lets a value of a patch be sealed, if that does there what it would do in the document.
+    fn judge_patch(&self, rule: &FieldRule, slot: &Slot<'_>) -> Result<(), Refusal> {
+        let Some(patching) = self.patches else { return Ok(()) };
+        // A primitive and what is beside it are two members, of which a patch has one; a part of an object is not all of it.
+        let is_part = patching == Patching::Members && slot.kind() == JsonKind::Object && !slot.is_listed(0);
+        if slot.role() == Role::Primitive || is_part {
+            return Err(Code::PatchNeedsContext.into());
+        }
+        if !slot.is_test() {
+            return Ok(());
+        }
+        if matches!(rule.class.treatment, Treatment::Random { .. }) {
+            return Err(Code::PatchNotPossible.into());
+        }
+        // Whether a guess is right is told to nobody who may not see the value.
+        let is_token = slot.text().is_some_and(holds_token);
+        if is_token || self.permit.view(rule.class.class) == View::Plain {
+            Ok(())
+        } else {
+            Err(Code::SearchNotAllowed.into())
+        }
     }
 
     /// A piece of a file.

@@ -6,6 +6,7 @@ mod forms;
 mod legacy;
 mod ndjson;
 mod pages;
+mod patches;
 mod streams;
 mod xml;
 

@@ -50,7 +50,7 @@ impl Machine {
 
     pub(super) fn value(&mut self, view: &[u8], byte: u8) -> Turn {
         match byte {
-            _ if byte != b'{' && self.is_top() && self.tracker.knows_resources() => Err(self.no_resource()),
+            _ if byte != b'{' && self.is_top() && self.verdict.is_place() => Err(self.no_resource()),
             b'"' => self.open_text(view),
             b'{' => self.open_object(view),
             b'[' => self.open(byte, None),
@@ -97,7 +97,7 @@ impl Machine {
         let selected = if passes_on || companion.is_some() { None } else { self.selected(verdict) };
         let live = verdict.live() || passes_on || !object && verdict.asks();
         let mut flow = Flow::Go;
-        if let Some(rule) = selected {
+        if let Some(rule) = selected.filter(|rule| !self.seeks_texts || rule.number == 0) {
             self.hold = Some(Hold { rule, start: self.at, depth, watched: false, inner: Vec::new() });
             self.clip = self.at.saturating_add(self.limits.value_bytes_max).saturating_add(1);
             flow = Flow::Clipped;

@@ -110,6 +110,23 @@ fn a_filter_looks_at_what_stands_beside() {
 }
 
 #[test]
+fn a_test_hides_no_other_that_looks_further_down() {
+    let codes = ["$.a[?@.t=='x'].v", "$.a[?@.t.c[0]=='y'].v", "$.a[?@.t.c=='z'].v"];
+    check(
+        &codes,
+        &[],
+        r#"{"a":[{"t":{"c":["y"]},"v":1},{"t":"x","v":2},{"t":{"c":"z"},"v":3},{"t":[],"v":4}]}"#,
+        Ok(r#"{"a":[{"t":{"c":["y"]},"v":#1},{"t":"x","v":#0},{"t":{"c":"z"},"v":#2},{"t":[],"v":4}]}"#),
+    );
+    check(
+        &["Patient.link.where(type='seealso').other", "Patient.identifier.where(type.coding.code='MR').value"],
+        &[],
+        r#"{"resourceType":"Patient","identifier":[{"type":{"coding":[{"code":"MR"}]},"value":"1"}]}"#,
+        Ok(r#"{"resourceType":"Patient","identifier":[{"type":{"coding":[{"code":"MR"}]},"value":#1}]}"#),
+    );
+}
+
+#[test]
 fn what_could_be_read_in_two_ways_is_refused() {
     let ssn = "$.identifier[?@.system=='ssn'].value";
     let twice = |at| format!("a member that stands twice where a rule looks at it at offset {at}");
