@@ -168,9 +168,9 @@ fn json(places: &[Place], rules: &[Option<FieldRule>], resources: &[String]) -> 
         })
         .collect();
     let mut selected = Vec::with_capacity(places.len());
-    for (number, ((place, companions), rule)) in places.iter().zip(&companions).zip(rules).enumerate() {
-        let rule = rule.is_some().then_some(number);
-        let mut select = |path, role| selected.push(Selected { path, rule, role });
+    for (rule, ((place, companions), field)) in places.iter().zip(&companions).zip(rules).enumerate() {
+        let passes = field.is_none();
+        let mut select = |path, role| selected.push(Selected { path, rule, role, passes });
         match (place, companions) {
             (Place::Path(path), _) => select(JsonPath::Field(path), Role::Value),
             (Place::Fhir(path), None) => select(JsonPath::Fhir(path), Role::Value),

@@ -301,6 +301,7 @@ fn protection(
     Some(Protection::Rules(Protected {
         formats: rules.formats,
         fields: rules.fields,
+        written: rules.written,
         classes: rules.classes,
         pairings: rules.pairings,
         query_allowed: query_allowed.into_iter().collect(),

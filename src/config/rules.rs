@@ -10,7 +10,7 @@ use super::warnings;
 use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
 use crate::proxy::media::Formats;
 use crate::proxy::route::Template;
-use crate::proxy::rule::{Bind, BindSource, FieldRule, Form, Treatment};
+use crate::proxy::rule::{Bind, BindSource, FieldRule, Form, Treatment, Written};
 use crate::seal::token::{TokenSize, token_chars};
 use crate::seal::{Class, Kind, Placement};
 use std::collections::HashSet;
@@ -39,6 +39,7 @@ pub(super) struct Sizes<'a> {
 pub(super) struct Compiled {
     pub(super) formats: Formats,
     pub(super) fields: Vec<Option<FieldRule>>,
+    pub(super) written: Vec<Written>,
     pub(super) classes: Vec<Class>,
     pub(super) pairings: Option<Arc<Pairings>>,
 }
@@ -52,10 +53,11 @@ struct Bound {
 pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Option<Compiled> {
     let rules_path = key(path, "rules");
     let (mut fields, mut places, mut bound, mut seen) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
-    let own = given.rules.iter().enumerate().map(|(index, raw)| (item(&rules_path, index), raw));
-    let packs = given.packs.iter().flat_map(|pack| &pack.rules).enumerate();
-    let packed = packs.map(|(index, raw)| (item(&key(path, "packs.rules"), index), raw));
-    for (at, raw) in own.chain(packed) {
+    let mut written = Vec::new();
+    let own = given.rules.iter().enumerate().map(|(index, raw)| (item(&rules_path, index), raw, None));
+    let packs = given.packs.iter().flat_map(|pack| pack.rules.iter().map(|raw| (raw, &pack.name))).enumerate();
+    let packed = packs.map(|(index, (raw, name))| (item(&key(path, "packs.rules"), index), raw, Some(name)));
+    for (at, raw, pack) in own.chain(packed) {
         let Some(place) = Place::of(files, &at, raw) else { continue };
         let field = if is_passed(files, &at, raw) {
             None
@@ -78,6 +80,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
             let quoted = files.quoted(&at, &place.text());
             files.problem(&at, format!("field path {quoted} stands twice"));
         }
+        written.push(Written { key: place.key(), place: place.text(), pack: pack.cloned() });
         places.push(place);
         fields.push(field);
     }
@@ -106,7 +109,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     let mut classes: Vec<_> = fields.iter().flatten().map(|rule| rule.class.class).collect();
     classes.sort_unstable();
     classes.dedup();
-    Some(Compiled { formats, fields, classes, pairings })
+    Some(Compiled { formats, fields, written, classes, pairings })
 }
 
 /// Whether the rule says that its values pass; else it must name a class.
