@@ -7,6 +7,7 @@ mod healthcheck;
 mod inspect;
 mod keys;
 mod purge;
+mod rules;
 mod run;
 mod session;
 mod validate;
@@ -46,7 +47,10 @@ enum Command {
     Run(ConfigFile),
     /// Say what is wrong with a config file, all of it at once. Opens the files that it names; connects to nothing.
     #[command(visible_alias = "check")]
-    Validate(ConfigFile),
+    Validate(validate::Validate),
+    /// About the rules of routes.
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// About config files.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -126,7 +130,8 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Exit {
     match command {
         Command::Run(file) => run::run(&file.config),
-        Command::Validate(file) => validate::validate(&file.config),
+        Command::Validate(arguments) => validate::validate(&arguments),
+        Command::Rules(command) => rules::rules(command),
         Command::Config(ConfigCommand::Schema) => say(&config::schema()),
         Command::Audit(AuditCommand::Verify { directory, head }) => audit::verify(&directory, &head),
         Command::Inspect(arguments) => inspect::inspect(arguments),

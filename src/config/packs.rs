@@ -15,6 +15,7 @@ pub(super) struct Packs(HashMap<String, Pack>);
 /// What a pack brings to a route.
 #[derive(Default)]
 pub(super) struct Pack {
+    pub(super) name: String,
     pub(super) rules: Vec<raw::Rule>,
     pub(super) resources_allowed: Vec<String>,
     pub(super) query_allowed: Vec<String>,
@@ -39,7 +40,7 @@ impl Packs {
                 for (name, class) in more {
                     classes.entry(name).or_insert(class);
                 }
-                packs.0.insert(name.clone(), Pack { rules, resources_allowed, query_allowed });
+                packs.0.insert(name.clone(), Pack { name: name.clone(), rules, resources_allowed, query_allowed });
             }
         }
         packs

@@ -290,9 +290,9 @@ fn json(places: &[Place], rules: &[Kept], resources: &[String]) -> Result<Option
         })
         .collect();
     let mut selected = Vec::with_capacity(places.len());
-    for (number, ((place, companions), rule)) in places.iter().zip(&companions).zip(rules).enumerate() {
-        let rule = (*rule != Kept::Passed).then_some(number);
-        let mut select = |path, role| selected.push(Selected { path, rule, role });
+    for (rule, ((place, companions), kept)) in places.iter().zip(&companions).zip(rules).enumerate() {
+        let passes = *kept == Kept::Passed;
+        let mut select = |path, role| selected.push(Selected { path, rule, role, passes });
         match (place, companions) {
             (Place::Path(path), _) => select(JsonPath::Field(path), Role::Value),
             (Place::Fhir(path), None) => select(JsonPath::Fhir(path), Role::Value),

@@ -9,7 +9,7 @@ use super::source::{item, key};
 use super::warnings;
 use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
 use crate::proxy::route::Template;
-use crate::proxy::rule::{Bind, BindSource, ClassRule, FieldRule, Form, Protected, Treatment};
+use crate::proxy::rule::{Bind, BindSource, ClassRule, FieldRule, Form, Protected, Treatment, Written};
 use crate::proxy::search::{SearchRule, Searches};
 use crate::seal::token::{TokenSize, token_chars};
 use crate::seal::{Kind, Placement};
@@ -51,6 +51,7 @@ struct Read {
     places: Vec<Place>,
     kinds: Vec<Kept>,
     fields: Vec<Option<FieldRule>>,
+    written: Vec<Written>,
     bound: Vec<Bound>,
 }
 
@@ -58,7 +59,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     let rules_path = key(path, "rules");
     let read = read(files, classes, path, given);
     let pairings = pairings(files, &rules_path, &read);
-    let Read { places, kinds, fields, .. } = read;
+    let Read { places, kinds, fields, written, .. } = read;
     let of_packs = given.packs.iter().flat_map(|pack| &pack.resources_allowed);
     let resources: Vec<String> = given.resources_allowed.iter().chain(of_packs).cloned().collect();
     let said =
@@ -72,6 +73,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     let mut protected = Protected {
         formats,
         fields,
+        written,
         classes,
         pairings,
         searches: Searches { rules: Vec::new(), allowed: allowed.cloned().collect() },
@@ -98,10 +100,10 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
 fn read(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Read {
     let (mut read, mut seen) = (Read::default(), HashSet::new());
     let rules_path = key(path, "rules");
-    let own = given.rules.iter().enumerate().map(|(index, raw)| (item(&rules_path, index), raw));
-    let packs = given.packs.iter().flat_map(|pack| &pack.rules).enumerate();
-    let packed = packs.map(|(index, raw)| (item(&key(path, "packs.rules"), index), raw));
-    for (at, raw) in own.chain(packed) {
+    let own = given.rules.iter().enumerate().map(|(index, raw)| (item(&rules_path, index), raw, None));
+    let packs = given.packs.iter().flat_map(|pack| pack.rules.iter().map(|raw| (raw, &pack.name))).enumerate();
+    let packed = packs.map(|(index, (raw, name))| (item(&key(path, "packs.rules"), index), raw, Some(name)));
+    for (at, raw, pack) in own.chain(packed) {
         let Some(place) = Place::of(files, &at, raw) else {
             // What is wrong with the class is told all the same.
             class(files, classes, &at, raw);
@@ -130,6 +132,7 @@ fn read(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>)
             let quoted = files.quoted(&at, &place.text());
             files.problem(&at, format!("field path {quoted} stands twice"));
         }
+        read.written.push(Written { key: place.key(), place: place.text(), pack: pack.cloned() });
         read.places.push(place);
         read.kinds.push(kept);
         read.fields.push(field);

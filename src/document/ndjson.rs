@@ -13,6 +13,7 @@ pub struct Rewriter {
     rules: Arc<Rules>,
     limits: Limits,
     watch: Option<Watch>,
+    shows_passed: bool,
     /// The document of the line at hand, once there is anything but white space.
     line: Option<json::Rewriter>,
     /// Whether all of that line was fed.
@@ -35,6 +36,7 @@ impl Rewriter {
             rules,
             limits,
             watch,
+            shows_passed: false,
             line: None,
             ended: false,
             rest: Vec::new(),
@@ -44,6 +46,12 @@ impl Rewriter {
             finished: false,
             fault: None,
         }
+    }
+
+    /// Yields also what rules let pass, as [`json::Rewriter::showing_passed`] does.
+    #[must_use]
+    pub fn showing_passed(self) -> Rewriter {
+        Rewriter { shows_passed: true, ..self }
     }
 
     /// Goes on with the line at hand; `None` if it is done.
@@ -75,7 +83,8 @@ impl Rewriter {
         let piece = rest.get(..end.map_or(rest.len(), |end| end + 1)).unwrap_or(rest);
         if self.line.is_none() && !piece.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
             let (rules, limits) = (Arc::clone(&self.rules), self.limits.clone());
-            self.line = Some(json::Rewriter::at(self.offset, rules, limits, self.watch));
+            let line = json::Rewriter::at(self.offset, rules, limits, self.watch);
+            self.line = Some(if self.shows_passed { line.showing_passed() } else { line });
         }
         match &mut self.line {
             Some(line) => line.feed(piece),

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 /// What the header says that a body is (RFC 9110 8.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Media {
-    pub(super) format: Format,
+pub struct Media {
+    /// What it is made of.
+    pub format: Format,
     /// Whether it is FHIR in JSON, which has a form of its own for values that are absent.
     pub(super) fhir: bool,
 }
 
+/// What a body is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// `application/json` or a `+json` type.
     Json,
     /// A JSON Patch (RFC 6902). Of requests alone, as the next one.
@@ -82,7 +84,8 @@ impl Format {
     }
 
     /// Whether it is made of JSON documents.
-    pub(super) const fn is_json(&self) -> bool {
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
         matches!(self, Self::Json | Self::Ndjson)
     }
 }
@@ -92,7 +95,12 @@ impl Media {
     pub(super) fn of(headers: &HeaderMap) -> Option<Media> {
         let mut types = headers.get_all(CONTENT_TYPE).iter();
         let (Some(value), None) = (types.next(), types.next()) else { return None };
-        let value = value.to_str().ok()?;
+        Media::read(value.to_str().ok()?)
+    }
+
+    /// The same for the text of a header.
+    #[must_use]
+    pub fn read(value: &str) -> Option<Media> {
         let (media_type, parameters) = value.split_once(';').unwrap_or((value, ""));
         let in_utf8 = |parameter: &str| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -224,6 +232,40 @@ impl Formats {
             Format::Multipart(_) | Format::Patch | Format::Merge => None,
             Format::Html if self.pages => Some(Box::new(html::Rewriter::new(limits, MARK))),
             Format::Text if self.pages => Some(Box::new(text::Rewriter::new(limits, MARK))),
+            format => self.rewriter(format, "", limits, watch),
+        }
+    }
+
+    /// Whether a body of that format is taken, be it in responses alone.
+    #[must_use]
+    pub const fn takes(&self, format: &Format) -> bool {
+        match format {
+            Format::Json | Format::Ndjson | Format::Patch | Format::Merge => self.json.is_some(),
+            Format::Xml => self.xml.is_some(),
+            Format::Form => self.form.is_some(),
+            Format::Multipart(_) => self.multipart.is_some(),
+            Format::Csv => self.csv.is_some(),
+            Format::Hl7 => self.hl7.is_some(),
+            Format::X12 => self.x12.is_some(),
+            Format::Html | Format::Text => self.pages,
+        }
+    }
+
+    /// What shows every value of a body of that format, and its rule if it meets one, be it one that lets pass. None for
+    /// patches, which are parts of documents, and for forms with files.
+    #[must_use]
+    pub fn explainer(&self, format: &Format, limits: Limits) -> Option<Box<dyn Rewrite>> {
+        let watch: Option<Watch> = Some(|_| true);
+        match format {
+            Format::Json => {
+                let rules = Arc::clone(self.json.as_ref()?);
+                Some(Box::new(json::Rewriter::new(rules, limits, watch).showing_passed()))
+            }
+            Format::Ndjson => {
+                let rules = Arc::clone(self.json.as_ref()?);
+                Some(Box::new(ndjson::Rewriter::new(rules, limits, watch).showing_passed()))
+            }
+            Format::Patch | Format::Merge | Format::Multipart(_) => None,
             format => self.rewriter(format, "", limits, watch),
         }
     }

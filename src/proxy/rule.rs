@@ -3,7 +3,7 @@
 use super::bearer::{Bearer, Proven};
 use super::headers;
 use super::identity::Peer;
-use super::media::Formats;
+use super::media::{Format, Formats};
 use super::rescue::{Code, Refusal};
 use super::route::Template;
 use super::search::Searches;
@@ -25,6 +25,8 @@ pub struct Protected {
     pub formats: Formats,
     /// The rules, by the numbers that they have there; `None` for one that lets pass.
     pub fields: Vec<Option<FieldRule>>,
+    /// How the config says them, by the same numbers.
+    pub written: Vec<Written>,
     /// Their classes, each once.
     pub classes: Vec<Class>,
     /// Which fields values are bound to; none if no rule binds to a field.
@@ -53,6 +55,33 @@ impl Protected {
     /// Whether a slot holds a search.
     pub(super) fn is_expression(&self, slot: &Slot<'_>) -> bool {
         slot.rule().is_some_and(|number| self.expressions.contains(&number))
+    }
+}
+
+/// How the config says which values a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The key under which the place stands.
+    pub key: &'static str,
+    /// The place.
+    pub place: String,
+    /// The pack that the rule is from; `None` if it is the route's own.
+    pub pack: Option<String>,
+}
+
+impl Written {
+    /// Whether the rule can select anything in bodies of that format.
+    #[must_use]
+    pub fn is_for(&self, format: &Format) -> bool {
+        match format {
+            Format::Json | Format::Ndjson | Format::Patch | Format::Merge => matches!(self.key, "path" | "fhir"),
+            Format::Xml => matches!(self.key, "xml" | "fhir"),
+            Format::Csv => self.key == "csv",
+            Format::Hl7 => self.key == "hl7",
+            Format::X12 => self.key == "x12",
+            Format::Form | Format::Multipart(_) => matches!(self.key, "form" | "file"),
+            Format::Html | Format::Text => false,
+        }
     }
 }
 

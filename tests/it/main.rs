@@ -11,6 +11,7 @@ mod docs;
 mod durability;
 mod edge;
 mod embedded;
+mod explain;
 mod fhir;
 mod fixture;
 mod keks;

@@ -168,6 +168,12 @@ impl Machine {
         }
     }
 
+    /// Shows also the values that rules let pass, if they are no objects and no arrays: those stay open to other rules.
+    pub(super) fn showing_passed(mut self) -> Machine {
+        self.tracker.show_passed();
+        self
+    }
+
     /// For what is inside of the object at `at` of the input at hand, and for nothing after it.
     pub(super) fn inside(base: u64, at: usize, rules: Arc<Rules>, limits: Limits) -> Machine {
         Machine { at, state: State::Value, nested: true, ..Machine::new(base, rules, limits, None) }

@@ -88,6 +88,12 @@ impl Rewriter {
         self.machine.enter(spot);
     }
 
+    /// Yields also the texts, numbers, booleans and nulls that rules let pass, each with the number of its rule.
+    #[must_use]
+    pub fn showing_passed(self) -> Rewriter {
+        Rewriter { machine: self.machine.showing_passed(), ..self }
+    }
+
     fn settle(&mut self, end: usize) {
         if let Some(untouched) = self.input.get(self.settled..end).filter(|bytes| !bytes.is_empty()) {
             if self.output.capacity() == 0 {

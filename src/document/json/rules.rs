@@ -36,8 +36,8 @@ pub struct Rules {
     pub(super) accept: Vec<u32>,
     /// By state: which tests must hold.
     pub(super) tests: Vec<Vec<usize>>,
-    /// By path: its rule; `None` if what it selects passes.
-    pub(super) by_path: Vec<Option<Rule>>,
+    /// By path: its rule.
+    pub(super) by_path: Vec<Rule>,
     pub(super) names: Names,
     pub(super) indices: HashMap<u64, usize>,
     /// Whether arrays pass something on to their elements.
@@ -76,6 +76,8 @@ pub(super) const KIND: &str = "resourceType";
 pub(super) struct Rule {
     pub(super) number: usize,
     pub(super) role: Role,
+    /// Whether what the path selects passes.
+    pub(super) passes: bool,
 }
 
 /// A path of a rule.
@@ -83,10 +85,12 @@ pub(super) struct Rule {
 pub struct Selected<'a> {
     /// The path.
     pub path: JsonPath<'a>,
-    /// The number of the rule; `None` if what the path selects passes.
-    pub rule: Option<usize>,
+    /// The number of the rule.
+    pub rule: usize,
     /// What the path selects for the rule.
     pub role: Role,
+    /// Whether what the path selects passes: it is not shown, nor by any later path.
+    pub passes: bool,
 }
 
 /// A path of either kind.
@@ -110,7 +114,7 @@ impl Rules {
     ///
     /// When the paths have more than 4096 different steps between them.
     pub fn compile(paths: &[FieldPath]) -> Result<Rules, TooManySteps> {
-        let value = |(rule, path)| Selected { path: JsonPath::Field(path), rule: Some(rule), role: Role::Value };
+        let value = |(rule, path)| Selected { path: JsonPath::Field(path), rule, role: Role::Value, passes: false };
         let paths: Vec<_> = paths.iter().enumerate().map(value).collect();
         Rules::compile_all(&paths, &[])
     }
@@ -127,7 +131,7 @@ impl Rules {
             states.add(selected.path, number)?;
         }
         let mut rules = Rules::lay_out(&states);
-        let rule = |selected: &Selected<'_>| Some(Rule { number: selected.rule?, role: selected.role });
+        let rule = |&Selected { rule: number, role, passes, .. }: &Selected<'_>| Rule { number, role, passes };
         rules.by_path = paths.iter().map(rule).collect();
         if let Some(resources) = &mut rules.resources {
             for name in types {

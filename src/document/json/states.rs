@@ -119,7 +119,7 @@ impl<'a> States<'a> {
             tests.push((number, test.text().as_bytes().into()));
         }
         let mut rules = Rules::lay_out(&probes);
-        rules.by_path = (0..=ways.len()).map(|number| Some(Rule { number, role: Role::Value })).collect();
+        rules.by_path = (0..=ways.len()).map(|number| Rule { number, role: Role::Value, passes: false }).collect();
         let name = |step: &Step<'a>| match step.taken {
             Taken::Name(name) => Some(name.as_bytes().into()),
             Taken::Index(_) | Taken::Any => None,

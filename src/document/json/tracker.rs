@@ -132,6 +132,8 @@ pub(super) struct Tracker {
     pending: Vec<u64>,
     /// Likewise the verdict that an array passes on to its elements.
     carried: Vec<Verdict>,
+    /// Whether values that pass are shown too.
+    shows_passed: bool,
 }
 
 impl Tracker {
@@ -140,7 +142,12 @@ impl Tracker {
         levels.extend_from_slice(&rules.initial);
         let pending = vec![0; if rules.probing.is_some() { rules.words } else { 0 }];
         let carried = vec![Verdict::NOTHING];
-        Tracker { rules, levels, pending, carried }
+        Tracker { rules, levels, pending, carried, shows_passed: false }
+    }
+
+    /// Selects also what passes.
+    pub(super) fn show_passed(&mut self) {
+        self.shows_passed = true;
     }
 
     /// The verdict on the whole document.
@@ -177,7 +184,7 @@ impl Tracker {
     /// The rule of the path that selects a value.
     #[inline]
     pub(super) fn rule(&self, verdict: Verdict) -> Option<Rule> {
-        self.rules.by_path.get(verdict.path()? as usize).copied().flatten()
+        self.rules.by_path.get(verdict.path()? as usize).copied()
     }
 
     /// The verdict on a member of the object at `level`, in which something is live or not; it also sets up the level below.
@@ -358,8 +365,8 @@ impl Tracker {
     /// Notes what the path that selects a value does with it.
     fn judged(&self, verdict: Verdict) -> Verdict {
         let Some(rule) = self.rules.by_path.get(verdict.path as usize) else { return verdict };
-        let moves = rule.is_some_and(|rule| matches!(rule.role, Role::Primitive | Role::Companion));
-        verdict.with(PASSES, rule.is_none()).with(MOVES, moves)
+        let moves = !rule.passes && matches!(rule.role, Role::Primitive | Role::Companion);
+        verdict.with(PASSES, rule.passes && !self.shows_passed).with(MOVES, moves)
     }
 
     /// Keeps what an array at `level` would pass on to its elements.

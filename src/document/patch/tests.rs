@@ -28,8 +28,9 @@ fn rules(paths: &[&str], types: &[&str]) -> Arc<Rules> {
     let selected: Vec<_> = (0..paths.len())
         .map(|number| Selected {
             path: of(number),
-            rule: (!paths[number].starts_with('-')).then_some(number),
+            rule: number,
             role: if paths[number].starts_with('!') { Role::Primitive } else { Role::Value },
+            passes: paths[number].starts_with('-'),
         })
         .collect();
     let types: Vec<String> = types.iter().map(|name| (*name).to_owned()).collect();

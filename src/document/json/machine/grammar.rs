@@ -95,6 +95,7 @@ impl Machine {
         let passes_on = !object && verdict.means_elements();
         let companion = self.tracker.rule(verdict).filter(|rule| object && rule.role == Role::Companion);
         let selected = if passes_on || companion.is_some() { None } else { self.selected(verdict) };
+        let selected = selected.filter(|rule| !rule.passes);
         let live = verdict.live() || passes_on || !object && verdict.asks();
         let mut flow = Flow::Go;
         if let Some(rule) = selected.filter(|rule| !self.seeks_texts || rule.number == 0) {

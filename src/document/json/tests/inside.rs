@@ -30,8 +30,9 @@ fn marked_within(
     let all: Vec<_> = (0..paths.len())
         .map(|number| Selected {
             path: of(number),
-            rule: (!paths[number].starts_with('-')).then_some(number),
+            rule: number,
             role: Role::Value,
+            passes: paths[number].starts_with('-'),
         })
         .collect();
     let types: Vec<String> = types.iter().map(|name| (*name).to_owned()).collect();
@@ -326,6 +327,30 @@ proptest! {
     }
 }
 
+/// Whoever explains rules asks for what passes; an object that passes stays open to the other rules.
+#[test]
+fn values_that_pass_are_shown_to_whoever_asks() {
+    let paths = ["$.a.b", "$.a", "$.c", "$..d"].map(|path| FieldPath::parse(path).unwrap());
+    let all: Vec<_> = paths
+        .iter()
+        .enumerate()
+        .map(|(rule, path)| Selected { path: JsonPath::Field(path), rule, role: Role::Value, passes: rule != 3 })
+        .collect();
+    let rules = Arc::new(Rules::compile_all(&all, &[]).unwrap());
+    let document = r#"{"a":{"b":"x","d":"y"},"c":7,"e":{"c":8},"d":{"c":9}}"#;
+    let plain = Rewriter::new(Arc::clone(&rules), Limits::default(), None);
+    let showing = Rewriter::new(rules, Limits::default(), None).showing_passed();
+    for (mut rewriter, want) in [
+        (plain, r#"{"a":{"b":"x","d":#3},"c":7,"e":{"c":8},"d":#3}"#),
+        (showing, r#"{"a":{"b":#0,"d":#3},"c":#2,"e":{"c":8},"d":#3}"#),
+    ] {
+        let output = rewrite(&mut rewriter, document.as_bytes(), &[3], &mut |slot| {
+            Some(format!("#{}", slot.rule().unwrap()).into_bytes())
+        });
+        assert_eq!(String::from_utf8(output.unwrap()).unwrap(), want);
+    }
+}
+
 /// The value, the start of the object beside it, and the sealed value in there.
 #[test]
 fn what_belongs_to_a_sealed_primitive_is_told_apart() {
@@ -335,7 +360,7 @@ fn what_belongs_to_a_sealed_primitive_is_told_apart() {
     let all: Vec<_> = [&date, &time].into_iter().map(|path| (path, path.companions("s"))).collect();
     for (rule, (path, (beside, inside))) in all.iter().enumerate() {
         for (path, role) in [(*path, Role::Primitive), (beside, Role::Companion), (inside, Role::Carried)] {
-            selected.push(Selected { path: JsonPath::Fhir(path), rule: Some(rule), role });
+            selected.push(Selected { path: JsonPath::Fhir(path), rule, role, passes: false });
         }
     }
     let rules = Arc::new(Rules::compile_all(&selected, &[]).unwrap());

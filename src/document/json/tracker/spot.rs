@@ -243,6 +243,10 @@ impl Guide {
             seen.iter_mut().zip(&fresh).for_each(|(seen, fresh)| *seen |= fresh);
             next.extend(members(&fresh));
         }
-        paths.into_iter().filter_map(|path| by_path.get(path as usize).copied()).collect()
+        paths
+            .into_iter()
+            .filter_map(|path| by_path.get(path as usize))
+            .map(|rule| (!rule.passes).then_some(*rule))
+            .collect()
     }
 }
