@@ -11,6 +11,7 @@ use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
 use crate::proxy::route::Template;
 use crate::proxy::rule::{Bind, BindSource, ClassRule, FieldRule, Form, Protected, Treatment, Written};
 use crate::proxy::search::{SearchRule, Searches};
+use crate::seal::crypto::sha256;
 use crate::seal::token::{TokenSize, token_chars};
 use crate::seal::{Kind, Placement};
 use std::collections::HashSet;
@@ -70,6 +71,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     classes.sort_unstable();
     classes.dedup();
     let allowed = given.query_allowed.iter().chain(given.packs.iter().flat_map(|pack| &pack.query_allowed));
+    let stamp = sha256(&[format!("{written:?} {fields:?} {}", given.shows_unsealed).as_bytes()]);
     let mut protected = Protected {
         formats,
         fields,
@@ -80,6 +82,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
         expressions: (0..).zip(&kinds).filter(|(_, kept)| **kept == Kept::Search).map(|(number, _)| number).collect(),
         segments: Vec::new(),
         headers: Vec::new(),
+        stamp,
         shows_unsealed: given.shows_unsealed,
         opens_anywhere: given.opens_anywhere.clone(),
     };

@@ -172,7 +172,6 @@ pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> R
         for name in [
             header::RANGE,
             header::IF_RANGE,
-            header::IF_NONE_MATCH,
             header::IF_MODIFIED_SINCE,
             CONTENT_MD5,
             DIGEST,

@@ -5,6 +5,7 @@
 
 use super::body::Body;
 use super::connection::Worker;
+use super::etag::Suffix;
 use super::headers;
 use super::identity::Peer;
 use super::problem;
@@ -99,7 +100,13 @@ async fn exchange(
     let path = head.uri.path().to_owned();
 
     let outgoing = transform::request(gate, (route, &path), &permit, trail, (&mut head, body)).await?;
-    let protected = matches!(route.protection, Protection::Rules(_));
+    let protected = match &route.protection {
+        Protection::None => false,
+        Protection::Rules(protected) => {
+            Suffix::of(protected, &permit).to_upstream(&mut head.headers, head.method.is_safe());
+            true
+        }
+    };
     let via = headers::Via { client: peer.address.ip(), request_id: trail.request_id() };
     headers::to_upstream(&mut head, &via, protected)?;
 
@@ -217,6 +224,7 @@ async fn answer(
     let receipt = trail.answer(head.status).await?;
     let body = plan.carry_out(&mut head.headers, &receipt)?;
     headers::to_client(&mut head.headers, trail.request_id(), true);
+    Suffix::of(protected, &permit).to_client(&mut head.headers);
     let Some(rest) = rest else {
         lease.give_back();
         return Ok(Answer { response: Response::from_parts(head, Body::whole(body)), rest: None });

@@ -39,6 +39,8 @@ pub struct Protected {
     pub segments: Vec<(String, usize)>,
     /// The header fields that are sealed, likewise.
     pub headers: Vec<(HeaderName, usize)>,
+    /// A digest of the rules and of what their classes do.
+    pub stamp: [u8; 32],
     /// Whether a ruled value that the upstream has in the clear is shown.
     pub shows_unsealed: bool,
     /// Every class of the config, if tokens are opened wherever they stand in a response.

@@ -317,6 +317,48 @@ async fn answers_without_a_body_pass() {
 }
 
 #[tokio::test]
+async fn each_view_has_tags_of_its_own() {
+    let bed = Bed::start();
+    bed.tokens("/Patient/1", DOCUMENT, PLACES).await;
+    bed.upstream.script(|received| {
+        let is_known = received.headers.get("if-none-match").is_some_and(|value| value == "W/\"3\"");
+        let status = if is_known { 304 } else { 200 };
+        let head = http::Response::builder().status(status).header("etag", "W/\"3\"");
+        Some(head.header("content-type", "application/json").body(if is_known { "" } else { "{}" }.into()).unwrap())
+    });
+    let [clinician, billing] = ["clinician", "billing"].map(|name| bed.gate.as_client(name));
+    let mut tags = Vec::new();
+    for client in [&clinician, &billing, &clinician] {
+        let reply = Call::new("GET /Patient/1").from(client).await;
+        tags.push(reply.header("etag").unwrap().to_owned());
+    }
+    assert!(tags[0] != tags[1] && tags[0] == tags[2] && tags[0].starts_with("W/\"3~sg"), "{tags:?}");
+    let asked = |name: &'static str, value: &str| (name, value.to_owned());
+    bed.upstream.take_all();
+    for (client, line, (name, value), status, received) in [
+        (&clinician, "GET /Patient/1", asked("if-none-match", &tags[0]), 304, Some("W/\"3\"")),
+        (&billing, "GET /Patient/1", asked("if-none-match", &tags[0]), 200, None),
+        (&billing, "HEAD /Patient/1", asked("if-none-match", &tags[1]), 304, Some("W/\"3\"")),
+        (&clinician, "GET /Patient/1", asked("if-none-match", "W/\"3\""), 200, None),
+        (&clinician, "PUT /Patient/1", asked("if-match", &tags[0]), 200, Some("W/\"3\"")),
+        (&clinician, "PUT /Patient/1", asked("if-match", "W/\"3\""), 200, Some("W/\"3\"")),
+        (&clinician, "PUT /Patient/1", asked("if-match", &tags[1]), 200, Some(&*tags[1])),
+        (&clinician, "PUT /Patient/1", asked("if-none-match", "*"), 200, Some("*")),
+    ] {
+        let mut call = Call::new(line).header(name, &value);
+        if line.starts_with("PUT") {
+            call = call.json("{}");
+        }
+        let reply = call.from(client).await;
+        assert_eq!(reply.status, status, "{line} {name}: {value}");
+        let got = bed.upstream.take_only();
+        assert_eq!(got.headers.get(name).map(|value| value.to_str().unwrap()), received, "{line} {name}: {value}");
+    }
+    let unchanged = bed.gate.events();
+    assert!(unchanged.iter().any(|event| event["upstream_status"] == 304 && event["event"] == "ExchangeAnswered"));
+}
+
+#[tokio::test]
 async fn an_upstream_that_is_not_there_is_told_so() {
     let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gate = Setup::before(nowhere).start();
