@@ -4,6 +4,7 @@ mod codings;
 mod fhir;
 mod forms;
 mod legacy;
+mod long;
 mod ndjson;
 mod pages;
 mod patches;
