@@ -8,6 +8,7 @@ use super::raw;
 use super::source::{item, key};
 use super::warnings;
 use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
+use crate::proxy::coverage::Coverage;
 use crate::proxy::route::Template;
 use crate::proxy::rule::{Bind, BindSource, ClassRule, FieldRule, Form, Protected, Treatment, Written};
 use crate::proxy::search::{SearchRule, Searches};
@@ -72,6 +73,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     classes.dedup();
     let allowed = given.query_allowed.iter().chain(given.packs.iter().flat_map(|pack| &pack.query_allowed));
     let stamp = sha256(&[format!("{written:?} {fields:?} {}", given.shows_unsealed).as_bytes()]);
+    let coverage = Coverage::of(written.len());
     let mut protected = Protected {
         formats,
         fields,
@@ -82,6 +84,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
         expressions: (0..).zip(&kinds).filter(|(_, kept)| **kept == Kept::Search).map(|(number, _)| number).collect(),
         segments: Vec::new(),
         headers: Vec::new(),
+        coverage,
         stamp,
         shows_unsealed: given.shows_unsealed,
         opens_anywhere: given.opens_anywhere.clone(),

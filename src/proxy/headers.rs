@@ -141,6 +141,18 @@ pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h 
     values.next().is_none().then_some(value)
 }
 
+/// Puts a value in the place of one of several of that name.
+pub(super) fn replace(headers: &mut HeaderMap, name: &HeaderName, place: usize, value: HeaderValue) {
+    let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    if let Some(old) = values.get_mut(place) {
+        *old = value;
+    }
+    headers.remove(name);
+    for value in values {
+        headers.append(name, value);
+    }
+}
+
 /// What the gate says of the client.
 pub(super) struct Via<'a> {
     pub(super) client: IpAddr,

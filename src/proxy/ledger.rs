@@ -10,12 +10,28 @@ pub(super) struct Ledger {
     pub(super) fields: Vec<FieldCount>,
     pub(super) keys: Vec<KeyUse>,
     pub(super) keys_omitted: u64,
+    /// How many values each rule met, by its number, and what was done with them.
+    pub(super) met: Vec<(usize, FieldAction, u64)>,
 }
 
 impl Ledger {
     /// Counts one more value of a class.
     pub(super) fn field(&mut self, class: Class, action: FieldAction) {
         count(&mut self.fields, class, action, 1);
+    }
+
+    /// Counts one more value that a rule met.
+    pub(super) fn met(&mut self, rule: Option<usize>, action: FieldAction) {
+        let Some(rule) = rule else { return };
+        match self.met.iter_mut().find(|(known, done, _)| *known == rule && *done == action) {
+            Some((.., count)) => *count += 1,
+            None => self.met.push((rule, action, 1)),
+        }
+    }
+
+    /// The rules that met something.
+    pub(super) fn rules_met(&self) -> impl Iterator<Item = usize> {
+        self.met.iter().map(|(rule, ..)| *rule)
     }
 
     /// Notes that a data key was used, and each call that brought it.

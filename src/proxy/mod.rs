@@ -6,6 +6,7 @@ pub mod admin;
 pub mod bearer;
 mod body;
 mod connection;
+pub mod coverage;
 mod etag;
 mod headers;
 mod identity;

@@ -5,6 +5,7 @@
 
 use super::body::Body;
 use super::connection::Worker;
+use super::coverage;
 use super::etag::Suffix;
 use super::headers;
 use super::identity::Peer;
@@ -220,7 +221,9 @@ async fn answer(
     let incoming = (&head.headers, has_body(&asked.method, head.status).then_some(body));
     let about = transform::About { route, protected, permit: &permit, path: &asked.path };
     let (plan, rest) = transform::plan(&worker.gate, about, target, incoming).await?;
-    trail.add(plan.ledger());
+    let ledger = plan.ledger();
+    coverage::count(route, protected, &ledger);
+    trail.add(ledger);
     let receipt = trail.answer(head.status).await?;
     let body = plan.carry_out(&mut head.headers, &receipt)?;
     headers::to_client(&mut head.headers, trail.request_id(), true);

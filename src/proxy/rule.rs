@@ -1,6 +1,7 @@
 //! The rules of a protected route: which values, of which class, sealed how, bound to what. And whose data a request is about.
 
 use super::bearer::{Bearer, Proven};
+use super::coverage::Coverage;
 use super::headers;
 use super::identity::Peer;
 use super::media::{Format, Formats};
@@ -39,6 +40,8 @@ pub struct Protected {
     pub segments: Vec<(String, usize)>,
     /// The header fields that are sealed, likewise.
     pub headers: Vec<(HeaderName, usize)>,
+    /// Whether they still meet anything.
+    pub coverage: Coverage,
     /// A digest of the rules and of what their classes do.
     pub stamp: [u8; 32],
     /// Whether a ruled value that the upstream has in the clear is shown.

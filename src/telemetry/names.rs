@@ -44,6 +44,10 @@ metrics! {
         "Problem responses that the gate itself gave, by error code.";
     FIELDS = "sealgate_fields_total", Counter, ["route", "class", "action"],
         "Ruled values by what was done with them: sealed, plain, masked, redacted, left, unsealed (found in the clear) or unopenable.";
+    RULE_VALUES = "sealgate_rule_values_total", Counter, ["route", "rule", "action"],
+        "Values in bodies by the rule that they met and what was done with them, as in sealgate_fields_total.";
+    RULE_SILENT = "sealgate_rule_silent", Gauge, ["route", "rule"],
+        "1 while a rule of the route's own has met nothing in the last 1000 bodies of requests, or 10 times as many as ever came between two; else 0.";
     CONNECTIONS = "sealgate_connections", Gauge, [],
         "Client connections that are open.";
     HANDSHAKES_REFUSED = "sealgate_handshakes_refused_total", Counter, ["reason"],

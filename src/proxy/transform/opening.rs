@@ -3,6 +3,7 @@
 
 use super::super::Gate;
 use super::super::body::BodyError;
+use super::super::coverage::count;
 use super::super::rescue::{Code, Refusal};
 use super::super::route::{Protection, Route};
 use super::super::trail::Completion;
@@ -95,7 +96,9 @@ impl Opening {
                 return Err(super::unfinished());
             }
             plan.ready(&self.gate, about, &self.rest.reader).await?;
-            completion.add(plan.ledger());
+            let ledger = plan.ledger();
+            count(&self.route, protected, &ledger);
+            completion.add(ledger);
             let part = plan.carry_out(&mut HeaderMap::new(), &self.receipt)?;
             if !part.is_empty() {
                 return Ok(Some(part));

@@ -3,6 +3,7 @@
 
 use super::super::Gate;
 use super::super::body::{Body, Piece};
+use super::super::coverage::count;
 use super::super::ledger::Ledger;
 use super::super::media::{Format, Media};
 use super::super::rescue::{Code, Refusal};
@@ -60,18 +61,27 @@ pub(in crate::proxy) async fn request<'a>(
     };
     let binds = Binds::of_path(route, path);
     let (ledger, workspace) = (Ledger::default(), Workspace::new());
-    let mut sealing = Sealing { gate, protected, permit, ledger, binds, workspace, stream: None, patches: None };
+    let mut sealing =
+        Sealing { gate, protected, permit, ledger, binds, workspace, stream: None, patches: None, format: None };
     let aimed = sealing.aim(route, head).await;
     let sealed = match aimed {
         Ok(()) => sealing.body((route, path), (&head.method, &head.headers), body).await,
         Err(refusal) => Err(refusal),
     };
-    trail.add(std::mem::take(&mut sealing.ledger));
+    let ledger = std::mem::take(&mut sealing.ledger);
+    count(route, protected, &ledger);
+    let rules_met: Vec<usize> = ledger.rules_met().collect();
+    trail.add(ledger);
     Ok(match sealed? {
-        Sealed::Whole(bytes) => Body::whole(bytes).into(),
+        Sealed::Whole(bytes) => {
+            if let Some(format) = &sealing.format {
+                protected.coverage.body(route, protected, format, &rules_met);
+            }
+            Body::whole(bytes).into()
+        }
         Sealed::Longer(stream) => {
             let (pipe, body) = Body::piped();
-            Outgoing { body, pump: Some(Pump { sealing, stream, pipe }) }
+            Outgoing { body, pump: Some(Pump { sealing, route, stream, pipe, rules_met }) }
         }
     })
 }
@@ -140,6 +150,7 @@ impl<'a> Sealing<'a> {
         self.patches = media.format.patches();
         let rewriter = self.protected.formats.rewriter(&media.format, path, whole, Some(watch));
         let mut rewriter = rewriter.ok_or(Code::ContentTypeUnsupported)?;
+        self.format = Some(media.format.clone());
         rewriter.feed(&bytes);
         if !start.ended {
             let (changes, bytes) = (Changes::of(&media), bytes.len());
@@ -193,8 +204,11 @@ impl<'a> Sealing<'a> {
 /// Fills the body that the upstream gets.
 pub(in crate::proxy) struct Pump<'a> {
     sealing: Sealing<'a>,
+    route: &'a Route,
     stream: Stream,
     pipe: mpsc::Sender<Piece>,
+    /// The rules that met something before.
+    rules_met: Vec<usize>,
 }
 
 impl Pump<'_> {
@@ -212,6 +226,7 @@ impl Pump<'_> {
                 return Ok(());
             }
             if is_done {
+                self.met();
                 // The upstream may have answered by now.
                 let _heard = self.pipe.send(Piece::End).await;
                 return Ok(());
@@ -235,8 +250,17 @@ impl Pump<'_> {
         Ok(())
     }
 
+    fn met(&mut self) {
+        let Sealing { protected, ledger, format, .. } = &self.sealing;
+        self.rules_met.extend(ledger.rules_met());
+        if let Some(format) = format {
+            protected.coverage.body(self.route, protected, format, &self.rules_met);
+        }
+    }
+
     /// What was done with values.
     pub(in crate::proxy) fn into_ledger(self) -> Ledger {
+        count(self.route, self.sealing.protected, &self.sealing.ledger);
         self.sealing.ledger
     }
 }

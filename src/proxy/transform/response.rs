@@ -2,6 +2,7 @@
 //! the record of that.
 
 use super::super::Gate;
+use super::super::headers;
 use super::super::ledger::Ledger;
 use super::super::media::Media;
 use super::super::rescue::{Code, Refusal};
@@ -46,6 +47,8 @@ pub(in crate::proxy) struct Plan {
     edits: Vec<Edit>,
     /// What is done with ruled values that stay as they are.
     fields: Vec<(Class, FieldAction)>,
+    /// What is done with the values that each rule met.
+    met: Vec<(usize, FieldAction)>,
     keys: Vec<Opening>,
 }
 
@@ -183,6 +186,9 @@ impl Reader {
                             None => (stray(about, &slot), Otherwise::Keep),
                             Some(rule) => judge(about, rule, binds, &slot)?,
                         };
+                        if let (Some(rule), Some((_, action, _))) = (slot.rule().filter(|_| rule.is_some()), &judged) {
+                            plan.met.push((rule, *action));
+                        }
                         match judged {
                             None => {}
                             Some((class, action, None)) => plan.fields.push((class, action)),
@@ -229,6 +235,7 @@ impl Plan {
         for (class, action) in self.fields.iter().chain(edits) {
             ledger.field(*class, *action);
         }
+        self.met.iter().for_each(|(rule, action)| ledger.met(Some(*rule), *action));
         for held in &self.keys {
             ledger.key(held.key.id(), held);
         }
@@ -256,7 +263,7 @@ impl Plan {
             let changed = edits.make(&value).and_then(|value| HeaderValue::from_bytes(&value).ok());
             let changed = changed.ok_or_else(|| Refusal::from(Code::ResponseUnopenable).because("a header field"))?;
             if let Some(place) = headers.get_all(&name).iter().position(|known| known.as_bytes() == value) {
-                replace(headers, &name, place, changed);
+                headers::replace(headers, &name, place, changed);
             }
         }
         if is_kept {
@@ -357,18 +364,6 @@ impl Plan {
 fn place_of(slot: &Slot<'_>) -> Result<Range<usize>, Refusal> {
     let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
     Ok(place(slot.range().start)?..place(slot.range().end)?)
-}
-
-/// Puts a value in the place of one of several of that name.
-fn replace(headers: &mut HeaderMap, name: &HeaderName, place: usize, value: HeaderValue) {
-    let mut values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
-    if let Some(old) = values.get_mut(place) {
-        *old = value;
-    }
-    headers.remove(name);
-    for value in values {
-        headers.append(name, value);
-    }
 }
 
 /// What tells the data keys of envelopes of one scope apart.

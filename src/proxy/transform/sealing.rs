@@ -2,7 +2,7 @@
 
 use super::super::Gate;
 use super::super::ledger::Ledger;
-use super::super::media::Patching;
+use super::super::media::{Format, Patching};
 use super::super::rescue::{Code, Refusal};
 use super::super::rule::{ClassRule, FieldRule, Form, Protected, Treatment};
 use super::super::target;
@@ -31,6 +31,8 @@ pub(super) struct Sealing<'a> {
     pub(super) workspace: Workspace,
     /// Whether it is a patch of a document that is sealed.
     pub(super) patches: Option<Patching>,
+    /// What the body is made of, once that is known.
+    pub(super) format: Option<Format>,
     /// The file under way.
     pub(super) stream: Option<StreamSealer>,
 }
@@ -86,7 +88,9 @@ impl Sealing<'_> {
             (JsonKind::Text, Some(text)) if holds_token(text) => {
                 let bound = self.binds.of(rule, slot).map_err(|error| about(error.into()))?;
                 let accepted = self.accept_token(text, Some(rule), &borrowed(&bound)).await;
-                accepted.map(|()| None).map_err(about)
+                accepted.map_err(about)?;
+                self.ledger.met(slot.rule(), FieldAction::Left);
+                Ok(None)
             }
             _ if rule.form == Form::Extension && slot.escape() != Escape::Json => {
                 Err(about(Code::ValueNotWritable.into()))
@@ -104,7 +108,9 @@ impl Sealing<'_> {
                     return Err(about(Code::FieldHidden.into()));
                 }
                 dress::check(rule.form_at(slot), slot.text().unwrap_or_default()).map_err(|code| about(code.into()))?;
-                self.seal(rule, slot, (&worn, text)).await.map(Some).map_err(about)
+                let sealed = self.seal(rule, slot, (&worn, text)).await.map_err(about)?;
+                self.ledger.met(slot.rule(), FieldAction::Sealed);
+                Ok(Some(sealed))
             }
         }
     }
@@ -177,6 +183,7 @@ impl Sealing<'_> {
             self.stream = Some(StreamSealer::begin(&held.key, &context, &mut sealed).map_err(spent)?);
             self.ledger.key(held.key.id(), &held);
             self.ledger.field(class, FieldAction::Sealed);
+            self.ledger.met(slot.rule(), FieldAction::Sealed);
         }
         let mut stream = self.stream.take().ok_or(Code::Internal)?;
         stream.write(slot.raw(), &mut sealed).map_err(spent)?;

@@ -1,6 +1,7 @@
 //! Bodies of every format, through the gate and back.
 
 mod codings;
+mod coverage;
 mod fhir;
 mod forms;
 mod legacy;
