@@ -173,10 +173,14 @@ async fn drive(shape: Shape, mebibytes: usize) -> String {
 /// Of how many mebibytes bodies are, unless the length is asked for.
 const MEBIBYTES: usize = 48;
 
+#[expect(clippy::disallowed_methods, reason = "the only way to tell a test how long")]
+fn asked() -> Option<usize> {
+    std::env::var("SEALGATE_TEST_BODY_MIB").ok().map(|asked| asked.parse().unwrap())
+}
+
 #[tokio::test]
 async fn however_long_a_body_is_it_takes_the_same_memory() {
-    let asked = std::env::var("SEALGATE_TEST_BODY_MIB").ok();
-    let mebibytes = asked.map_or(MEBIBYTES, |asked| asked.parse().unwrap());
+    let mebibytes = asked().unwrap_or(MEBIBYTES);
     for shape in [LINES_OF_JSON, BUNDLE] {
         let said = drive(shape, mebibytes).await;
         eprintln!("{said}");
