@@ -10,7 +10,7 @@ fn streaming() -> Bed {
     Bed::with(|setup| {
         setup.replace(
             "  limits: {}\n",
-            "  limits: {buffer_bytes_max: 4096, body_bytes_max: 33554432, response_bytes_max: 134217728}\n",
+            "  limits: {buffer_bytes_max: 4096, body_bytes_max: 33554432, response_bytes_max: 134217728, body_timeout_ms: 300000}\n",
         )
     })
 }
@@ -74,7 +74,8 @@ async fn a_fault_in_a_long_request_leaves_the_upstream_with_a_broken_one() {
     }
     let missing = bed.make("clinician", &Call::new("GET /Patient/1")).await;
     assert_eq!(missing.status, 404);
-    let long = Call::new("PUT /Patient/1").of_type("application/x-ndjson", "{}\n".repeat(12 << 20));
+    let long = Call::new("PUT /Patient/1")
+        .of_type("application/x-ndjson", format!("{{\"n\":\"{}\"}}\n", "x".repeat(1015)).repeat(33 << 10));
     bed.make("clinician", &long).await.expect_problem(413, "body_too_large");
 }
 
