@@ -39,6 +39,8 @@ pub(super) struct Machine {
     /// Whether objects and arrays are gone into that a rule other than the first selects: texts alone are wanted.
     seeks_texts: bool,
     merge: Option<Merge>,
+    /// Whether the resource that was looked into last is made of others.
+    holds: bool,
     hold: Option<Hold>,
     /// From where on the output waits for the end of an object, of which members may have to be moved: how many objects and arrays
     /// are open in that one, itself included, and the place.
@@ -85,6 +87,8 @@ pub(in crate::document) struct Frame {
     verdict: Verdict,
     /// Of a resource: whether its type has come.
     kind: Option<bool>,
+    /// Whether it is a resource that is made of others.
+    holds: bool,
     /// Of an object that is looked into: which of the names that are looked for have come.
     seen: u64,
 }
@@ -160,6 +164,7 @@ impl Machine {
             nested: false,
             seeks_texts: false,
             merge: None,
+            holds: false,
             hold: None,
             waiting: None,
             clip: usize::MAX,
@@ -245,6 +250,13 @@ impl Machine {
                 .check(view, self.at, level == 0, self.verdict.is_place(), &mut probed.kind, wanted)
                 .map_err(|what| Fault::Unaccepted { offset, what })?;
         }
+        // Elsewhere elements have the same names that hold no resources.
+        let around = self.frames.iter().rev().find(|frame| frame.kind.is_some());
+        let is_needed = self.verdict.is_contained() || around.is_some_and(|frame| frame.holds);
+        if self.verdict.is_place() && is_needed && probed.kind.is_none() {
+            return Err(Fault::Unaccepted { offset, what: "an object that is no resource where one stands" });
+        }
+        self.holds = probed.kind.as_deref().is_some_and(|kind| matches!(kind, b"Bundle" | b"Parameters"));
         let resolved = self.tracker.resolve(self.frames.len(), &probed, self.verdict);
         self.verdict = resolved.map_err(|error| match error {
             Unresolved::NoResource => Fault::Unaccepted { offset, what: "a document that is no resource" },

@@ -1,5 +1,7 @@
 //! The member names that paths mention.
 
+use std::collections::HashMap;
+
 /// From member names to rows. Names of documents are only looked up, never stored, so the hash need not resist floods:
 /// the longest search is bounded by the configuration.
 #[derive(Default)]
@@ -7,6 +9,8 @@ pub(super) struct Names {
     entries: Vec<(Box<[u8]>, usize)>,
     /// Open addressing; a place holds an entry's index plus one, or 0.
     places: Vec<usize>,
+    /// Rows by what the names are to servers that fold more than the case of ASCII letters.
+    folded: HashMap<Box<str>, usize>,
 }
 
 impl Names {
@@ -22,6 +26,7 @@ impl Names {
     pub(super) fn build(&mut self) {
         let size = (self.entries.len() * 4).next_power_of_two();
         self.places = vec![0; size];
+        self.folded = self.entries.iter().map(|(name, row)| (fold(name), *row)).collect();
         for (index, (name, _)) in self.entries.iter().enumerate() {
             let mut place = hash(name);
             while let Some(taken) = self.places.get_mut(place & (size - 1)) {
@@ -51,7 +56,7 @@ impl Names {
                 return found;
             };
             let Some((known, row)) = self.entries.get(taken.wrapping_sub(1)) else {
-                return found;
+                return if matches!(found, Named::No) && is_unusual(name) { self.find_folded(name) } else { found };
             };
             if **known == *name {
                 return Named::Exactly(*row);
@@ -62,13 +67,37 @@ impl Names {
             place += 1;
         }
     }
+
+    #[cold]
+    fn find_folded(&self, name: &[u8]) -> Named {
+        self.folded.get(&fold(name)).map_or(Named::No, |row| Named::Alike(*row))
+    }
+}
+
+/// Whether a name holds what servers take for something else, or for nothing.
+#[inline]
+fn is_unusual(name: &[u8]) -> bool {
+    let is_edge = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
+    !name.is_ascii() || is_edge(name.first()) || is_edge(name.last()) || memchr::memchr(0, name).is_some()
+}
+
+/// Letters of one kind (Go takes the long `s` for an `s`, and the sign of the kelvin for a `k`), without blanks at the ends
+/// and what follows a NUL.
+fn fold(name: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(name);
+    let text = text
+        .split('\0')
+        .next()
+        .unwrap_or_default()
+        .trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// Whether paths mention a name; if so, its row.
 #[derive(Clone, Copy)]
 pub(super) enum Named {
     Exactly(usize),
-    /// But for the case of ASCII letters.
+    /// But for what servers may fold.
     Alike(usize),
     No,
 }

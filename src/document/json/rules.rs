@@ -69,6 +69,9 @@ pub(super) struct Probing {
 /// Where a resource stands in JSON (R4): in a Bundle's entry and as a parameter, in another resource, as the outcome of an entry.
 const PLACES: [&str; 3] = ["resource", "contained", "outcome"];
 
+/// Which of them is a place of resources alone.
+pub(super) const CONTAINED_PLACE: usize = 1;
+
 pub(super) const KIND: &str = "resourceType";
 
 /// Which rule a path is of, and as what.

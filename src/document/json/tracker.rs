@@ -5,7 +5,7 @@ mod spot;
 use std::sync::Arc;
 
 use super::names::Named;
-use super::rules::{Probing, Rule, Rules, members, row, row_mut};
+use super::rules::{CONTAINED_PLACE, Probing, Rule, Rules, members, row, row_mut};
 use crate::document::Role;
 
 pub(in crate::document) use spot::{Guide, Spot};
@@ -35,6 +35,8 @@ const ALIKE: u16 = 32;
 const PASSES: u16 = 64;
 /// It may have to be moved within its object.
 const MOVES: u16 = 128;
+/// Nothing but a resource may stand here.
+const CONTAINED: u16 = 256;
 
 impl Verdict {
     /// Not selected, and nothing below it is.
@@ -66,6 +68,11 @@ impl Verdict {
     /// Whether a resource may stand there.
     pub(super) fn is_place(self) -> bool {
         self.has(PLACE)
+    }
+
+    /// Whether nothing but a resource may stand there.
+    pub(super) fn is_contained(self) -> bool {
+        self.has(CONTAINED)
     }
 
     /// Whether it is selected by a path that means the elements, should it be an array.
@@ -202,9 +209,10 @@ impl Tracker {
     }
 
     fn named(&mut self, level: usize, row: usize, live: bool) -> Verdict {
-        let (mut place, mut kind) = (false, false);
+        let (mut place, mut kind, mut contained) = (false, false, false);
         if let Some(resources) = &self.rules.resources {
             (place, kind) = (resources.places.contains(&row), resources.kind == row);
+            contained = resources.places.get(CONTAINED_PLACE) == Some(&row);
         }
         if !live && !place && !kind {
             return Verdict::NOTHING;
@@ -215,9 +223,9 @@ impl Tracker {
             self.levels.resize(self.levels.len().max((level + 1) * words), 0);
             row_mut(&mut self.levels, words, level).fill(0);
         }
-        let verdict = self.take(level, row).with(PLACE, place).with(KIND, kind);
+        let verdict = self.take(level, row).with(PLACE, place).with(KIND, kind).with(CONTAINED, contained);
         if let Some(carried) = self.carried.get_mut(level + 1) {
-            *carried = carried.with(PLACE, place);
+            *carried = carried.with(PLACE, place).with(CONTAINED, contained);
         }
         verdict
     }
@@ -266,7 +274,7 @@ impl Tracker {
                 .with(ELEMENTS, true)
                 .with(PASSES, carried.has(PASSES));
         }
-        verdict = verdict.with(PLACE, carried.has(PLACE));
+        verdict = verdict.with(PLACE, carried.has(PLACE)).with(CONTAINED, carried.has(CONTAINED));
         self.carry(level + 1, verdict);
         verdict
     }
@@ -282,7 +290,7 @@ impl Tracker {
     pub(super) fn resolve(&mut self, level: usize, probed: &Probed, verdict: Verdict) -> Result<Verdict, Unresolved> {
         let Rules { words, follow, accept, tests, resources, .. } = &*self.rules;
         let words = *words;
-        let mut resolved = verdict.without(ASKS | PLACE);
+        let mut resolved = verdict.without(ASKS | PLACE | CONTAINED);
         let live = row_mut(&mut self.levels, words, level);
         if verdict.has(PLACE) {
             match (&probed.kind, resources) {
@@ -378,8 +386,8 @@ impl Tracker {
             self.carried.resize(level + 1, Verdict::NOTHING);
         }
         if let Some(carried) = self.carried.get_mut(level) {
-            *carried =
-                if verdict.means_elements() { verdict } else { Verdict::NOTHING.with(PLACE, verdict.has(PLACE)) };
+            let place = Verdict { bits: verdict.bits & (PLACE | CONTAINED), ..Verdict::NOTHING };
+            *carried = if verdict.means_elements() { verdict } else { place };
         }
     }
 }

@@ -60,6 +60,14 @@ impl Judge {
         if walk.is_kind() && *verb != Verb::Test {
             return Err(TYPE);
         }
+        let is_beside = |spot: &Spot| self.guide.role(spot) == Some(Role::Companion);
+        let is_beside =
+            |reading: &Reading| is_beside(&reading.spot) || reading.supposed.as_ref().is_some_and(is_beside);
+        let adds_extension =
+            *verb == Verb::Add && matches!(path.tokens(), [.., list, end] if *list == b"extension" && *end == b"-");
+        if (walk.beside || walk.readings.iter().any(is_beside)) && !adds_extension {
+            return Err(PRIMITIVE);
+        }
         if walk.counted && matches!(verb, Verb::Add | Verb::Remove) {
             return Err(COUNTED);
         }
@@ -177,6 +185,7 @@ impl Judge {
             return Ok(None);
         }
         let most = supposed.as_ref().unwrap_or(&spot);
+        walk.beside |= [&spot, most].iter().any(|spot| self.guide.role(spot) == Some(Role::Companion));
         let ways = self.guide.ways(most);
         if let Some(tests) = self.tests.as_ref().filter(|_| !ways.is_empty()) {
             looked.push(Looked { spot: tests.top(), ways });
@@ -253,6 +262,8 @@ struct Walk {
     readings: Vec<Reading>,
     /// Whether it may lead into a value that a rule selects.
     covered: bool,
+    /// Whether it leads into what stands beside a primitive that is sealed.
+    beside: bool,
     /// Whether a test tells if it does so. Some may hold and others not, and one that lets pass may hide one that does
     /// not.
     doubtful: bool,

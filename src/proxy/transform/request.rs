@@ -5,7 +5,7 @@ use super::super::Gate;
 use super::super::body::{Body, Piece};
 use super::super::coverage::count;
 use super::super::ledger::Ledger;
-use super::super::media::{Format, Media};
+use super::super::media::{Format, Media, Patching};
 use super::super::rescue::{Code, Refusal};
 use super::super::route::{Protection, Route};
 use super::super::target;
@@ -176,6 +176,10 @@ impl<'a> Sealing<'a> {
                 Step::Slot => {
                     let slot = rewriter.slot().ok_or_else(unfinished)?;
                     if slot.role() == Role::Companion {
+                        // What is merged into it takes the place of the list that the sealed value is in.
+                        if self.patches == Some(Patching::Members) {
+                            return Err(Code::PatchNeedsContext.into());
+                        }
                         changes.beside.push((member(&slot), slot.range().start));
                     } else if let Some(written) = self.judge(&slot).await? {
                         grown = grown.saturating_add(written.len());

@@ -51,6 +51,16 @@ impl Machine {
     pub(super) fn value(&mut self, view: &[u8], byte: u8) -> Turn {
         match byte {
             _ if byte != b'{' && self.is_top() && self.verdict.is_place() => Err(self.no_resource()),
+            _ if byte != b'{' && self.is_top() && self.merge.is_some() => {
+                Err(self.refused("a merge patch that is no object"))
+            }
+            _ if byte != b'{' && self.is_beside() => self.beside(view, byte),
+            _ => self.plain_value(view, byte),
+        }
+    }
+
+    fn plain_value(&mut self, view: &[u8], byte: u8) -> Turn {
+        match byte {
             b'"' => self.open_text(view),
             b'{' => self.open_object(view),
             b'[' => self.open(byte, None),
@@ -108,7 +118,8 @@ impl Machine {
         }
         let (start, verdict) = (self.offset(self.at), self.verdict);
         let indexed = live && !object && (self.tracker.is_indexed(depth) || verdict.asks());
-        self.frames.push(Frame { start, object, live, indexed, index: 0, verdict, kind, seen: 0 });
+        let holds = kind.is_some() && std::mem::take(&mut self.holds);
+        self.frames.push(Frame { start, object, live, indexed, index: 0, verdict, kind, holds, seen: 0 });
         self.step(if object { State::FirstMember } else { State::FirstElement });
         if companion.is_some() && self.hold.is_none() {
             let range = self.at - 1..self.at;
@@ -220,6 +231,24 @@ impl Machine {
 
     fn is_top(&self) -> bool {
         self.frames.is_empty() && self.state == State::Value
+    }
+
+    /// Whether the value at hand stands beside a primitive that is sealed.
+    fn is_beside(&self) -> bool {
+        self.hold.is_none() && self.tracker.rule(self.verdict).is_some_and(|rule| rule.role == Role::Companion)
+    }
+
+    /// What is no object there could only be a part of what is sealed, or its end.
+    fn beside(&mut self, view: &[u8], byte: u8) -> Turn {
+        match byte {
+            b'[' if self.verdict.means_elements() => self.open(byte, None),
+            b'n' if self.merge.is_none() => self.literal(view, b"null", Kind::Null),
+            _ => Err(self.refused("what stands beside a sealed primitive is no object")),
+        }
+    }
+
+    fn refused(&self, what: &'static str) -> Fault {
+        Fault::Unaccepted { offset: self.offset(self.at), what }
     }
 
     fn no_resource(&self) -> Fault {

@@ -151,6 +151,11 @@ fn what_could_be_read_in_two_ways_is_refused() {
     );
     check(&["$.ssn", "$.SSN", "-$.Ssn"], &[], r#"{"ssn":1,"SSN":2,"Ssn":3}"#, Ok(r#"{"ssn":#0,"SSN":#1,"Ssn":3}"#));
     check(&["$.ssn"], &[], r#"{"sSn":1}"#, Err(&alike(1)));
+    // Go and C take these for the same, and so may others.
+    for name in ["\u{17f}sn", r"\u017fsn", "ssn ", r"\tssn", r"ssn\u0000x", "\u{a0}ssn", "\u{feff}SSN"] {
+        check(&["$.ssn"], &[], &format!("{{\"{name}\":1}}"), Err(&alike(1)));
+    }
+    check(&["$.ssn"], &[], r#"{"s sn":1,"ssñ":2,"ssn\u0301":3}"#, Ok(r#"{"s sn":1,"ssñ":2,"ssn\u0301":3}"#));
     check(&["$..ssn"], &[], r#"[{"a":{"ss\u004e":1}}]"#, Err(&alike(7)));
     check(&["$.*"], &[], r#"{"a":1,"A":2}"#, Ok(r#"{"a":#0,"A":#0}"#));
 }
@@ -240,6 +245,14 @@ fn what_is_no_known_resource_is_refused() {
             r#"{"resourceType":"Patient","contained":[{"resourceType":""}]}"#,
             "a resource of a type that no rule names at offset 39",
         ),
+        (
+            r#"{"resourceType":"Patient","contained":[{}]}"#,
+            "an object that is no resource where one stands at offset 39",
+        ),
+        (
+            r#"{"resourceType":"Patient","contained":{"name":[]}}"#,
+            "an object that is no resource where one stands at offset 38",
+        ),
         (r#"{"resourceType":["Patient"]}"#, "a resourceType that is no text at offset 16"),
         (r#"{"resourceType":null}"#, "a resourceType that is no text at offset 16"),
         (r#"{"resourceType":"Patient","resourceType":"Observation"}"#, "a resourceType that stands twice at offset 26"),
@@ -265,12 +278,26 @@ fn what_is_no_known_resource_is_refused() {
     ] {
         check(PATIENT, &[], document, Err(want));
     }
+    // Of a Bundle and of Parameters alone; elsewhere elements have the same names.
+    for (document, at) in [
+        (r#"{"resourceType":"Bundle","entry":[{"resource":{"name":[]}}]}"#, 46),
+        (
+            r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient"},"response":{"outcome":{}}}]}"#,
+            94,
+        ),
+        (r#"{"resourceType":"Parameters","parameter":[{"part":[{"resource":{}}]}]}"#, 63),
+    ] {
+        let want = format!("an object that is no resource where one stands at offset {at}");
+        check(PATIENT, &["Bundle", "Parameters"], document, Err(&want));
+    }
+    let statement = r#"{"resourceType":"CapabilityStatement","rest":[{"resource":[{"type":"Patient"}]}]}"#;
+    check(PATIENT, &["CapabilityStatement"], statement, Ok(statement));
 }
 
 #[test]
 fn nothing_is_left_of_a_sibling() {
     // The second `resource` is none, the third stands where something was live before.
-    let document = r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient","name":[{"family":"F"}]}},{"resource":{"name":[{"family":"F"}]}},{"x":{"name":[{"family":"F"}]},"resource":{"resourceType":"Device","name":[{"family":"F"}]}}]}"#;
+    let document = r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient","name":[{"family":"F"}]}},{"response":{"name":[{"family":"F"}]}},{"x":{"name":[{"family":"F"}]},"resource":{"resourceType":"Device","name":[{"family":"F"}]}}]}"#;
     let want = document.replacen("{\"family\":\"F\"}", "{\"family\":#0}", 1);
     check(PATIENT, &["Bundle", "Device"], document, Ok(&want));
 }

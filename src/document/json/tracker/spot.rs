@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ASKS, ELEMENTS, LIVE, NO_PATH, PLACE, Probed, Tracker, Verdict};
+use super::{ASKS, CONTAINED, ELEMENTS, LIVE, NO_PATH, PLACE, Probed, Tracker, Verdict};
 use crate::document::Role;
 use crate::document::json::rules::{Rule, Rules, members, row, row_mut};
 
@@ -56,7 +56,7 @@ impl Spot {
         let (a, b) = (self.verdict, other.verdict);
         let first = if b.path < a.path { b } else { a };
         let elements = [a, b].iter().any(|verdict| verdict.path == first.path && verdict.has(ELEMENTS));
-        let common = (a.bits | b.bits) & (LIVE | ASKS | PLACE);
+        let common = (a.bits | b.bits) & (LIVE | ASKS | PLACE | CONTAINED);
         self.verdict = first.with(common, true).with(ELEMENTS, elements);
     }
 }

@@ -11,8 +11,6 @@ fn rules_go_for_a_merge_patch_as_for_a_document() {
     let fields = case(&["$.a.b", "$.list[?@.k=='x'].v", "$.m[?@.k=='x' && @.t.u=='y'].v"], None);
     for (patch, want) in [
         ("{}", "{}"),
-        ("7", "7"),
-        ("null", "null"),
         (r#"{"a":{"b":1,"c":"tok:"},"d":null}"#, r##"{"a":{"b":#0,"c":#-},"d":null}"##),
         (r#"{"a":{"b":null}}"#, r##"{"a":{"b":#0}}"##),
         (r#"{"a":null,"m":null}"#, r#"{"a":null,"m":null}"#),
@@ -37,8 +35,8 @@ fn rules_go_for_a_merge_patch_as_for_a_document() {
             r##"{"identifier":[{"value":#1,"system":"ssn"},{"value":1}]}"##,
         ),
         (
-            r#"{"contained":[{"name":{"family":1},"resourceType":"Patient"},{"name":{"family":1}}]}"#,
-            r##"{"contained":[{"name":{"family":#0},"resourceType":"Patient"},{"name":{"family":1}}]}"##,
+            r#"{"contained":[{"name":{"family":1},"resourceType":"Patient"},{"resourceType":"Device"}]}"#,
+            r##"{"contained":[{"name":{"family":#0},"resourceType":"Patient"},{"resourceType":"Device"}]}"##,
         ),
         ("{}", "{}"),
     ] {
@@ -62,6 +60,10 @@ fn what_stands_in_the_document_alone_cannot_be_asked() {
     ] {
         fields.check(patch, Err(want));
     }
+    // Such a document would be replaced by it, and an array may be a JSON Patch to the server.
+    for patch in ["7", "null", r#"[{"op":"replace","path":"/a","value":1}]"#] {
+        case(&["$.a"], None).check(patch, Err("a merge patch that is no object"));
+    }
     let passing = case(&["-$.id[?@.system=='npi'].value", "$.id.*.value"], None);
     passing.check(r#"{"id":{"a":{"value":1}}}"#, Err(CONTEXT));
     passing.check(r#"{"id":{"a":{"value":1,"system":null}}}"#, Ok(r##"{"id":{"a":{"value":#1,"system":null}}}"##));
@@ -79,6 +81,7 @@ fn what_stands_in_the_document_alone_cannot_be_asked() {
         (r#"{"resourcetype":"Patient"}"#, ALIKE),
         (r#"{"Name":1}"#, ALIKE),
         (r#"{"contained":{"name":{"family":1}}}"#, CONTEXT),
+        (r#"{"contained":[{"name":{"family":1}}]}"#, "an object that is no resource where one stands"),
         (r#"{"link":{"value":1}}"#, CONTEXT),
         (r#"{"x":{"resourceType":"Patient"}}"#, "a resource where none can stand"),
         (r#"{"contained":[{"resourceType":"Foo"}]}"#, "a resource of a type that no rule names"),

@@ -33,6 +33,10 @@ fn document() -> impl Strategy<Value = Value> {
     })
 }
 
+fn members() -> impl Strategy<Value = Value> {
+    vec(("[a-d]", value()), 0..4).prop_map(|members| Value::Object(members.into_iter().collect()))
+}
+
 fn pointer() -> impl Strategy<Value = String> {
     let token = prop_oneof![
         4 => name(),
@@ -259,15 +263,19 @@ proptest! {
 
     #[test]
     fn a_sealed_merge_patch_of_a_sealed_document_gives_a_sealed_document(
-        document in document(), patch in value(), paths in vec(path(false), 1..4),
+        document in document(), patch in members(), paths in vec(path(false), 1..4),
     ) {
         let case = case(&paths, true);
-        prop_assume!(!selects_parts(&case, &patch));
+        if selects_parts(&case, &patch) {
+            return Ok(());
+        }
         let found = merged(sealed(&case, &document).unwrap(), &sealed(&case, &patch).unwrap());
         // Where the document holds an object that is sealed whole, the patch is merged into what cannot be opened
         // there.
         let patched = merged(document, &patch);
-        prop_assume!(!selects_parts(&case, &patched));
+        if selects_parts(&case, &patched) {
+            return Ok(());
+        }
         prop_assert_eq!(found, sealed(&case, &patched).unwrap(), "{}", patch);
     }
 }
