@@ -228,6 +228,7 @@ pub(super) struct Said<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
     Passed,
+    Refused,
     Search,
     Sealed(Form),
 }

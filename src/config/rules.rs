@@ -72,6 +72,7 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
     classes.sort_unstable();
     classes.dedup();
     let allowed = given.query_allowed.iter().chain(given.packs.iter().flat_map(|pack| &pack.query_allowed));
+    let of_kind = |kind| (0..).zip(&kinds).filter(|(_, kept)| **kept == kind).map(|(number, _)| number).collect();
     let stamp = sha256(&[format!("{written:?} {fields:?} {}", given.shows_unsealed).as_bytes()]);
     let coverage = Coverage::of(written.len());
     let mut protected = Protected {
@@ -81,7 +82,8 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
         classes,
         pairings,
         searches: Searches { rules: Vec::new(), allowed: allowed.cloned().collect() },
-        expressions: (0..).zip(&kinds).filter(|(_, kept)| **kept == Kept::Search).map(|(number, _)| number).collect(),
+        expressions: of_kind(Kept::Search),
+        refused: of_kind(Kept::Refused),
         segments: Vec::new(),
         headers: Vec::new(),
         coverage,
@@ -117,7 +119,7 @@ fn read(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>)
         };
         let kept = kept(files, &at, raw, &place);
         let field = match kept {
-            Kept::Passed | Kept::Search => None,
+            Kept::Passed | Kept::Refused | Kept::Search => None,
             Kept::Sealed(form) => match rule(files, classes, &at, raw, (&place, form)) {
                 Some(field) => Some(field),
                 None => continue,
@@ -169,14 +171,11 @@ fn pairings(files: &mut Files<'_>, rules_path: &str, read: &Read) -> Option<Arc<
 /// What the rule says of its values; one that does not let them pass must name a class.
 fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Kept {
     let is_search = raw.worn == Some(raw::Form::Search);
-    if raw.pass == Some(false) {
-        files.problem(&key(path, "pass"), "wanted `true`, or a class in its place");
-    }
     let said = [raw.class.is_some(), raw.pass.is_some(), is_search];
     if said.iter().filter(|said| **said).count() != 1 {
         let causes = [key(path, "class"), key(path, "pass"), key(path, "as")];
         let causes = causes.each_ref().map(String::as_str);
-        files.problem_of(path, &causes, "wanted exactly one of class, `pass: true` and `as: search`");
+        files.problem_of(path, &causes, "wanted exactly one of class, pass and `as: search`");
     }
     let only = if is_search { "`as: search`" } else { "`pass`" };
     let said = [
@@ -190,7 +189,7 @@ fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Ke
             files.problem_of(&key(path, name), &[&key(path, "class")], format!("has no meaning with {only}"));
         }
     }
-    let passes_search = raw.pass.is_some() && raw.system.is_some();
+    let passes_search = raw.pass == Some(true) && raw.system.is_some();
     let is_in_tree = matches!(place, Place::Path(_) | Place::Fhir(_) | Place::Xml(_));
     let passes_part = raw.pass.is_some() && matches!(place, Place::Form(_) | Place::File(_));
     if raw.class.is_none() && !is_in_tree && !passes_search && !passes_part {
@@ -211,6 +210,7 @@ fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Ke
         files.problem(&key(path, "system"), "only with `search: token`");
     }
     match raw.worn {
+        _ if raw.pass == Some(false) => Kept::Refused,
         _ if raw.pass.is_some() => Kept::Passed,
         Some(raw::Form::Search) => Kept::Search,
         Some(raw::Form::Base64) => Kept::Sealed(Form::Base64),

@@ -211,10 +211,14 @@ impl Cursor {
             if descendant || !matches!(selector, Selector::Name(_) | Selector::Index(_)) {
                 return Err(PathError { what: "in a filter: wanted names and indices", column });
             }
+            // Only objects are looked into.
+            if path.is_empty() && matches!(selector, Selector::Index(_)) {
+                return Err(PathError { what: "in a filter: wanted a name first", column });
+            }
             path.push(selector);
         }
         if path.is_empty() {
-            return Err(self.fail("in a filter: wanted a name or an index after `@`"));
+            return Err(self.fail("in a filter: wanted a name after `@`"));
         }
         Ok(path)
     }
@@ -408,11 +412,12 @@ mod tests {
             ("$[:2]", "slice at column 3"),
             ("$[?@.a]", "in a filter: wanted `==` at column 7"),
             ("$[?]", "in a filter: wanted `@` or a quoted text at column 4"),
-            ("$[?@=='a']", "in a filter: wanted a name or an index after `@` at column 5"),
+            ("$[?@=='a']", "in a filter: wanted a name after `@` at column 5"),
             ("$[?@.a='b']", "in a filter: wanted `==` at column 8"),
             ("$[?@.a!='b']", "in a filter: wanted `==` at column 7"),
             ("$[?@.a==1]", "in a filter: wanted `@` or a quoted text at column 9"),
             ("$[?@..a=='b']", "in a filter: wanted names and indices at column 5"),
+            ("$[?@[0]=='b']", "in a filter: wanted a name first at column 5"),
             ("$[?@[*]=='b']", "in a filter: wanted names and indices at column 5"),
             ("$[?@.a=='b'&@.c=='d']", "wanted `&&` at column 13"),
             ("$[?@.a=='b' || @.c=='d']", "missing `]` at column 13"),

@@ -82,6 +82,7 @@ codes! {
     PatchNotPossible = "patch_not_possible", UNPROCESSABLE_ENTITY, "a patch cannot compare values that are sealed anew each time";
     ValueNotWritable = "value_not_writable", UNPROCESSABLE_ENTITY,
         "a value, sealed, cannot be written in this format at its place";
+    ValueRefused = "value_refused", UNPROCESSABLE_ENTITY, "a rule refuses every value at this place";
     ValueTooLong = "value_too_long", UNPROCESSABLE_ENTITY, "a value is too long, sealed, for the column that keeps it";
     BindMissing = "bind_missing", UNPROCESSABLE_ENTITY, "a value that a field is bound to is not there";
     BindUnusable = "bind_unusable", UNPROCESSABLE_ENTITY,

@@ -36,6 +36,8 @@ pub struct Protected {
     pub searches: Searches,
     /// The rules that select searches in documents, by their numbers.
     pub expressions: HashSet<usize>,
+    /// The rules whose values are refused, likewise.
+    pub refused: HashSet<usize>,
     /// The path parameters that are sealed, each with the number of its rule.
     pub segments: Vec<(String, usize)>,
     /// The header fields that are sealed, likewise.

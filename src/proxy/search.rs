@@ -76,7 +76,8 @@ impl Searches {
     /// The rule of the parameter that a name, as it is written, ends with.
     pub(super) fn field(&self, name: &str) -> Option<usize> {
         let name = decoded(name).ok()?;
-        let parameter = if self.is_fhir() { Parameter::of(&name).name } else { &name };
+        let parameter = if self.is_fhir() { Parameter::of(&name) } else { Parameter::plain(&name) };
+        let parameter = if parameter.modifier == Some(IDENTIFIER) { IDENTIFIER } else { parameter.name };
         self.rules.iter().find(|rule| rule.name == parameter).and_then(|rule| rule.field)
     }
 
@@ -98,8 +99,18 @@ impl Searches {
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let text = decoded(name)?;
-        let parameter = if self.is_fhir() { Parameter::of(&text) } else { Parameter::plain(&text) };
-        let resource = if parameter.is_chained { parameter.resource } else { resource };
+        let mut parameter = if self.is_fhir() { Parameter::of(&text) } else { Parameter::plain(&text) };
+        let is_link =
+            |link: &str| is_link(link) && !self.rules.iter().any(|rule| link.split(':').next() == Some(&rule.name));
+        if !parameter.links.iter().all(|link| is_link(link)) {
+            return Err(Code::QueryNotAllowed.into());
+        }
+        let mut resource = if parameter.links.is_empty() { resource } else { parameter.resource };
+        // A reference by what identifies its target, which may be of any type.
+        if parameter.modifier == Some(IDENTIFIER) {
+            parameter = Parameter { name: IDENTIFIER, modifier: None, ..parameter };
+            resource = None;
+        }
         let named: Vec<&SearchRule> = self.rules.iter().filter(|rule| rule.name == parameter.name).collect();
         let is_for =
             |rule: &&&SearchRule| !resource.is_some_and(|resource| rule.not_for.iter().any(|not| not == resource));
@@ -108,12 +119,11 @@ impl Searches {
             // A name that needs an escape is in no list.
             let is_plain = text == name && self.is_fhir();
             let is_listed = self.allowed.contains(name) || is_plain && self.allowed.contains(parameter.name);
-            let is_listed = is_listed || !named.is_empty();
-            if !is_listed {
+            if !is_listed && named.is_empty() {
                 return Err(Code::QueryNotAllowed.into());
             }
-            if self.is_fhir() && text == SORT {
-                self.sorts(&decoded(value)?)?;
+            if self.is_fhir() {
+                self.passes(name, &parameter, &decoded(value)?)?;
             }
             return Ok(Pair::Kept(pair));
         }
@@ -128,7 +138,16 @@ impl Searches {
             (_, Some("missing")) if matches!(&*value, "true" | "false") => return Ok(Pair::Kept(pair)),
             (SearchKind::Plain, None) => (text.clone(), vec![item("", value, &rules)]),
             (SearchKind::Token, None | Some("not")) => {
-                (text.clone(), tokens(&value, &rules, rules.len() < named.len()))
+                let items = tokens(&value, &rules, rules.len() < named.len());
+                (
+                    text.clone(),
+                    items.ok_or_else(|| {
+                        Refusal::with_detail(
+                            Code::SearchNotPossible,
+                            format!("parameter {}: without a system", parameter.name),
+                        )
+                    })?,
+                )
             }
             (SearchKind::Text, Some("exact")) => (text.clone(), texts(&value, &rules)),
             (SearchKind::Text, None) => (format!("{text}:exact"), texts(&value, &rules)),
@@ -136,6 +155,18 @@ impl Searches {
             _ => return Err(refused()),
         };
         Ok(Pair::Sealed { name: encoded(&name), items })
+    }
+
+    /// Whether what no rule is for may pass as it is written.
+    fn passes(&self, name: &str, parameter: &Parameter<'_>, value: &str) -> Result<(), Refusal> {
+        let is_type = |modifier: &str| modifier.starts_with(|c: char| c.is_ascii_uppercase()) && is_word(modifier);
+        let is_known = |modifier: &str| MODIFIERS.contains(&modifier) || is_type(modifier);
+        // A search within a value, and a text that is compared with others, may hold any value.
+        let is_other = value.contains('?') || !parameter.modifier.is_none_or(is_known) && !self.allowed.contains(name);
+        if is_other {
+            return Err(Refusal::with_detail(Code::SearchNotPossible, format!("parameter {}", parameter.name)));
+        }
+        if parameter.name == SORT { self.sorts(value) } else { Ok(()) }
     }
 
     /// Refuses an order by what is sealed.
@@ -150,40 +181,56 @@ impl Searches {
     }
 }
 
+/// How a parameter that no rule is for may be modified (FHIR R4, 3.1.1.4.5), beside by the type of a reference.
+const MODIFIERS: [&str; 7] = ["missing", "not", "exact", "above", "below", "in", "not-in"];
+
+/// The parameter, and the modifier of a reference, that takes an identifier.
+const IDENTIFIER: &str = "identifier";
+
+/// Whether it is a step to another resource, with its type or without: `subject:Patient`.
+fn is_link(link: &str) -> bool {
+    link.split(':').all(is_word) && link.matches(':').count() < 2
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'-' | b'_'))
+}
+
 /// The parameter that a name of FHIR ends with: `identifier` of `subject:Patient.identifier:not` and of
 /// `_has:Observation:patient:identifier`.
 struct Parameter<'n> {
     name: &'n str,
     modifier: Option<&'n str>,
-    /// Whether it is one of another resource than that which is searched, and of which type, if it says so.
-    is_chained: bool,
+    /// The steps to the resource of which it is one, if that is another than the one that is searched.
+    links: Vec<&'n str>,
+    /// The type of that, if the last step says so.
     resource: Option<&'n str>,
 }
 
 impl<'n> Parameter<'n> {
     const fn plain(name: &'n str) -> Self {
-        Parameter { name, modifier: None, is_chained: false, resource: None }
+        Parameter { name, modifier: None, links: Vec::new(), resource: None }
     }
 
     fn of(name: &'n str) -> Self {
-        let (mut rest, mut resource) = (name, None);
+        let (mut rest, mut resource, mut links) = (name, None, Vec::new());
         // `_has:Type:reference:` and then a parameter again.
         while let Some(of_type) = rest.strip_prefix("_has:") {
-            let Some((kind, (_, parameter))) =
+            let Some((kind, (reference, parameter))) =
                 of_type.split_once(':').and_then(|(kind, reference)| Some((kind, reference.split_once(':')?)))
             else {
                 break;
             };
+            links.extend([kind, reference]);
             (rest, resource) = (parameter, Some(kind));
         }
         let mut last = rest;
         if let Some((chain, parameter)) = rest.rsplit_once('.') {
-            let link = chain.rsplit('.').next().unwrap_or(chain);
-            (last, resource) = (parameter, link.split_once(':').map(|(_, kind)| kind));
+            links.extend(chain.split('.'));
+            (last, resource) = (parameter, links.last().and_then(|link| link.split_once(':')).map(|(_, kind)| kind));
         }
-        let is_chained = last.len() < name.len();
         let (name, modifier) = last.split_once(':').map_or((last, None), |(name, modifier)| (name, Some(modifier)));
-        Parameter { name, modifier, is_chained, resource }
+        Parameter { name, modifier, links, resource }
     }
 }
 
@@ -227,31 +274,38 @@ fn texts(value: &str, rules: &[&SearchRule]) -> Vec<Item> {
 }
 
 /// Without a system the value may be of any class that a rule for the parameter names. `passes`: what is of no system that has a
-/// rule of its own is of none, for the type of resource.
-fn tokens(value: &str, rules: &[&SearchRule], passes: bool) -> Vec<Item> {
+/// rule of its own is of none, for the type of resource; without a system it could be of either, and there is nothing then.
+fn tokens(value: &str, rules: &[&SearchRule], passes: bool) -> Option<Vec<Item>> {
     let token = |value: &str| {
+        let is_sealed = rules.iter().any(|rule| rule.field.is_some());
         let Some(at) = bar(value) else {
-            let kept = passes.then(|| item(value, String::new(), &[]));
-            return kept.unwrap_or_else(|| item("", unescaped(value), rules));
+            return match passes {
+                true if is_sealed => None,
+                true => Some(item(value, String::new(), &[])),
+                false => Some(item("", unescaped(value), rules)),
+            };
         };
         let (system, code) = (value.get(..at).unwrap_or_default(), value.get(at + 1..).unwrap_or_default());
         let prefix = value.get(..=at).unwrap_or_default();
         if code.is_empty() {
-            return item(prefix, String::new(), &[]);
+            return Some(item(prefix, String::new(), &[]));
         }
         let system = unescaped(system);
+        if passes && is_sealed && system.is_empty() {
+            return None;
+        }
         let own: Vec<_> = rules.iter().copied().filter(|rule| rule.system.as_deref() == Some(&*system)).collect();
         // A system that has rules of its own is sealed by the first; another one by those that are for every system.
         let wanted = match own.first() {
             Some(first) => vec![*first],
-            None if passes => return item(value, String::new(), &[]),
+            None if passes => return Some(item(value, String::new(), &[])),
             None if system.is_empty() => rules.to_vec(),
             None => rules.iter().copied().filter(|rule| rule.system.is_none()).collect(),
         };
         if !wanted.is_empty() && wanted.iter().all(|rule| rule.field.is_none()) {
-            return item(value, String::new(), &[]);
+            return Some(item(value, String::new(), &[]));
         }
-        item(prefix, unescaped(code), &wanted)
+        Some(item(prefix, unescaped(code), &wanted))
     };
     values(value).into_iter().map(token).collect()
 }
@@ -354,7 +408,10 @@ mod tests {
             ("identifier=1,urn:ssn|2", "identifier=<1>[0, 1],urn:ssn|<2>[0]"),
             ("identifier:not=1", "identifier:not=<1>[0, 1]"),
             ("identifier=urn:npi|1,2", "identifier=urn:npi|1<>[],<2>[0, 1]"),
-            ("performer:Practitioner.identifier=1,a|b", "performer:Practitioner.identifier=1<>[],a|b<>[]"),
+            ("performer:Practitioner.identifier=a|b", "performer:Practitioner.identifier=a|b<>[]"),
+            ("subject:identifier=urn:ssn|1", "subject:identifier=urn:ssn|<1>[0]"),
+            ("a:Practitioner.b:identifier=1", "a:Practitioner.b:identifier=<1>[0, 1]"),
+            ("code:not=a&code:missing=true&code:Patient=1", "code:not=a&code:missing=true&code:Patient=1"),
             ("_has:Practitioner:x:identifier=urn:ssn|1", "_has:Practitioner:x:identifier=urn:ssn|<1>[0]"),
             ("performer:Practitioner.family=x", "performer:Practitioner.family=x"),
             ("a:Practitioner.b.identifier=1", "a:Practitioner.b.identifier=<1>[0, 1]"),
@@ -391,7 +448,21 @@ mod tests {
             ("family=%zz", unknown.clone()),
             ("family=%ff", unknown.clone()),
             ("family=a#b", unknown.clone()),
-            ("subject.name=x", unknown),
+            ("subject.name=x", unknown.clone()),
+            ("identifier:x.code=1", unknown.clone()),
+            ("identifier.code=1", unknown.clone()),
+            ("subject:1.code=1", unknown.clone()),
+            ("123.code=1", unknown.clone()),
+            ("a:B:C.code=1", unknown.clone()),
+            ("_has:123:x:code=1", unknown.clone()),
+            ("_has:Observation:1-2:code=1", unknown),
+            ("code:text=halm", cannot("code")),
+            ("code:of-type=a", cannot("code")),
+            ("code=Patient?family=x", cannot("code")),
+            ("code=Patient%3Ffamily=x", cannot("code")),
+            ("_count=1%3f", cannot("_count")),
+            ("performer:Practitioner.identifier=1", cannot("identifier: without a system")),
+            ("performer:Practitioner.identifier=a|b,|1", cannot("identifier: without a system")),
             ("family:contains=halm", cannot("family")),
             ("family:text=halm", cannot("family")),
             ("identifier:of-type=a|b|c", cannot("identifier")),

@@ -110,6 +110,10 @@ impl Sealing<'_> {
             None if text.split_once('=').is_some_and(|(name, _)| !name.contains('/')) => (None, text),
             None => (Some(text), ""),
         };
+        // A `?` that is escaped may be none any more where it is read.
+        if path.is_some_and(|path| target::decode(path).contains(&b'?')) {
+            return Err(Code::QueryNotAllowed.into());
+        }
         if path.is_some_and(|path| target::may_hold_token(path.as_bytes())) {
             return Err(Code::TokenNotAccepted.into());
         }

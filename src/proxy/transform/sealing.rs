@@ -43,6 +43,10 @@ impl Sealing<'_> {
         if let Some(piece) = slot.piece() {
             return self.piece(slot, piece).await;
         }
+        if let Some(number) = slot.rule().filter(|number| self.protected.refused.contains(number)) {
+            let place = self.protected.written.get(number).map_or("", |written| &written.place);
+            return Err(Refusal::with_detail(Code::ValueRefused, format!("field {place}")));
+        }
         let rule = slot.rule().and_then(|index| self.protected.field(index));
         let Some(rule) = rule else {
             if let Some(text) = slot.text().filter(|_| self.protected.is_expression(slot)) {

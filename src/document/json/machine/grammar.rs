@@ -235,7 +235,9 @@ impl Machine {
 
     /// Whether the value at hand stands beside a primitive that is sealed.
     fn is_beside(&self) -> bool {
-        self.hold.is_none() && self.tracker.rule(self.verdict).is_some_and(|rule| rule.role == Role::Companion)
+        (self.verdict.moves() || self.verdict.means_elements())
+            && self.hold.is_none()
+            && self.tracker.rule(self.verdict).is_some_and(|rule| rule.role == Role::Companion)
     }
 
     /// What is no object there could only be a part of what is sealed, or its end.

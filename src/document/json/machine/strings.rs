@@ -27,7 +27,7 @@ impl Machine {
             at = scan::skip_space(view, at + 1);
             self.at = at;
             match view.get(at) {
-                Some(b'"') => {}
+                Some(b'"') if !self.verdict.moves() => {}
                 Some(&byte) => return self.value(view, byte),
                 None => return Ok(Flow::Starved),
             }

@@ -283,7 +283,7 @@ fn what_is_no_known_resource_is_refused() {
         (r#"{"resourceType":"Bundle","entry":[{"resource":{"name":[]}}]}"#, 46),
         (
             r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient"},"response":{"outcome":{}}}]}"#,
-            94,
+            95,
         ),
         (r#"{"resourceType":"Parameters","parameter":[{"part":[{"resource":{}}]}]}"#, 63),
     ] {
@@ -408,5 +408,27 @@ fn what_belongs_to_a_sealed_primitive_is_told_apart() {
             (Some(0), Role::Carried, "\"f\"", Some(101)),
         ];
         assert_eq!(seen, want.map(|(rule, role, raw, around)| (rule, role, raw.to_owned(), around)));
+    }
+}
+
+#[test]
+fn what_stands_beside_a_sealed_primitive_is_an_object() {
+    let date = FhirPath::parse("Patient.birthDate").unwrap();
+    let (beside, inside) = date.companions("s");
+    let all = [(&date, Role::Primitive), (&beside, Role::Companion), (&inside, Role::Carried)];
+    let all = all.map(|(path, role)| Selected { path: JsonPath::Fhir(path), rule: 0, role, passes: false });
+    let rules = Arc::new(Rules::compile_all(&all, &[]).unwrap());
+    for value in ["\"a\"", "7", "true", "[7]", "[\"\\u0061\"]", "[[null,7]]", "\"\\n\""] {
+        let document = format!("{{\"resourceType\":\"Patient\",\"_birthDate\":{value}}}");
+        for lengths in [&[][..], &[1], &[9]] {
+            let mut rewriter = Rewriter::new(Arc::clone(&rules), Limits::default(), None);
+            let fault = rewrite(&mut rewriter, document.as_bytes(), lengths, &mut |_| None).unwrap_err();
+            assert!(fault.to_string().contains("beside a sealed primitive"), "{value}: {fault}");
+        }
+    }
+    for value in ["null", "{}", "[null,{}]"] {
+        let document = format!("{{\"resourceType\":\"Patient\",\"_birthDate\":{value}}}");
+        let mut rewriter = Rewriter::new(Arc::clone(&rules), Limits::default(), None);
+        assert_eq!(rewrite(&mut rewriter, document.as_bytes(), &[], &mut |_| None).unwrap(), document.as_bytes());
     }
 }

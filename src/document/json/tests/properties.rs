@@ -77,12 +77,13 @@ fn document() -> impl Strategy<Value = String> {
 }
 
 fn test() -> impl Strategy<Value = String> {
+    let named = || name().prop_map(|name| format!("[{}]", literal(&name, 0xff)));
     let step = prop_oneof![
-        4 => name().prop_map(|name| format!("[{}]", literal(&name, 0xff))),
+        4 => named(),
         1 => (0_u8..3).prop_map(|index| format!("[{index}]")),
     ];
     let text = prop::sample::select(vec!["'x'", "\"tok:1\""]);
-    (vec(step, 1..3), text).prop_map(|(steps, text)| format!("@{}=={text}", steps.concat()))
+    (named(), vec(step, 0..2), text).prop_map(|(first, steps, text)| format!("@{first}{}=={text}", steps.concat()))
 }
 
 fn path() -> impl Strategy<Value = String> {
