@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::foresight::Foresight;
 use super::lexer::{Aside, End, Flow, Lexer, Part, Piece, Run, Start, Token};
-use super::rules::{Rules, Tracker};
+use super::rules::{Rules, Standing, Tracker};
 use super::{View, scan, text};
 use crate::document::{Escape, Fault, Limits, Place, Slot, Watch};
 
@@ -41,6 +41,8 @@ struct Level {
     empty: bool,
     /// Whether a resource of FHIR stands in it.
     place: bool,
+    /// Whether it is an element of FHIR.
+    fhir: bool,
     /// Whether there was an element inside, or anything at all.
     parent: bool,
     filled: bool,
@@ -224,6 +226,14 @@ impl Machine {
             let what = "resource of a type that no rule names";
             return Err(Fault::Unaccepted { offset: start.range.start, what });
         }
+        let standing = start.standing.unwrap_or_default();
+        let is_inside = self.levels.last().is_some_and(|parent| parent.fhir);
+        let foreign = is_inside && !standing.fhir && !standing.narrative;
+        if foreign || standing.fhir && standing.odd {
+            let what =
+                if foreign { "element of another namespace in a resource" } else { "attribute that FHIR has not" };
+            return Err(Fault::Unaccepted { offset: start.range.start, what });
+        }
         if let Some(parent) = self.levels.last_mut() {
             parent.filled = true;
             parent.parent = true;
@@ -234,8 +244,12 @@ impl Machine {
             return Err(alike(start.range.start));
         }
         let direct = verdict.text.is_some();
-        let place = start.standing.is_some_and(|standing| standing.place);
-        self.levels.push(Level { direct, empty: start.empty, place, parent: false, filled: false });
+        if is_inside && standing.narrative && standing.odd && verdict.markup.is_some() {
+            let what = "attribute of a narrative that may show a text";
+            return Err(Fault::Unaccepted { offset: start.range.start, what });
+        }
+        let Standing { place, fhir, .. } = standing;
+        self.levels.push(Level { direct, empty: start.empty, place, fhir, parent: false, filled: false });
         for piece in start.pieces {
             let Part::Value { named, quote, .. } = piece.part else {
                 self.stray(piece);
@@ -288,6 +302,9 @@ impl Machine {
     fn run(&mut self, run: &Run, view: View<'_>) -> Result<(), Fault> {
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
         level.filled = true;
+        if level.fhir {
+            return Err(Fault::Unaccepted { offset: run.range.start, what: "text in an element of FHIR" });
+        }
         let leaf = level.direct && run.closes && !level.parent;
         let rule = self.tracker.text();
         if rule.is_some() && run.split && self.hold.is_none() {

@@ -21,6 +21,29 @@ const STATES_MAX: usize = 16384;
 /// The namespace of FHIR.
 const FHIR: &[u8] = b"http://hl7.org/fhir";
 
+/// The namespace of narratives.
+const XHTML: &[u8] = b"http://www.w3.org/1999/xhtml";
+
+/// The attributes of elements of FHIR, and of documents in any vocabulary.
+const ATTRIBUTES: [(&[u8], &[u8]); 6] = [
+    (b"", b"value"),
+    (b"", b"url"),
+    (b"", b"id"),
+    (b"http://www.w3.org/2001/XMLSchema-instance", b"schemaLocation"),
+    (b"http://www.w3.org/XML/1998/namespace", b"base"),
+    (b"http://www.w3.org/XML/1998/namespace", b"id"),
+];
+
+/// The attributes of a narrative that show no text.
+const OF_NARRATIVES: [(&[u8], &[u8]); 6] = [
+    (b"", b"lang"),
+    (b"", b"class"),
+    (b"", b"style"),
+    (b"", b"id"),
+    (b"", b"dir"),
+    (b"http://www.w3.org/XML/1998/namespace", b"lang"),
+];
+
 /// The paths of a route, compiled. Shared by all rewriters of the route.
 pub struct Rules {
     /// Words in a set of states.
@@ -52,6 +75,12 @@ pub(super) struct Standing {
     pub(super) place: bool,
     /// Whether it would be a resource that is known, or a document that need not be one.
     pub(super) known: bool,
+    /// Whether it is an element of FHIR.
+    pub(super) fhir: bool,
+    /// Whether it would be a narrative.
+    pub(super) narrative: bool,
+    /// Whether it has an attribute that such an element has not.
+    pub(super) odd: bool,
 }
 
 /// The rules of a route are too many to be compiled.
@@ -136,12 +165,20 @@ impl Rules {
     }
 
     /// What an element of that name is to FHIR; `None` where nobody asks.
-    pub(super) fn standing(&self, local: &[u8], uri: &[u8]) -> Option<Standing> {
+    pub(super) fn standing<'n>(
+        &self,
+        local: &[u8],
+        uri: &[u8],
+        mut attributes: impl Iterator<Item = (&'n [u8], &'n [u8])>,
+    ) -> Option<Standing> {
         let resources = self.resources.as_ref()?;
         let is_fhir = uri == FHIR;
         let place = is_fhir && PLACES.iter().any(|place| place.as_bytes() == local);
         let known = if is_fhir { resources.types.contains(local) } else { resources.others && !uri.is_empty() };
-        Some(Standing { place, known })
+        let narrative = local == b"div" && uri == XHTML;
+        let has: &[(&[u8], &[u8])] = if narrative { &OF_NARRATIVES } else { &ATTRIBUTES };
+        let odd = (is_fhir || narrative) && attributes.any(|attribute| !has.contains(&attribute));
+        Some(Standing { place, known, fhir: is_fhir, narrative, odd })
     }
 
     /// Which tests a name passes.

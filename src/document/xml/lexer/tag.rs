@@ -198,7 +198,7 @@ impl Lexer {
         let unknown = Fault::Unaccepted { offset: self.tag.start, what: "prefix that is not declared" };
         let (prefix, local) = scan::split_name(self.element());
         let uri = self.namespaces.uri(prefix).ok_or_else(|| unknown.clone())?;
-        let (named, standing) = (self.rules.named(local, uri), self.rules.standing(local, uri));
+        let (element, named) = ((local, uri), self.rules.named(local, uri));
         let mut expanded = Vec::with_capacity(self.tag.attributes.len());
         for index in 0..self.tag.attributes.len() {
             let name = self.attribute(index);
@@ -214,6 +214,7 @@ impl Lexer {
         if prefixed.clone().enumerate().any(|(at, name)| prefixed.clone().take(at).any(|known| known == name)) {
             return Err(self.unaccepted(self.tag.start, "attribute that stands twice, by different prefixes"));
         }
+        let standing = self.rules.standing(element.0, element.1, expanded.iter().flatten().copied());
         for piece in &mut pieces {
             if let Part::Value { index, named, .. } = &mut piece.part {
                 let name = expanded.get(*index).copied().flatten();

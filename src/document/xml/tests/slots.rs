@@ -369,7 +369,8 @@ fn resources_are_of_types_that_are_known() {
     let run = |document: &str, others: bool| {
         let rules = Rules::compile(&[(0, path.clone())]).unwrap();
         let types = ["Patient", "Bundle"].map(str::to_owned);
-        let mut rewriter = Rewriter::new(Arc::new(rules.with_resources(types, others)), Limits::default(), None);
+        let mut rewriter =
+            Rewriter::new(Arc::new(rules.with_resources(types, others)), Limits::default(), Some(|_| false));
         let answer = &mut |_: &Slot<'_>| Some(b"#".to_vec());
         let output = crate::document::testing::rewrite(&mut rewriter, document.as_bytes(), &[], answer);
         output.map(|output| String::from_utf8(output).unwrap()).map_err(|fault| fault.to_string())
@@ -393,6 +394,23 @@ fn resources_are_of_types_that_are_known() {
         let want = format!("resource of a type that no rule names at offset {offset}");
         assert_eq!(run(&document, false), Err(want), "{document}");
     }
+    // What other readers take for the same.
+    let patient = |inner: &str| format!("<Patient xmlns=\"http://hl7.org/fhir\" xmlns:x=\"urn:x\">{inner}</Patient>");
+    for (inner, what) in [
+        ("<name xmlns=\"urn:x\"><family value=\"F\"/></name>", "element of another namespace in a resource"),
+        ("<x:birthDate value=\"1974\"/>", "element of another namespace in a resource"),
+        ("<name xmlns=\"\"/>", "element of another namespace in a resource"),
+        ("<name><family>F</family></name>", "text in an element of FHIR"),
+        ("<name><family><![CDATA[F]]></family></name>", "text in an element of FHIR"),
+        ("<birthDate when=\"1974\"/>", "attribute that FHIR has not"),
+        ("<birthDate x:value=\"1974\"/>", "attribute that FHIR has not"),
+    ] {
+        let fault = run(&patient(inner), false).unwrap_err();
+        assert!(fault.starts_with(what), "{inner}: {fault}");
+    }
+    let narrative =
+        "<text>\n <status value=\"x\"/> <div xmlns=\"http://www.w3.org/1999/xhtml\"><p title=\"t\">a</p></div></text>";
+    assert_eq!(run(&patient(narrative), false), Ok(patient(narrative)));
     // Beside rules for other documents.
     assert!(run("<Patient xmlns=\"urn:x\"/>", true).is_ok());
     assert!(run("<Device xmlns=\"http://hl7.org/fhir\"/>", true).is_err());
