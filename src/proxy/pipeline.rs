@@ -145,8 +145,12 @@ async fn send(
         None => sending.await,
         Some(mut pump) => {
             let sent = together(&mut pump, sending).await;
-            trail.add(pump.into_ledger());
-            sent?
+            let (ledger, unsent) = pump.stop();
+            trail.add(ledger);
+            sent?.map(|(response, mut lease)| {
+                lease.leave(unsent);
+                (response, lease)
+            })
         }
     };
     let (response, lease) = sent.map_err(|error| {
@@ -161,11 +165,12 @@ async fn send(
     Ok((response, lease))
 }
 
-/// Sends a request while its body is made. If the body cannot be, the upstream gets one that breaks off.
-async fn together<T, E>(
+/// Sends a request while its body is made. If the body cannot be, the upstream gets one that breaks off. An upstream
+/// that refuses a request before it is over wants no more of it (RFC 9112 9.5).
+async fn together<L, E>(
     pump: &mut transform::Pump<'_>,
-    sending: impl Future<Output = Result<T, E>>,
-) -> Result<Result<T, E>, Refusal> {
+    sending: impl Future<Output = Result<(Response<Incoming>, L), E>>,
+) -> Result<Result<(Response<Incoming>, L), E>, Refusal> {
     let (mut running, mut sending) = (pin!(pump.run()), pin!(sending));
     let (mut is_filled, mut sent) = (false, None);
     loop {
@@ -179,7 +184,10 @@ async fn together<T, E>(
                 Err(error) => return Ok(Err(error)),
             },
         }
-        if is_filled && let Some(response) = sent.take() {
+        let is_over = |(response, _): &(Response<Incoming>, L)| {
+            is_filled || response.status().is_client_error() || response.status().is_server_error()
+        };
+        if let Some(response) = sent.take_if(|sent| is_over(sent)) {
             return Ok(Ok(response));
         }
     }

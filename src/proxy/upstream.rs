@@ -1,6 +1,6 @@
 //! Connections to the services behind the gate: HTTP/1.1, plain or TLS, kept alive. One pool a worker, nothing shared.
 
-use super::body::Body;
+use super::body::{Body, Piece};
 use super::rescue::Code;
 use crate::policy::Permit;
 use http::{Method, Request, Response};
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 /// A service behind the gate.
@@ -86,13 +87,20 @@ pub(super) struct Lease {
     pool: Weak<Pool>,
     index: usize,
     idle_max: usize,
+    /// The rest of a request that the upstream answered before it had all of it.
+    unsent: Option<mpsc::Sender<Piece>>,
 }
 
 impl Lease {
+    /// Leaves the request as it is until the response has come: the connection goes with its body.
+    pub(super) fn leave(&mut self, unsent: Option<mpsc::Sender<Piece>>) {
+        self.unsent = unsent;
+    }
+
     /// The response has come to its end: the connection may serve another.
     pub(super) fn give_back(self) {
         let Some(pool) = self.pool.upgrade() else { return };
-        if self.sender.is_closed() {
+        if self.sender.is_closed() || self.unsent.is_some() {
             return;
         }
         let mut idle = pool.0.borrow_mut();
@@ -102,6 +110,9 @@ impl Lease {
         }
     }
 }
+
+/// How long a kept connection may take to be ready again.
+const READY_WITHIN: Duration = Duration::from_millis(100);
 
 /// Sends a request, and waits so long for the head of its response. The permit is proof that it may be sent.
 ///
@@ -118,7 +129,8 @@ pub(super) async fn send(
     let again = repeatable(&request);
     let mut request = request;
     while let Some(mut sender) = pool.take(index, target.idle_timeout) {
-        if !matches!(tokio::time::timeout_at(deadline, sender.ready()).await, Ok(Ok(()))) {
+        // One that still sends the request before is not waited for.
+        if !matches!(timeout(READY_WITHIN, sender.ready()).await, Ok(Ok(()))) {
             continue;
         }
         match tokio::time::timeout_at(deadline, sender.try_send_request(request)).await {
@@ -142,7 +154,7 @@ pub(super) async fn send(
 }
 
 fn lease(pool: &Rc<Pool>, index: usize, target: &Target, sender: SendRequest<Body>) -> Lease {
-    Lease { sender, pool: Rc::downgrade(pool), index, idle_max: target.idle_connections_max }
+    Lease { sender, pool: Rc::downgrade(pool), index, idle_max: target.idle_connections_max, unsent: None }
 }
 
 /// How to make the request once more, if that is harmless.

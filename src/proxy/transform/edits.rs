@@ -1,14 +1,25 @@
 //! Changes of a body that was read whole: what takes the place of which part.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Changes, in any order. No two of them may overlap.
 #[derive(Default)]
-pub(super) struct Edits(Vec<(Range<usize>, Vec<u8>)>);
+pub(super) struct Edits {
+    all: Vec<(Range<usize>, Vec<u8>)>,
+    /// The last of those that end there.
+    by_end: HashMap<usize, usize>,
+    /// Where the deletion starts that ends there.
+    deletions: HashMap<usize, usize>,
+}
 
 impl Edits {
     pub(super) fn replace(&mut self, range: Range<usize>, with: Vec<u8>) {
-        self.0.push((range, with));
+        if with.is_empty() && !range.is_empty() {
+            self.deletions.insert(range.end, range.start);
+        }
+        self.by_end.insert(range.end, self.all.len());
+        self.all.push((range, with));
     }
 
     pub(super) fn insert(&mut self, at: usize, what: Vec<u8>) {
@@ -23,8 +34,8 @@ impl Edits {
     pub(super) fn ends_with(&self, end: usize, text: &[u8]) -> bool {
         let mut end = end;
         loop {
-            let Some((range, with)) = self.0.iter().rev().find(|(range, _)| range.end == end) else { return false };
-            if !with.is_empty() {
+            let Some((range, with)) = self.by_end.get(&end).and_then(|last| self.all.get(*last)) else { return false };
+            if !with.is_empty() || range.is_empty() {
                 return with == text;
             }
             end = range.start;
@@ -34,19 +45,16 @@ impl Edits {
     /// Where the deletion starts that ends at `end`, white space apart.
     pub(super) fn deletion_before(&self, body: &[u8], end: usize) -> Option<usize> {
         let end = body.get(..end)?.trim_ascii_end().len();
-        let mut deletions = self.0.iter().filter(|(range, with)| with.is_empty() && !range.is_empty());
-        deletions
-            .find(|(range, _)| body.get(..range.end).is_some_and(|to| to.trim_ascii_end().len() == end))
-            .map(|(range, _)| range.start)
+        self.deletions.get(&end).copied()
     }
 
     /// Makes them; `None` if they overlap or reach beyond the body.
     pub(super) fn make(mut self, body: &[u8]) -> Option<Vec<u8>> {
-        self.0.sort_by_key(|(range, _)| (range.start, range.end));
-        let grown: usize = self.0.iter().map(|(_, with)| with.len()).sum();
+        self.all.sort_by_key(|(range, _)| (range.start, range.end));
+        let grown: usize = self.all.iter().map(|(_, with)| with.len()).sum();
         let mut out = Vec::with_capacity(body.len() + grown);
         let mut at = 0;
-        for (range, with) in &self.0 {
+        for (range, with) in &self.all {
             out.extend_from_slice(body.get(at..range.start)?);
             out.extend_from_slice(with);
             at = range.end;

@@ -27,6 +27,7 @@ use http::header::HeaderMap;
 use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -81,14 +82,14 @@ pub(in crate::proxy) async fn request<'a>(
         }
         Sealed::Longer(stream) => {
             let (pipe, body) = Body::piped();
-            Outgoing { body, pump: Some(Pump { sealing, route, stream, pipe, rules_met }) }
+            Outgoing { body, pump: Some(Pump { sealing, route, stream, pipe, rules_met, is_filled: false }) }
         }
     })
 }
 
 enum Sealed {
     Whole(Bytes),
-    Longer(Stream),
+    Longer(Box<Stream>),
 }
 
 /// A body that is longer than what is judged whole.
@@ -154,7 +155,7 @@ impl<'a> Sealing<'a> {
         rewriter.feed(&bytes);
         if !start.ended {
             let (changes, bytes) = (Changes::of(&media), bytes.len());
-            return Ok(Sealed::Longer(Stream { rewriter, incoming, until, changes, bytes }));
+            return Ok(Sealed::Longer(Box::new(Stream { rewriter, incoming, until, changes, bytes })));
         }
         rewriter.finish();
         let mut changes = Changes::of(&media);
@@ -180,7 +181,10 @@ impl<'a> Sealing<'a> {
                         if self.patches == Some(Patching::Members) {
                             return Err(Code::PatchNeedsContext.into());
                         }
-                        changes.beside.push((member(&slot), slot.range().start));
+                        changes.beside.insert(member(&slot), slot.range().start);
+                    } else if slot.role() == Role::Carried && !changes.carriers.insert((slot.rule(), slot.around(2))) {
+                        // One of them would be lost.
+                        return Err(Code::TokenNotAccepted.into());
                     } else if let Some(written) = self.judge(&slot).await? {
                         grown = grown.saturating_add(written.len());
                         if changes.in_place {
@@ -209,34 +213,40 @@ impl<'a> Sealing<'a> {
 pub(in crate::proxy) struct Pump<'a> {
     sealing: Sealing<'a>,
     route: &'a Route,
-    stream: Stream,
+    stream: Box<Stream>,
     pipe: mpsc::Sender<Piece>,
     /// The rules that met something before.
     rules_met: Vec<usize>,
+    /// Whether the upstream's body is whole.
+    is_filled: bool,
 }
 
 impl Pump<'_> {
-    /// Reads, seals and sends, to the end of the body or until the upstream wants no more of it.
+    /// Reads, seals and sends, to the end of the body or until the upstream takes no more of it.
     ///
     /// # Errors
     /// [`Refusal`]; the upstream has a body then that breaks off.
     pub(in crate::proxy) async fn run(&mut self) -> Result<(), Refusal> {
         loop {
-            let Stream { rewriter, changes, .. } = &mut self.stream;
+            let Stream { rewriter, changes, .. } = &mut *self.stream;
             let is_done = self.sealing.turn(&mut **rewriter, changes).await?;
             let output = rewriter.take_output();
             let sealed = if changes.in_place { output } else { changes.make(&output)? };
-            if !sealed.is_empty() && self.pipe.send(Piece::Data(sealed.into())).await.is_err() {
+            if !sealed.is_empty() && !self.give(Piece::Data(sealed.into())).await {
                 return Ok(());
             }
             if is_done {
                 self.met();
-                // The upstream may have answered by now.
-                let _heard = self.pipe.send(Piece::End).await;
+                self.is_filled = self.give(Piece::End).await;
                 return Ok(());
             }
             self.read().await?;
         }
+    }
+
+    /// Whether the upstream took it, in the time that a body has.
+    async fn give(&self, piece: Piece) -> bool {
+        matches!(tokio::time::timeout_at(self.stream.until, self.pipe.send(piece)).await, Ok(Ok(())))
     }
 
     async fn read(&mut self) -> Result<(), Refusal> {
@@ -262,10 +272,10 @@ impl Pump<'_> {
         }
     }
 
-    /// What was done with values.
-    pub(in crate::proxy) fn into_ledger(self) -> Ledger {
+    /// What was done with values, and the pipe of a body that is not whole: it breaks off when that is dropped.
+    pub(in crate::proxy) fn stop(self) -> (Ledger, Option<mpsc::Sender<Piece>>) {
         count(self.route, self.sealing.protected, &self.sealing.ledger);
-        self.sealing.ledger
+        (self.sealing.ledger, (!self.is_filled).then_some(self.pipe))
     }
 }
 
@@ -296,7 +306,9 @@ struct Changes {
     /// The values that go into extensions, with the tokens.
     moved: Vec<(Member, Range<u64>, Vec<u8>)>,
     /// Where the objects beside such values start.
-    beside: Vec<(Member, u64)>,
+    beside: HashMap<Member, u64>,
+    /// The objects that carry a sealed value.
+    carriers: HashSet<Member>,
 }
 
 /// The rule that selects a member, and the object that it stands in.
@@ -328,11 +340,11 @@ impl Changes {
             edits.replace(place(range.start)?..place(range.end)?, with);
         }
         for (member, value, token) in self.moved.extract_if(.., |(_, range, _)| range.end <= end) {
-            let beside = self.beside.iter().find(|(other, _)| *other == member);
-            let beside = beside.map(|(_, at)| place(*at)).transpose()?;
+            let beside = self.beside.get(&member).map(|at| place(*at)).transpose()?;
             extension::put_away(part, &(place(value.start)?..place(value.end)?), beside, &token, &mut edits)?;
         }
-        self.beside.retain(|(_, at)| *at >= end);
+        self.beside.retain(|_, at| *at >= end);
+        self.carriers.retain(|(_, at)| at.is_some_and(|at| at >= end));
         self.base = end;
         edits.make(part).ok_or_else(|| Code::Internal.into())
     }

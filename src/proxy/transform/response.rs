@@ -31,7 +31,7 @@ use crate::seal::{Class, Envelope, Scope};
 use bytes::Bytes;
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 use hyper::body::Incoming;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use tokio::time::Instant;
 
@@ -68,6 +68,8 @@ pub(super) struct Reader {
     /// What was found in what the rewriter has not let go yet.
     edits: Vec<Edit>,
     base: usize,
+    /// The objects that carry a sealed value, by their rules.
+    carriers: HashSet<(Option<usize>, usize)>,
     /// Whether the body is there whole.
     whole: bool,
 }
@@ -131,7 +133,8 @@ pub(in crate::proxy) async fn plan(
     let watch = about.protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
     let rewriter = about.protected.formats.reader(&media.format, largest, watch);
     let rewriter = rewriter.ok_or(Code::ResponseNotUnderstood)?;
-    let mut reader = Reader { rewriter, media, edits: Vec::new(), base: 0, whole: !is_longer };
+    let mut reader =
+        Reader { rewriter, media, edits: Vec::new(), base: 0, carriers: HashSet::new(), whole: !is_longer };
     reader.rewriter.feed(&body);
     if !is_longer {
         reader.rewriter.finish();
@@ -167,6 +170,7 @@ impl Reader {
         plan.edits.extend(self.edits.extract_if(.., |edit| edit.range.end <= end).map(|edit| edit.moved(plan.base)));
         plan.body = part.into();
         self.base = end;
+        self.carriers.retain(|(_, at)| *at >= end);
         Ok(is_done)
     }
 
@@ -194,6 +198,10 @@ impl Reader {
                             Some((class, action, None)) => plan.fields.push((class, action)),
                             Some((class, action, Some(shown))) => {
                                 let carried = carried(&slot)?;
+                                if carried.is_some_and(|carried| !self.carriers.insert((slot.rule(), carried.beside))) {
+                                    return Err(Refusal::from(Code::ResponseUnopenable)
+                                        .because("a value that is carried twice"));
+                                }
                                 let worn = rule.zip(slot.text());
                                 let worn =
                                     worn.map_or(Worn::Bare, |(rule, text)| Worn::off(rule.form_at(&slot), text).0);

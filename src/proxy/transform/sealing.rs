@@ -48,26 +48,7 @@ impl Sealing<'_> {
             return Err(Refusal::with_detail(Code::ValueRefused, format!("field {place}")));
         }
         let rule = slot.rule().and_then(|index| self.protected.field(index));
-        let Some(rule) = rule else {
-            if let Some(text) = slot.text().filter(|_| self.protected.is_expression(slot)) {
-                return self.expression_in(slot, text).await;
-            }
-            // A rule lets it pass: it is not watched, as what no rule selects is.
-            if slot.rule().is_some()
-                && !slot.text().is_some_and(|text| target::may_hold_token(text) || is_absence(text))
-            {
-                return Ok(None);
-            }
-            // No rule reads it, but it holds the start of a token, or says that one did not open.
-            let text = slot.text().unwrap_or_default();
-            if is_absence(text) {
-                return Err(Refusal::with_detail(Code::FieldHidden, "a value that could not be opened is absent"));
-            }
-            if slot.place() == Place::Name {
-                return Err(Code::TokenNotAccepted.into());
-            }
-            return self.accept_token(text, None, &[]).await.map(|()| None);
-        };
+        let Some(rule) = rule else { return self.judge_unsealed(slot).await };
         let about = |refusal: Refusal| Refusal { detail: Some(format!("field {}", rule.place)), ..refusal };
         if slot.holds_watched() {
             return Err(about(Code::TokenNotAccepted.into()));
@@ -117,6 +98,26 @@ impl Sealing<'_> {
                 Ok(Some(sealed))
             }
         }
+    }
+
+    /// Of a value that no rule seals.
+    async fn judge_unsealed(&mut self, slot: &Slot<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        if let Some(text) = slot.text().filter(|_| self.protected.is_expression(slot)) {
+            return self.expression_in(slot, text).await;
+        }
+        // A rule lets it pass: it is not watched, as what no rule selects is.
+        if slot.rule().is_some() && !slot.text().is_some_and(|text| target::may_hold_token(text) || is_absence(text)) {
+            return Ok(None);
+        }
+        // No rule reads it, but it holds the start of a token, or says that one did not open.
+        let text = slot.text().unwrap_or_default();
+        if is_absence(text) {
+            return Err(Refusal::with_detail(Code::FieldHidden, "a value that could not be opened is absent"));
+        }
+        if slot.place() == Place::Name {
+            return Err(Code::TokenNotAccepted.into());
+        }
+        self.accept_token(text, None, &[]).await.map(|()| None)
     }
 
     /// `text`: of the slot's value, without what it wears.

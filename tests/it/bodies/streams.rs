@@ -1,10 +1,13 @@
 //! Bodies that are too long to be judged whole.
 
+use crate::fixture::gate::Setup;
 use crate::fixture::{Bed, Call};
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::time::Duration;
 
 fn streaming() -> Bed {
     Bed::with(|setup| {
@@ -103,4 +106,41 @@ async fn a_fault_in_a_long_response_breaks_it_off() {
     // What is shorter is withheld whole.
     bed.upstream.keep_as("application/x-ndjson", "/Patient/1", "{\"ssn\":");
     bed.make("clinician", &Call::new("GET /Patient/1")).await.expect_problem(502, "response_not_understood");
+}
+
+/// Answers so after the first bytes of a request, and takes no more of it.
+fn hasty(answer: &'static [u8]) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for tcp in listener.incoming() {
+            let mut tcp = tcp.unwrap();
+            let _read = tcp.read(&mut [0; 1024]);
+            let _wrote = tcp.write_all(answer);
+            kept.push(tcp);
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_early_holds_nobody_up() {
+    for (answer, status, body_timeout) in [
+        (b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n".as_slice(), 413, 300_000),
+        // It may want the rest, but it has only so long for that.
+        (b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".as_slice(), 202, 3000),
+    ] {
+        let limits = format!(
+            "  limits: {{buffer_bytes_max: 4096, body_bytes_max: 67108864, response_bytes_max: 134217728, body_timeout_ms: {body_timeout}}}\n"
+        );
+        let gate = Setup::before(hasty(answer)).replace("  limits: {}\n", &limits).start();
+        let line = format!("{{\"n\":\"{}\"}}\n", "x".repeat(1015));
+        let call = Call::new("PUT /Patient/1").of_type("application/x-ndjson", line.repeat(32 << 10));
+        let client = gate.as_client("clinician");
+        let answered = tokio::time::timeout(Duration::from_secs(60), call.from(&client)).await;
+        assert_eq!(answered.expect("an answer").status, status);
+        let event = gate.wait_for_event(|event| event["event"] == "ExchangeAnswered");
+        assert_eq!(event["upstream_status"], status, "{event}");
+    }
 }
