@@ -77,6 +77,8 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 const REFERRER: HeaderName = HeaderName::from_static("referrer");
 pub(super) const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
+/// Holds a whole resource, which no rule reads there (FHIR R4, Provenance).
+const PROVENANCE: HeaderName = HeaderName::from_static("x-provenance");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -237,11 +239,15 @@ pub(super) fn to_client(headers: &mut HeaderMap, request_id: &str, protected: bo
     }
 }
 
-/// Refuses a token in any header field that no rule names, and a FHIR search (`If-None-Exist`) where none is expected.
+/// Refuses a token in any header field that no rule names, a FHIR search (`If-None-Exist`) where none is expected, and a
+/// resource.
 pub(super) fn judge(headers: &HeaderMap, protected: &Protected) -> Result<(), Refusal> {
     if headers.contains_key(IF_NONE_EXIST) && (!protected.searches.is_fhir() || only(headers, &IF_NONE_EXIST).is_none())
     {
         return Err(Refusal::with_detail(Code::HeaderNotAllowed, "header if-none-exist"));
+    }
+    if protected.searches.is_fhir() && headers.contains_key(PROVENANCE) {
+        return Err(Refusal::with_detail(Code::HeaderNotAllowed, "header x-provenance"));
     }
     let is_ruled =
         |name: &HeaderName| *name == IF_NONE_EXIST || protected.headers.iter().any(|(known, _)| known == name);
