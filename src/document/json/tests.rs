@@ -1,5 +1,6 @@
 //! The rewriter as its callers see it.
 
+mod corners;
 mod grammar;
 mod inside;
 mod properties;

@@ -5,8 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use sealgate::document::json::{Rewriter, Rules};
-use sealgate::document::{Fault, Limits, Place, Rewrite, Step};
 use sealgate::document::path::FieldPath;
+use sealgate::document::{Fault, Limits, Place, Rewrite, Step};
 use sealgate::seal::token::holds_token;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -17,7 +17,7 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     Arc::new(Rules::compile(&paths).expect("few steps"))
 });
 
-const LIMITS: Limits = Limits { depth_max: 16, value_bytes_max: 256, name_bytes_max: 64 };
+const LIMITS: Limits = Limits { depth_max: 16, value_bytes_max: 256, object_bytes_max: 1024, name_bytes_max: 64 };
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {

@@ -20,7 +20,7 @@ fn outcome(result: &Result<Vec<u8>, Fault>) -> (&'static str, u64) {
     }
 }
 
-fn check(document: &[u8], code: &str, offset: u64) {
+pub(super) fn check(document: &[u8], code: &str, offset: u64) {
     for case in [
         Case::new(&[]),
         Case::new(&["$..a"]),
