@@ -176,8 +176,10 @@ impl<C: Context> Rewriter<C> {
             return Ok(false);
         }
         self.word = None;
+        // One byte in its place and the NUL after it would read as UTF-16.
+        let is_ambiguous = self.offset(range.start) == 0 && self.input.get(range.end) == Some(&0);
         self.pass(range.end);
-        match escape {
+        match escape.filter(|_| !is_ambiguous) {
             Some(escape) => self.found = Some(Found { escape, range }),
             None => self.left += 1,
         }

@@ -78,21 +78,27 @@ impl Rewriter {
         if rest.is_empty() {
             return false;
         }
+        // Blanks before a document are none of it, however the body was cut.
+        let blanks = match self.line {
+            Some(_) => 0,
+            None => rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count(),
+        };
+        let (blank, rest) = rest.split_at(blanks);
+        self.output.extend_from_slice(blank);
         let end = memchr::memchr(b'\n', rest);
-        // The line feed is white space to the document before it; between documents it is nothing more.
+        // The line feed is white space to the document before it.
         let piece = rest.get(..end.map_or(rest.len(), |end| end + 1)).unwrap_or(rest);
-        if self.line.is_none() && !piece.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
-            let (rules, limits) = (Arc::clone(&self.rules), self.limits.clone());
-            let line = json::Rewriter::at(self.offset, rules, limits, self.watch);
-            self.line = Some(if self.shows_passed { line.showing_passed() } else { line });
-        }
-        match &mut self.line {
-            Some(line) => line.feed(piece),
-            None => self.output.extend_from_slice(piece),
+        if !piece.is_empty() {
+            let start = self.offset + blank.len() as u64;
+            let line = self.line.get_or_insert_with(|| {
+                let line = json::Rewriter::at(start, Arc::clone(&self.rules), self.limits.clone(), self.watch);
+                if self.shows_passed { line.showing_passed() } else { line }
+            });
+            line.feed(piece);
         }
         self.ended = end.is_some();
-        self.used += piece.len();
-        self.offset += piece.len() as u64;
+        self.used += blank.len() + piece.len();
+        self.offset += (blank.len() + piece.len()) as u64;
         true
     }
 
@@ -191,6 +197,15 @@ mod tests {
             ("{\"c\":\"tok:1\"}\n", "{\"c\":\"tok:1\"}\n"),
         ] {
             assert_eq!(rewritten(document.as_bytes(), &[]).0.as_deref(), Ok(want), "{document:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_body_may_start_with_a_byte_order_mark() {
+        for document in [" \u{feff}1", "1\n \u{feff}1", "\u{feff}1\n\u{feff}1", "\u{feff}{\"a\":1}"] {
+            let whole = rewritten(document.as_bytes(), &[]);
+            assert_eq!(whole.0.is_ok(), document.ends_with('}'), "{document:?}");
+            assert_eq!(rewritten(document.as_bytes(), &[1]), whole, "{document:?}");
         }
     }
 

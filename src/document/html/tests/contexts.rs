@@ -344,6 +344,14 @@ fn a_word_is_the_mark_and_what_goes_on() {
 }
 
 #[test]
+fn a_word_stays_where_another_would_change_the_encoding() {
+    for (document, left) in [("sgv1.a\0<p>", 1), ("sgv1.a<\0", 0), (" sgv1.a\0", 0)] {
+        let found = check(document.as_bytes(), None);
+        assert_eq!((found.seen.len() as u64, found.left), (1 - left, left), "{}", document.escape_debug());
+    }
+}
+
+#[test]
 fn only_encodings_and_long_words_are_refused() {
     let limits = Limits { value_bytes_max: 8, ..Limits::default() };
     for (document, fault) in [

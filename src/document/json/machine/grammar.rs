@@ -36,11 +36,12 @@ impl Machine {
         Ok(Flow::Go)
     }
 
-    /// Tells the encoding by the first bytes; no document in UTF-8 has a NUL there.
+    /// Tells the encoding by the first bytes; no document in UTF-8 has a NUL there. A mark of the byte order may start a body,
+    /// not a line of one.
     fn start(&mut self, view: &[u8]) -> Turn {
         match view {
             [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, ..] | [_, 0, ..] => return Err(Fault::WrongEncoding),
-            [0xef, 0xbb, 0xbf, ..] => self.at = 3,
+            [0xef, 0xbb, 0xbf, ..] if self.base == 0 => self.at = 3,
             [0xef, 0xbb] | [_] | [] if self.end.is_none() => return Ok(Flow::Starved),
             _ => {}
         }
