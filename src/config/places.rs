@@ -14,7 +14,7 @@ use crate::document::path::{FieldPath, PathError};
 use crate::document::x12::{self, X12Path};
 use crate::document::xml::{self, XmlPath};
 use crate::proxy::goes_on;
-use crate::proxy::media::Formats;
+use crate::proxy::media::{Formats, Media, MediaRange};
 use crate::proxy::rule::{Form, SEALED_URL};
 use crate::proxy::search::SearchKind;
 use http::HeaderName;
@@ -33,6 +33,8 @@ pub(super) enum Place {
     Form(FormPath),
     /// A file of a form.
     File(FormPath),
+    /// A whole body.
+    Body(MediaRange),
     /// A column of CSV.
     Csv(CsvPath),
     /// A part of a segment of HL7 v2.
@@ -48,7 +50,8 @@ pub(super) enum Place {
 }
 
 /// The keys of a rule that say where; exactly one of them stands in a rule.
-const KEYS: [&str; 11] = ["path", "fhir", "xml", "form", "file", "csv", "hl7", "x12", "query", "segment", "header"];
+const KEYS: [&str; 12] =
+    ["path", "fhir", "xml", "form", "file", "body", "csv", "hl7", "x12", "query", "segment", "header"];
 
 /// A query parameter, of that kind, for that system, and not for these types of resources.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +71,7 @@ impl Place {
             &raw.xml,
             &raw.form,
             &raw.file,
+            &raw.body,
             &raw.csv,
             &raw.hl7,
             &raw.x12,
@@ -89,6 +93,7 @@ impl Place {
             "xml" => read(files, &at, text, XmlPath::parse).map(Place::Xml),
             "form" => read(files, &at, text, FormPath::parse).map(Place::Form),
             "file" => read(files, &at, text, FormPath::parse).map(Place::File),
+            "body" => body(files, &at, text).map(Place::Body),
             "csv" => read(files, &at, text, CsvPath::parse).map(Place::Csv),
             "hl7" => read(files, &at, text, Hl7Path::parse).map(Place::Hl7),
             "x12" => read(files, &at, text, X12Path::parse).map(Place::X12),
@@ -106,6 +111,7 @@ impl Place {
             Place::Xml(_) => "xml",
             Place::Form(_) => "form",
             Place::File(_) => "file",
+            Place::Body(_) => "body",
             Place::Csv(_) => "csv",
             Place::Hl7(_) => "hl7",
             Place::X12(_) => "x12",
@@ -128,7 +134,7 @@ impl Place {
             Place::Csv(path) => Some(path.to_string()),
             Place::Form(path) => Some(path.to_string()),
             Place::Query(Query { name, .. }) | Place::Segment(name) => Some(name.clone()),
-            Place::Xml(_) | Place::File(_) | Place::Hl7(_) | Place::X12(_) | Place::Header(_) => None,
+            Place::Xml(_) | Place::File(_) | Place::Body(_) | Place::Hl7(_) | Place::X12(_) | Place::Header(_) => None,
         }
     }
 
@@ -140,6 +146,7 @@ impl Place {
             Place::Xml(_)
             | Place::Form(_)
             | Place::File(_)
+            | Place::Body(_)
             | Place::Csv(_)
             | Place::Hl7(_)
             | Place::X12(_)
@@ -156,6 +163,7 @@ impl Place {
             Place::Fhir(path) => path.to_string(),
             Place::Xml(path) => path.to_string(),
             Place::Form(path) | Place::File(path) => path.to_string(),
+            Place::Body(range) => range.to_string(),
             Place::Csv(path) => path.to_string(),
             Place::Hl7(path) => path.to_string(),
             Place::X12(path) => path.to_string(),
@@ -177,6 +185,14 @@ fn query(name: &str, raw: &raw::Rule) -> Place {
         Some(raw::Search::Date) => SearchKind::Date,
     };
     Place::Query(Query { name: name.to_owned(), kind, system: raw.system.clone(), not_for: raw.not_for.clone() })
+}
+
+fn body(files: &mut Files<'_>, at: &str, text: &str) -> Option<MediaRange> {
+    let range = MediaRange::parse(text);
+    if range.is_none() {
+        files.problem(at, "wanted a media type without parameters, such as application/pdf, image/* or */*");
+    }
+    range
 }
 
 fn header(files: &mut Files<'_>, at: &str, text: &str) -> Option<HeaderName> {
@@ -239,7 +255,7 @@ pub(super) enum Kept {
 /// What is wrong with all of them together.
 pub(super) fn compile(places: &[Place], rules: &[Kept], said: &Said<'_>) -> Result<Formats, String> {
     let (mut csv, mut hl7, mut x12) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut form, mut file) = (Vec::new(), Vec::new());
+    let (mut form, mut file, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for (number, place) in places.iter().enumerate() {
         match place {
             Place::Path(_)
@@ -250,6 +266,7 @@ pub(super) fn compile(places: &[Place], rules: &[Kept], said: &Said<'_>) -> Resu
             | Place::Header(_) => {}
             Place::Form(path) => form.push((number, path.clone())),
             Place::File(path) => file.push((number, path.clone())),
+            Place::Body(range) => files.push((range.clone(), number)),
             Place::Csv(path) => csv.push((number, path.clone())),
             Place::Hl7(path) => hl7.push((number, path.clone())),
             Place::X12(path) => x12.push((number, path.clone())),
@@ -277,6 +294,13 @@ pub(super) fn compile(places: &[Place], rules: &[Kept], said: &Said<'_>) -> Resu
     if !x12.is_empty() {
         formats.x12 = Some(Arc::new(x12::Rules::compile(&x12)));
     }
+    for (range, _) in &files {
+        let read = range.only().and_then(Media::read);
+        if read.is_some_and(|media| formats.takes(&media.format)) {
+            return Err(format!("bodies of type {range} have rules of their own: none takes them whole"));
+        }
+    }
+    formats.files = files;
     Ok(formats)
 }
 

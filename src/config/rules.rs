@@ -189,6 +189,13 @@ fn kept(files: &mut Files<'_>, path: &str, raw: &raw::Rule, place: &Place) -> Ke
             files.problem_of(&key(path, name), &[&key(path, "class")], format!("has no meaning with {only}"));
         }
     }
+    for (name, is_said) in
+        [("as", raw.worn.is_some()), ("on_unopenable", raw.on_unopenable.is_some()), ("column", raw.column.is_some())]
+    {
+        if is_said && matches!(place, Place::File(_) | Place::Body(_)) {
+            files.problem(&key(path, name), "has no meaning for a file");
+        }
+    }
     let passes_search = raw.pass == Some(true) && raw.system.is_some();
     let is_in_tree = matches!(place, Place::Path(_) | Place::Fhir(_) | Place::Xml(_));
     let passes_part = raw.pass.is_some() && matches!(place, Place::Form(_) | Place::File(_));
@@ -260,7 +267,7 @@ fn suit(files: &mut Files<'_>, route: &str, path: &str, (place, rule): (&Place, 
         let message = "a value of a format cannot be told from one in the clear: not on a route with `unsealed: show`";
         files.problem_of(&key(path, "class"), &[&key(route, "unsealed")], message);
     }
-    if matches!(place, Place::File(_)) && !matches!(rule.class.treatment, Treatment::Random { .. }) {
+    if matches!(place, Place::File(_) | Place::Body(_)) && !matches!(rule.class.treatment, Treatment::Random { .. }) {
         files.problem_of(&key(path, "class"), &["classes"], "a file is sealed as a stream: wanted suite random");
     }
     let Place::Segment(name) = place else { return };

@@ -9,6 +9,7 @@ pub mod csv;
 mod escape;
 mod fault;
 pub mod fhir;
+pub mod file;
 pub mod form;
 pub mod hl7v2;
 pub mod html;

@@ -190,6 +190,12 @@ impl Keys {
         self.inner.opening(self.inner.id_of(&wanted), || wanted.clone()).await
     }
 
+    /// The same, if it is at hand.
+    pub fn opening_key_of_at_hand(&self, head: &Head, key: &KeyRef) -> Option<Arc<Held<Arc<UnwrappedKey>>>> {
+        let wanted = Wanted { context: head.encryption_context(), key: key.clone() };
+        self.inner.opening_at_hand(self.inner.id_of(&wanted))
+    }
+
     /// Drops every key and every remembered failure at once. What is being asked for meanwhile is asked for again.
     pub fn purge(&self) {
         self.inner.generation.fetch_add(1, Ordering::SeqCst);

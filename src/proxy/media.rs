@@ -1,8 +1,11 @@
 //! Formats of bodies: which one a header says, and what reads it by the rules of a route.
 
-use crate::document::{Limits, Rewrite, Watch, csv, form, hl7v2, html, json, multipart, ndjson, patch, text, x12, xml};
+use crate::document::{
+    Limits, Rewrite, Watch, csv, file, form, hl7v2, html, json, multipart, ndjson, patch, text, x12, xml,
+};
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap};
+use std::fmt;
 use std::sync::Arc;
 
 /// What the header says that a body is (RFC 9110 8.3).
@@ -41,6 +44,8 @@ pub enum Format {
     Html,
     /// Of responses alone.
     Text,
+    /// Anything, which a rule of that number takes whole.
+    File(usize),
 }
 
 /// How a document is changed of which only a part is there.
@@ -149,13 +154,63 @@ impl Media {
     }
 }
 
+/// Types of bodies: one, `image/*` or `*/*` (RFC 9110 12.5.1, without parameters).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MediaRange(String);
+
+impl MediaRange {
+    /// Nothing if it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<MediaRange> {
+        let text = text.to_ascii_lowercase();
+        let is_range = match text.split_once('/')? {
+            ("*", "*") => true,
+            (kind, "*") => is_name(kind),
+            _ => essence(&text).is_some_and(|named| named == text),
+        };
+        is_range.then_some(MediaRange(text))
+    }
+
+    /// `named`: a type, or nothing, which only `*/*` admits.
+    fn admits(&self, named: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some("*/") => true,
+            Some(start) => named.starts_with(start),
+            None => self.0 == named,
+        }
+    }
+
+    /// The one type that it is, if it is not several.
+    #[must_use]
+    pub fn only(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(&self.0)
+    }
+}
+
+impl fmt::Display for MediaRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The type that a header names, in lower case and without parameters.
+fn essence(value: &str) -> Option<String> {
+    let named = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let (kind, subtype) = named.split_once('/')?;
+    (is_name(kind) && is_name(subtype)).then_some(named)
+}
+
+/// RFC 6838 4.2: nothing that could pass for a list of types.
+fn is_name(text: &str) -> bool {
+    let is_char =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'!' | b'#' | b'$' | b'&' | b'-' | b'^' | b'_' | b'.' | b'+');
+    !text.is_empty() && text.bytes().all(is_char)
+}
+
 /// What a type is made of, by its suffix (RFC 6839 3.1, RFC 7303 4.2).
 fn suffixed(media_type: &str) -> Option<Format> {
     let subtype = media_type.strip_prefix("application/")?;
-    // RFC 6838 4.2: nothing that could pass for a list of types.
-    let is_name =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'!' | b'#' | b'$' | b'&' | b'-' | b'^' | b'_' | b'.' | b'+');
-    if !subtype.bytes().all(is_name) || subtype.contains("patch") {
+    if !is_name(subtype) || subtype.contains("patch") {
         return None;
     }
     match subtype.rsplit_once('+')?.1 {
@@ -183,6 +238,8 @@ pub struct Formats {
     pub hl7: Option<Arc<hl7v2::Rules>>,
     /// X12.
     pub x12: Option<Arc<x12::Rules>>,
+    /// Types whose bodies are taken whole where no other rules are for them, each with the number of its rule.
+    pub files: Vec<(MediaRange, usize)>,
     /// Pages and texts, in which tokens are looked for and which have no rules; of responses alone.
     pub pages: bool,
 }
@@ -191,6 +248,26 @@ pub struct Formats {
 const MARK: &[u8] = b"sgv1.";
 
 impl Formats {
+    /// What a body with these header fields is to the rules. Nothing if there are none for it.
+    pub(super) fn media(&self, headers: &HeaderMap) -> Option<Media> {
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let value = types.next();
+        if types.next().is_some() {
+            return None;
+        }
+        let read = Media::of(headers);
+        if read.as_ref().is_some_and(|media| self.takes(&media.format)) {
+            return read;
+        }
+        let named = match value {
+            Some(value) => essence(value.to_str().ok()?)?,
+            None => String::new(),
+        };
+        let fits = |(range, _): &&(MediaRange, usize)| range.admits(&named);
+        let rule = self.files.iter().filter(fits).max_by_key(|(range, _)| range.0.len())?.1;
+        Some(Media { format: Format::File(rule), fhir: false })
+    }
+
     /// What reads a body of that format by the rules; `None` if there are none. `path`: what a patch is for.
     pub(super) fn rewriter(
         &self,
@@ -222,6 +299,7 @@ impl Formats {
             Format::Csv => Some(Box::new(csv::Rewriter::new(Arc::clone(self.csv.as_ref()?), limits, watch))),
             Format::Hl7 => Some(Box::new(hl7v2::Rewriter::new(Arc::clone(self.hl7.as_ref()?), limits, watch))),
             Format::X12 => Some(Box::new(x12::Rewriter::new(Arc::clone(self.x12.as_ref()?), limits, watch))),
+            Format::File(rule) => Some(Box::new(file::Rewriter::new(*rule))),
             Format::Html | Format::Text => None,
         }
     }
@@ -229,7 +307,7 @@ impl Formats {
     /// The same for a body of a response.
     pub(super) fn reader(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
         match format {
-            Format::Multipart(_) | Format::Patch | Format::Merge => None,
+            Format::Multipart(_) | Format::Patch | Format::Merge | Format::File(_) => None,
             Format::Html if self.pages => Some(Box::new(html::Rewriter::new(limits, MARK))),
             Format::Text if self.pages => Some(Box::new(text::Rewriter::new(limits, MARK))),
             format => self.rewriter(format, "", limits, watch),
@@ -248,6 +326,7 @@ impl Formats {
             Format::Hl7 => self.hl7.is_some(),
             Format::X12 => self.x12.is_some(),
             Format::Html | Format::Text => self.pages,
+            Format::File(_) => !self.files.is_empty(),
         }
     }
 
@@ -265,7 +344,7 @@ impl Formats {
                 let rules = Arc::clone(self.json.as_ref()?);
                 Some(Box::new(ndjson::Rewriter::new(rules, limits, watch).showing_passed()))
             }
-            Format::Patch | Format::Merge | Format::Multipart(_) => None,
+            Format::Patch | Format::Merge | Format::Multipart(_) | Format::File(_) => None,
             format => self.rewriter(format, "", limits, watch),
         }
     }
@@ -345,5 +424,36 @@ mod tests {
             assert_eq!(Media::of(&headers), None, "two of them");
         }
         assert_eq!(Media::of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn bodies_without_rules_of_their_own_are_taken_whole_by_the_narrowest_range() {
+        let files = [("*/*", 0), ("image/*", 1), ("image/png", 2), ("text/plain", 3)];
+        let files = files.map(|(range, rule)| (MediaRange::parse(range).unwrap(), rule)).to_vec();
+        let csv = csv::Rules::compile(&[(4, csv::CsvPath::parse("ssn").unwrap())], b',').unwrap();
+        let formats = Formats { files, csv: Some(Arc::new(csv)), ..Formats::default() };
+        for (text, want) in [
+            (Some("image/png"), Some(Format::File(2))),
+            (Some("Image/PNG; charset=utf-16"), Some(Format::File(2))),
+            (Some("image/pngx"), Some(Format::File(1))),
+            (Some("images/png"), Some(Format::File(0))),
+            (Some("text/plain"), Some(Format::File(3))),
+            (Some("text/csv"), Some(Format::Csv)),
+            // Not a table that the rules could read.
+            (Some("text/csv; charset=utf-16"), Some(Format::File(0))),
+            (Some("application/json"), Some(Format::File(0))),
+            (None, Some(Format::File(0))),
+            (Some("image/png, text/csv"), None),
+            (Some("image"), None),
+            (Some("image/*"), None),
+            (Some(""), None),
+        ] {
+            let headers = text.map(|text| (CONTENT_TYPE, HeaderValue::from_static(text)));
+            let headers = HeaderMap::from_iter(headers);
+            assert_eq!(formats.media(&headers).map(|media| media.format), want, "{text:?}");
+        }
+        for text in ["", "*", "image", "image/", "/png", "*/png", "image/p*", "image/png;q=1", "a b/c", "a/b/c"] {
+            assert_eq!(MediaRange::parse(text), None, "{text}");
+        }
     }
 }

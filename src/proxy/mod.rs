@@ -33,6 +33,7 @@ use crate::audit::{Recorder, handshakes::Handshakes};
 use crate::document;
 use crate::keyring::{Held, KeyringError, Keys};
 use crate::policy::Policy;
+use crate::seal::stream::StreamHead;
 use crate::seal::{Envelope, Placement, Scope, SealingKey, Suite, UnwrappedKey};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use route::Routes;
@@ -144,6 +145,15 @@ impl Gate {
             }
         });
         stream::iter(asked).buffered(UNWRAPS_AT_ONCE).try_collect().await
+    }
+
+    /// The key that opens a stream.
+    async fn stream_key(&self, stream: &StreamHead) -> Opening {
+        if let Some(held) = self.keys.opening_key_of_at_hand(stream.head(), stream.key()) {
+            return Ok(held);
+        }
+        let _place = self.place_to_wait()?;
+        self.keys.opening_key_of(stream.head(), stream.key()).await
     }
 
     /// One place for one exchange, however many keys it waits for.

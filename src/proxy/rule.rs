@@ -88,6 +88,7 @@ impl Written {
             Format::X12 => self.key == "x12",
             Format::Form | Format::Multipart(_) => matches!(self.key, "form" | "file"),
             Format::Html | Format::Text => false,
+            Format::File(_) => self.key == "body",
         }
     }
 }

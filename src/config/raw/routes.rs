@@ -109,6 +109,9 @@ pub struct Rule {
     pub form: Option<String>,
     /// Name of the field of a file of `multipart/form-data`, which is sealed as a stream.
     pub file: Option<String>,
+    /// A type of bodies that are sealed whole, as a stream, and opened in responses: `application/pdf`, `image/*`, or `*/*` for
+    /// every one that no other rules are for.
+    pub body: Option<String>,
     /// Where it stands in CSV (`text/csv`, with a header row): the name of its column.
     pub csv: Option<String>,
     /// Where it stands in HL7 v2 (`application/hl7-v2+er7`): `PID-3`, `PID-5.1`, `PID-3.4.2`.

@@ -50,13 +50,22 @@ impl<'a> Binds<'a> {
 
     /// What the token in a slot of the rule is bound to.
     pub(super) fn of(&self, rule: &FieldRule, slot: &Slot<'_>) -> Result<Bound, NotBound> {
+        self.bound(rule, Some(slot))
+    }
+
+    /// What a whole body is bound to: only path parameters.
+    pub(super) fn of_body(&self, rule: &FieldRule) -> Result<Bound, NotBound> {
+        self.bound(rule, None)
+    }
+
+    fn bound(&self, rule: &FieldRule, slot: Option<&Slot<'_>>) -> Result<Bound, NotBound> {
         let value = |source: &BindSource| match source {
             BindSource::Parameter(name) => {
                 let value = self.route.template.parameter(name, self.path).ok_or(NotBound::Missing)?;
                 Ok(target::decode(value))
             }
             BindSource::Field(number) => {
-                let fields = self.fields.as_ref().ok_or(NotBound::Missing)?;
+                let (fields, slot) = self.fields.as_ref().zip(slot).ok_or(NotBound::Missing)?;
                 // Without the kind before it: the id 42 of a document is the id 42 of its path.
                 fields.value(*number, slot).map(|value| value.get(1..).unwrap_or_default().to_vec())
             }

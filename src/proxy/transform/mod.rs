@@ -8,11 +8,13 @@ mod dress;
 mod edit;
 mod edits;
 mod extension;
+mod file;
 mod inner;
 mod judge;
 mod links;
 mod mark;
 mod opening;
+mod reader;
 mod request;
 mod response;
 mod sealing;
@@ -25,6 +27,7 @@ pub(super) use response::{About, plan};
 use super::rescue::{Code, Refusal};
 use super::rule::{FieldRule, Protected};
 use crate::document::Slot;
+use crate::keyring::KeyringError;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -82,4 +85,9 @@ fn overlaps(protected: &Protected, rule: &FieldRule, slot: &Slot<'_>) -> bool {
 /// What the rewriter promises never happens on a whole document.
 fn unfinished() -> Refusal {
     Refusal::with_detail(Code::BodyInvalid, "the document does not end")
+}
+
+/// A token whose key is refused, retired, revoked or gone is the response's fault, not the caller's.
+fn unopenable(error: KeyringError) -> Refusal {
+    Refusal { code: Code::ResponseUnopenable, ..error.into() }
 }

@@ -10,7 +10,7 @@ use super::super::trail::Completion;
 use super::super::upstream::Lease;
 use super::bind::Binds;
 use super::next;
-use super::response::{About, Plan, Rest, broken};
+use super::response::{About, Plan, Reader, Rest, broken};
 use crate::audit::Receipt;
 use crate::policy::Permit;
 use bytes::Bytes;
@@ -77,25 +77,33 @@ impl Opening {
                 return Ok(None);
             }
             let until = Instant::now() + self.silence;
-            match next(&mut self.rest.incoming, until).await.map_err(broken)? {
-                None => {
-                    self.rest.reader.rewriter.finish();
-                    self.rest.ended = true;
-                }
-                Some(bytes) => {
-                    self.rest.bytes = self.rest.bytes.saturating_add(bytes.len());
-                    if self.rest.bytes > self.gate.limits.response_bytes_max {
-                        return Err(Code::ResponseTooLarge.into());
+            let more = next(&mut self.rest.incoming, until).await.map_err(broken)?;
+            self.rest.ended = more.is_none();
+            let more = more.unwrap_or_default();
+            self.rest.bytes = self.rest.bytes.saturating_add(more.len());
+            if self.rest.bytes > self.gate.limits.response_bytes_max {
+                return Err(Code::ResponseTooLarge.into());
+            }
+            let document = match &mut self.rest.reader {
+                Reader::Document(document) => document,
+                Reader::File(file) => {
+                    let part = file.read(&more, self.rest.ended)?;
+                    if part.is_empty() {
+                        continue;
                     }
-                    self.rest.reader.rewriter.feed(&bytes);
+                    return Ok(Some(part.into()));
                 }
+            };
+            document.rewriter.feed(&more);
+            if self.rest.ended {
+                document.rewriter.finish();
             }
             let mut plan = Plan::default();
-            let is_done = self.rest.reader.read(about, &binds, &mut plan)?;
+            let is_done = document.read(about, &binds, &mut plan)?;
             if is_done != self.rest.ended {
                 return Err(super::unfinished());
             }
-            plan.ready(&self.gate, about, &self.rest.reader).await?;
+            plan.ready(&self.gate, about, document).await?;
             let ledger = plan.ledger();
             count(&self.route, protected, &ledger);
             completion.add(ledger);

@@ -114,10 +114,11 @@ impl<'a> Sealing<'a> {
         }
         let limits = &self.gate.limits;
         let coding = Coding::of(headers).ok_or(Code::ContentEncodingUnsupported)?;
-        let media = Media::of(headers).and_then(|media| media.sent_by(method));
         // What must be known of the whole body before anything is sealed is read whole.
         let is_search = self.protected.searches.is_fhir() && self.protected.formats.form.is_none();
-        let is_search = is_search && media.as_ref().is_some_and(|media| media.format == Format::Form);
+        let is_search = is_search && Media::of(headers).is_some_and(|media| media.format == Format::Form);
+        let media = if is_search { Media::of(headers) } else { self.protected.formats.media(headers) };
+        let media = media.and_then(|media| media.sent_by(method));
         let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search;
         let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
         let until = Instant::now() + limits.body_timeout;
@@ -320,7 +321,7 @@ fn member(slot: &Slot<'_>) -> Member {
 
 impl Changes {
     fn of(media: &Media) -> Self {
-        Self { in_place: matches!(media.format, Format::Multipart(_)), ..Self::default() }
+        Self { in_place: matches!(media.format, Format::Multipart(_) | Format::File(_)), ..Self::default() }
     }
 
     fn add(&mut self, slot: &Slot<'_>, written: Vec<u8>) {

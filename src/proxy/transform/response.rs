@@ -4,51 +4,48 @@
 use super::super::Gate;
 use super::super::headers;
 use super::super::ledger::Ledger;
-use super::super::media::Media;
+use super::super::media::Format;
 use super::super::rescue::{Code, Refusal};
 use super::super::route::Route;
 use super::super::rule::Protected;
 use super::super::upstream::Target;
 use super::bind::{Binds, borrowed};
 use super::coding::{Coding, NotDecoded};
-use super::dress::Worn;
-use super::edit::{Edit, Otherwise};
+use super::edit::Edit;
 use super::edits::Edits;
-use super::extension::Carried;
+use super::file;
 use super::inner::{self, Whole};
-use super::judge::{judge, stray};
 use super::links::{links, location};
 use super::mark::Seen;
+use super::reader::Document;
 use super::shown::{Opening, Shown, context};
-use super::{ReadFailure, read_start, unfinished};
+use super::{ReadFailure, Start, read_start, unfinished, unopenable};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
-use crate::document::{Escape, Fault, Limits, Rewrite, Role, Slot, Step};
-use crate::keyring::KeyringError;
+use crate::document::{Escape, Fault, Limits};
 use crate::policy::Permit;
 use crate::seal::token::holds_token;
 use crate::seal::{Class, Envelope, Scope};
 use bytes::Bytes;
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 use hyper::body::Incoming;
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::collections::HashMap;
 use tokio::time::Instant;
 
 /// A body, or a part of one, that was understood, and what is to take the place of what.
 #[derive(Default)]
 pub(in crate::proxy) struct Plan {
     /// The part, and where it starts in the whole.
-    body: Bytes,
-    base: usize,
-    fhir: bool,
+    pub(super) body: Bytes,
+    pub(super) base: usize,
+    pub(super) fhir: bool,
     /// Header fields that hold something to be shown otherwise.
     heads: Vec<(HeaderName, Bytes)>,
-    edits: Vec<Edit>,
+    pub(super) edits: Vec<Edit>,
     /// What is done with ruled values that stay as they are.
-    fields: Vec<(Class, FieldAction)>,
+    pub(super) fields: Vec<(Class, FieldAction)>,
     /// What is done with the values that each rule met.
-    met: Vec<(usize, FieldAction)>,
+    pub(super) met: Vec<(usize, FieldAction)>,
     keys: Vec<Opening>,
 }
 
@@ -61,17 +58,10 @@ pub(in crate::proxy) struct Rest {
     pub(super) ended: bool,
 }
 
-/// What reads a body.
-pub(super) struct Reader {
-    pub(super) rewriter: Box<dyn Rewrite>,
-    media: Media,
-    /// What was found in what the rewriter has not let go yet.
-    edits: Vec<Edit>,
-    base: usize,
-    /// The objects that carry a sealed value, by their rules.
-    carriers: HashSet<(Option<usize>, usize)>,
-    /// Whether the body is there whole.
-    whole: bool,
+/// What reads it.
+pub(super) enum Reader {
+    Document(Document),
+    File(file::Reader),
 }
 
 /// What an exchange may open, and by what.
@@ -116,11 +106,15 @@ pub(in crate::proxy) async fn plan(
     if is_longer && most == limits.response_bytes_max {
         return Err(Code::ResponseTooLarge.into());
     }
-    let media = Media::of(headers).ok_or(Code::ResponseNotUnderstood)?;
+    let media = about.protected.formats.media(headers).ok_or(Code::ResponseNotUnderstood)?;
     let body = coding?.decode(start.bytes.into(), limits.response_bytes_max).await.map_err(|error| match error {
         NotDecoded::Broken => Code::ResponseNotUnderstood,
         NotDecoded::TooLarge => Code::ResponseTooLarge,
     })?;
+    if let Format::File(rule) = media.format {
+        let start = Start { bytes: body.into(), ended: start.ended };
+        return plan.file(gate, (about, rule), (start, incoming), until).await;
+    }
     // A token is longer than the value that it holds: the body's own limit is the one that counts.
     let largest = Limits { value_bytes_max: most.max(body.len()), ..limits.document.clone() };
     let binds = Binds::of_path(about.route, about.path);
@@ -133,8 +127,7 @@ pub(in crate::proxy) async fn plan(
     let watch = about.protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
     let rewriter = about.protected.formats.reader(&media.format, largest, watch);
     let rewriter = rewriter.ok_or(Code::ResponseNotUnderstood)?;
-    let mut reader =
-        Reader { rewriter, media, edits: Vec::new(), base: 0, carriers: HashSet::new(), whole: !is_longer };
+    let mut reader = Document::begin(rewriter, media, !is_longer);
     reader.rewriter.feed(&body);
     if !is_longer {
         reader.rewriter.finish();
@@ -148,7 +141,7 @@ pub(in crate::proxy) async fn plan(
     }
     plan.ready(gate, about, &reader).await?;
     let bytes = reader.base;
-    Ok((plan, is_longer.then(|| Rest { reader, incoming, bytes, ended: false })))
+    Ok((plan, is_longer.then(|| Rest { reader: Reader::Document(reader), incoming, bytes, ended: false })))
 }
 
 pub(super) fn broken(failure: ReadFailure) -> Refusal {
@@ -159,79 +152,30 @@ pub(super) fn broken(failure: ReadFailure) -> Refusal {
     .into()
 }
 
-impl Reader {
-    /// Plans for what the rewriter lets go of, as far as the input reaches; tells whether that is the end.
-    pub(super) fn read(&mut self, about: About<'_>, binds: &Binds<'_>, plan: &mut Plan) -> Result<bool, Refusal> {
-        let is_done = self.find(about, binds, plan)?;
-        let part = self.rewriter.take_output();
-        let end = self.base + part.len();
-        plan.base = self.base;
-        plan.fhir = self.media.fhir && self.whole;
-        plan.edits.extend(self.edits.extract_if(.., |edit| edit.range.end <= end).map(|edit| edit.moved(plan.base)));
-        plan.body = part.into();
-        self.base = end;
-        self.carriers.retain(|(_, at)| *at >= end);
-        Ok(is_done)
-    }
-
-    fn find(&mut self, about: About<'_>, binds: &Binds<'_>, plan: &mut Plan) -> Result<bool, Refusal> {
-        let protected = about.protected;
-        loop {
-            match self.rewriter.step().map_err(|fault| not_understood(&fault))? {
-                Step::Slot => {
-                    let slot = self.rewriter.slot().ok_or_else(unfinished)?;
-                    let range = place_of(&slot)?;
-                    let rule = slot.rule().and_then(|index| protected.field(index));
-                    if protected.is_expression(&slot) {
-                        let found = links(about, slot.raw());
-                        self.edits.extend(found.into_iter().map(|link| link.edit(None, range.start, Escape::HtmlUrl)));
-                    } else if slot.role() != Role::Companion {
-                        let (judged, otherwise) = match rule {
-                            None => (stray(about, &slot), Otherwise::Keep),
-                            Some(rule) => judge(about, rule, binds, &slot)?,
-                        };
-                        if let (Some(rule), Some((_, action, _))) = (slot.rule().filter(|_| rule.is_some()), &judged) {
-                            plan.met.push((rule, *action));
-                        }
-                        match judged {
-                            None => {}
-                            Some((class, action, None)) => plan.fields.push((class, action)),
-                            Some((class, action, Some(shown))) => {
-                                let carried = carried(&slot)?;
-                                if carried.is_some_and(|carried| !self.carriers.insert((slot.rule(), carried.beside))) {
-                                    return Err(Refusal::from(Code::ResponseUnopenable)
-                                        .because("a value that is carried twice"));
-                                }
-                                let worn = rule.zip(slot.text());
-                                let worn =
-                                    worn.map_or(Worn::Bare, |(rule, text)| Worn::off(rule.form_at(&slot), text).0);
-                                let (head, again, escape, told) = (None, None, slot.escape(), (class, action));
-                                self.edits.push(Edit {
-                                    head,
-                                    range,
-                                    escape,
-                                    worn,
-                                    carried,
-                                    told,
-                                    shown,
-                                    again,
-                                    otherwise,
-                                });
-                            }
-                        }
-                    }
-                    self.rewriter.keep();
-                }
-                Step::Done => return Ok(true),
-                Step::NeedInput => return Ok(false),
-            }
-        }
-    }
-}
-
 impl Plan {
+    /// Begins to open a body that a rule takes whole.
+    async fn file(
+        mut self,
+        gate: &Gate,
+        (about, number): (About<'_>, usize),
+        (mut start, mut incoming): (Start, Incoming),
+        until: Instant,
+    ) -> Result<(Self, Option<Rest>), Refusal> {
+        let rule = about.protected.field(number).ok_or(Code::Internal)?;
+        let binds = Binds::of_path(about.route, about.path);
+        let begun = file::begin(gate, (about, rule, &binds), (&mut start, &mut incoming), until).await?;
+        self.unwrap_all(gate, about.permit.scope()).await?;
+        self.fields.push((rule.class.class, begun.action));
+        self.met.push((number, begun.action));
+        self.keys.extend(begun.key);
+        let bytes = begun.shown.len();
+        self.body = begun.shown.into();
+        let reader = Reader::File(begun.reader);
+        Ok((self, (!start.ended).then_some(Rest { reader, incoming, bytes, ended: false })))
+    }
+
     /// Asks for every key that it takes, and makes sure that what is to be opened does.
-    pub(super) async fn ready(&mut self, gate: &Gate, about: About<'_>, reader: &Reader) -> Result<(), Refusal> {
+    pub(super) async fn ready(&mut self, gate: &Gate, about: About<'_>, reader: &Document) -> Result<(), Refusal> {
         let whole = self.unwrap_all(gate, about.permit.scope()).await?;
         self.withhold_inner(about, reader, &whole)
     }
@@ -346,7 +290,7 @@ impl Plan {
 
     /// Treats as unopenable what holds a value that the caller may not see so. Not redacted: who sees the outer class plain
     /// may write it, and nothing would keep the redaction from being written back.
-    fn withhold_inner(&mut self, about: About<'_>, reader: &Reader, whole: &[usize]) -> Result<(), Refusal> {
+    fn withhold_inner(&mut self, about: About<'_>, reader: &Document, whole: &[usize]) -> Result<(), Refusal> {
         let mut wholes = Vec::with_capacity(whole.len());
         for number in whole {
             if let Some(Edit {
@@ -369,32 +313,11 @@ impl Plan {
     }
 }
 
-fn place_of(slot: &Slot<'_>) -> Result<Range<usize>, Refusal> {
-    let place = |at: u64| usize::try_from(at).map_err(|_| Code::Internal);
-    Ok(place(slot.range().start)?..place(slot.range().end)?)
-}
-
 /// What tells the data keys of envelopes of one scope apart.
 fn named(envelope: &Envelope) -> (&'static str, &[u8]) {
     (envelope.head().suite.purpose().as_str(), envelope.key_bytes())
 }
 
-/// Where a sealed value in an extension is carried.
-fn carried(slot: &Slot<'_>) -> Result<Option<Carried>, Refusal> {
-    if slot.role() != Role::Carried {
-        return Ok(None);
-    }
-    let start = |up| slot.around(up).and_then(|at| usize::try_from(at).ok());
-    let carried = start(0).zip(start(1)).zip(start(2)).map(|((entry, list), beside)| Carried { entry, list, beside });
-    let carried = carried.filter(|_| slot.is_listed(1));
-    carried.map(Some).ok_or_else(|| Refusal::from(Code::ResponseUnopenable).because("a sealed extension in no list"))
-}
-
 pub(super) fn not_understood(fault: &Fault) -> Refusal {
     Refusal::with_detail(Code::ResponseNotUnderstood, fault.to_string())
-}
-
-/// A token whose key is refused, retired, revoked or gone is the response's fault, not the caller's.
-fn unopenable(error: KeyringError) -> Refusal {
-    Refusal { code: Code::ResponseUnopenable, ..error.into() }
 }

@@ -11,6 +11,7 @@ mod ndjson;
 mod pages;
 mod patches;
 mod streams;
+mod wholes;
 mod xml;
 
 use std::path::{Path, PathBuf};

@@ -37,9 +37,13 @@ impl Places {
             Format::X12 => segments::x12(bytes),
             Format::Form => form(bytes),
             // Columns are told by the header, which the rules read; the others are not explained.
-            Format::Csv | Format::Html | Format::Text | Format::Patch | Format::Merge | Format::Multipart(_) => {
-                Vec::new()
-            }
+            Format::Csv
+            | Format::Html
+            | Format::Text
+            | Format::Patch
+            | Format::Merge
+            | Format::Multipart(_)
+            | Format::File(_) => Vec::new(),
         };
         places.sort_by_key(|place| place.start);
         Places(places)
