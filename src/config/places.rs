@@ -274,7 +274,7 @@ pub(super) fn compile(places: &[Place], rules: &[Kept], said: &Said<'_>) -> Resu
     }
     let mut formats = Formats {
         json: json(places, rules, said.resources)?,
-        xml: xml(places, said.resources)?,
+        xml: xml(places, rules, said.resources)?,
         pages: said.pages,
         ..Formats::default()
     };
@@ -336,14 +336,18 @@ fn json(places: &[Place], rules: &[Kept], resources: &[String]) -> Result<Option
 }
 
 /// FHIR has two forms.
-fn xml(places: &[Place], resources: &[String]) -> Result<Option<Arc<xml::Rules>>, String> {
+fn xml(places: &[Place], rules: &[Kept], resources: &[String]) -> Result<Option<Arc<xml::Rules>>, String> {
     let mut selected = Vec::new();
     let mut types: Vec<String> = Vec::new();
-    for (number, place) in places.iter().enumerate() {
+    for (number, (place, kept)) in places.iter().zip(rules).enumerate() {
         match place {
             Place::Xml(path) => selected.push((number, path.clone())),
             Place::Fhir(path) => {
-                let paths = XmlPath::of_fhir(path).map_err(|error| format!("{path}: {error}"))?;
+                let paths = match kept {
+                    Kept::Sealed(Form::Extension) => XmlPath::of_fhir_primitive(path, SEALED_URL),
+                    _ => XmlPath::of_fhir(path),
+                };
+                let paths = paths.map_err(|error| format!("{path}: {error}"))?;
                 selected.extend(paths.into_iter().map(|path| (number, path)));
                 types.extend(path.resource().map(str::to_owned));
             }

@@ -258,7 +258,9 @@ fn rule(
     }
     let marks_unopenable = matches!(raw.on_unopenable, Some(raw::OnUnopenable::Mark));
     let characters_max = raw.column.as_ref().map(|column| column.characters);
-    Some(FieldRule { place: place.text(), class, form, binds: Vec::new(), marks_unopenable, characters_max })
+    let is_literal = matches!(place, Place::Fhir(path) if form == Form::Extension && path.is_literal());
+    let (place, binds) = (place.text(), Vec::new());
+    Some(FieldRule { place, class, form, is_literal, binds, marks_unopenable, characters_max })
 }
 
 /// Whether the class is one for the place, and the place one that the route has.

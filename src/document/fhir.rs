@@ -112,6 +112,18 @@ impl FhirPath {
         (beside, carried)
     }
 
+    /// Whether the primitive that it leads to is a number or boolean in JSON, as far as FHIR R4 says so in names: `valueInteger`,
+    /// `deceasedBoolean`, the `value` of quantities.
+    pub fn is_literal(&self) -> bool {
+        const ENDS: [&str; 5] = ["Boolean", "Decimal", "Integer", "PositiveInt", "UnsignedInt"];
+        let mut names = self.steps.iter().rev().map(|step| step.name.as_str());
+        match (names.next(), names.next()) {
+            (Some("value"), parent) => !matches!(parent, None | Some("identifier" | "telecom")),
+            (Some(name), _) => ENDS.iter().any(|end| name.ends_with(end)),
+            (None, _) => false,
+        }
+    }
+
     pub(super) fn steps(&self) -> &[Step] {
         &self.steps
     }

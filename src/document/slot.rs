@@ -19,6 +19,8 @@ pub struct Slot<'a> {
     pub(super) start: u64,
     pub(super) escape: Escape,
     pub(super) frames: &'a [Frame],
+    /// In XML, where the elements start that it is about, from the outside in.
+    pub(super) elements: &'a [u64],
     pub(super) role: Role,
     pub(super) piece: Option<Piece>,
     pub(super) holds_watched: bool,
@@ -94,6 +96,7 @@ impl<'a> Slot<'a> {
             start,
             escape,
             frames: &[],
+            elements: &[],
             role: Role::Value,
             piece: None,
             holds_watched: false,
@@ -130,14 +133,18 @@ impl<'a> Slot<'a> {
         self.role
     }
 
-    /// Where what it stands in starts, `up` levels up: 0 is the innermost object or array.
+    /// Where what it stands in starts, `up` levels up: 0 is the innermost object or array. In XML only of a sealed primitive: 0 is
+    /// the extension that carries it, 2 the primitive; of one that is not sealed yet 0 is the primitive.
     pub fn around(&self, up: usize) -> Option<u64> {
+        if !self.elements.is_empty() {
+            return self.elements.iter().rev().nth(up).copied();
+        }
         self.frames.iter().rev().nth(up).map(|frame| frame.start)
     }
 
-    /// Whether that is an array.
+    /// Whether that is an array, or an element that may stand several times.
     pub fn is_listed(&self, up: usize) -> bool {
-        self.frames.iter().rev().nth(up).is_some_and(|frame| !frame.object)
+        !self.elements.is_empty() || self.frames.iter().rev().nth(up).is_some_and(|frame| !frame.object)
     }
 
     /// What it is.

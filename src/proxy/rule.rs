@@ -102,6 +102,8 @@ pub struct FieldRule {
     pub class: ClassRule,
     /// How they stand in a document once they are sealed.
     pub form: Form,
+    /// Whether they are numbers or booleans in JSON, which other formats do not say.
+    pub is_literal: bool,
     /// What their tokens are bound to, in the order of the names.
     pub binds: Vec<Bind>,
     /// Whether a token that cannot be opened is marked and the rest delivered.

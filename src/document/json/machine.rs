@@ -347,6 +347,7 @@ impl Machine {
             start,
             escape: Escape::Json,
             frames: self.frames.get(..found.around).unwrap_or(&self.frames),
+            elements: &[],
             role: found.role,
             piece: None,
             holds_watched: found.watched,

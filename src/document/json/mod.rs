@@ -26,7 +26,7 @@ use std::sync::Arc;
 use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
 
 pub use rules::{JsonPath, Rules, Selected, TooManySteps};
-pub use scan::is_number;
+pub use scan::{is_literal, is_number};
 pub use shape::{Member, name_before, parts};
 pub use text::quote;
 

@@ -220,6 +220,11 @@ pub fn is_number(text: &[u8]) -> bool {
     number(text, 0, &mut digits) == text.len() && digits.complete()
 }
 
+/// Whether a text is a number, `true` or `false` of RFC 8259.
+pub fn is_literal(text: &[u8]) -> bool {
+    matches!(text, b"true" | b"false") || is_number(text)
+}
+
 pub(super) fn common(bytes: &[u8], word: &[u8]) -> usize {
     bytes.iter().zip(word).take_while(|(a, b)| a == b).count()
 }

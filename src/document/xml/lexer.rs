@@ -26,6 +26,8 @@ pub(super) enum Token {
 /// A start tag, or the tag of an empty element.
 pub(super) struct Start {
     pub(super) range: Range<u64>,
+    /// Whether all of it is still there.
+    pub(super) whole: bool,
     pub(super) named: Named,
     /// What it is to FHIR, if somebody asks.
     pub(super) standing: Option<Standing>,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::foresight::Foresight;
 use super::lexer::{Aside, End, Flow, Lexer, Part, Piece, Run, Start, Token};
-use super::rules::{Rules, Standing, Tracker};
+use super::rules::{Rules, Standing, Tracker, Verdict};
 use super::{View, scan, text};
-use crate::document::{Escape, Fault, Limits, Place, Slot, Watch};
+use crate::document::{Escape, Fault, Limits, Place, Role, Slot, Watch};
 
 pub(super) struct Machine {
     watch: Option<Watch>,
@@ -36,6 +36,9 @@ struct Event {
 
 /// An open element.
 struct Level {
+    start: u64,
+    /// Whether it is a primitive whose value goes into an extension, and there is one.
+    primitive: Option<bool>,
     /// Whether a rule selects the text of this element, not only of one around it.
     direct: bool,
     empty: bool,
@@ -69,6 +72,21 @@ struct Found {
     escape: Escape,
     watched: bool,
     inner: Vec<usize>,
+    role: Role,
+    /// The elements that it is about: the primitive, twice, and the extension in it; or the primitive alone.
+    around: Vec<u64>,
+}
+
+impl Found {
+    fn new(rule: Option<usize>, range: Range<u64>, text: Option<Vec<u8>>, escape: Escape) -> Found {
+        let (place, role) = (Place::Value, Role::Value);
+        Found { rule, place, range, text, escape, watched: false, inner: Vec::new(), role, around: Vec::new() }
+    }
+
+    /// From where on the input is needed to replace it.
+    fn start(&self) -> u64 {
+        self.around.first().copied().unwrap_or(self.range.start)
+    }
 }
 
 /// Why the machine stands still.
@@ -137,12 +155,18 @@ impl Machine {
 
     /// How far the input is settled: what is before this will not be asked for again.
     pub(super) fn settled(&self) -> u64 {
-        if let Some(found) = self.found.as_ref().or(self.ready.front()) {
-            return found.range.start;
-        }
-        if let Some(hold) = &self.hold {
-            return hold.start;
-        }
+        let found = self.found.iter().chain(&self.ready).map(Found::start);
+        let hold = self.hold.iter().map(|hold| hold.start);
+        found.chain(hold).chain(self.pinned()).fold(self.read(), u64::min)
+    }
+
+    /// The start of a primitive without a value, which it may get back from its extension.
+    fn pinned(&self) -> Option<u64> {
+        self.levels.iter().find(|level| level.primitive == Some(false)).map(|level| level.start)
+    }
+
+    /// How far the input was understood.
+    fn read(&self) -> u64 {
         match self.queue.front().map(|event| &event.token) {
             Some(Token::Start(start)) => start.range.start,
             Some(Token::Run(run)) => run.range.start,
@@ -159,6 +183,8 @@ impl Machine {
         let mut slot = Slot::of_text(found.rule, found.place, (raw, found.range.start), text, found.escape);
         slot.holds_watched = found.watched;
         slot.inner_rules = &found.inner;
+        slot.role = found.role;
+        slot.elements = &found.around;
         Some(slot)
     }
 
@@ -167,13 +193,11 @@ impl Machine {
         self.found.take().map(|found| found.range)
     }
 
-    /// Where what is held back starts: an element with a predicate that is not decided, or selected markup.
+    /// Where what is held back starts: an element with a predicate that is not decided, a primitive without a value, or selected
+    /// markup.
     fn held(&self) -> Option<u64> {
         let markup = self.hold.as_ref().map(|hold| hold.start);
-        match (markup, self.foresight.undecided()) {
-            (Some(markup), Some(element)) => Some(markup.min(element)),
-            (markup, element) => markup.or(element),
-        }
+        [markup, self.pinned(), self.foresight.undecided()].into_iter().flatten().min()
     }
 
     /// Where the input may not be read beyond, for the sake of what is held back: room is left for `</`, and an end tag
@@ -243,25 +267,24 @@ impl Machine {
         if verdict.alike && !selected {
             return Err(alike(start.range.start));
         }
-        let direct = verdict.text.is_some();
         if is_inside && standing.narrative && standing.odd && verdict.markup.is_some() {
             let what = "attribute of a narrative that may show a text";
             return Err(Fault::Unaccepted { offset: start.range.start, what });
         }
-        let Standing { place, fhir, .. } = standing;
-        self.levels.push(Level { direct, empty: start.empty, place, fhir, parent: false, filled: false });
+        self.level(&start, standing, &verdict)?;
         for piece in start.pieces {
             let Part::Value { named, quote, .. } = piece.part else {
                 self.stray(piece);
                 continue;
             };
-            let rule = verdict.attribute(named);
+            let (rule, role) = verdict.attribute(named).unzip();
             if rule.is_none() && self.hold.is_none() && verdict.is_alike(named) {
                 return Err(alike(start.range.start));
             }
             if rule.is_some() || piece.watched {
                 let text = text::decode_attribute(view.slice(piece.range.clone()));
-                self.find(rule, piece.range, text, Escape::XmlAttribute { quote });
+                let found = Found::new(rule, piece.range, Some(text), Escape::XmlAttribute { quote });
+                self.put(self.placed(found, role.unwrap_or(Role::Value))?);
             }
         }
         match verdict.markup {
@@ -273,6 +296,46 @@ impl Machine {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Goes into an element.
+    fn level(&mut self, start: &Start, standing: Standing, verdict: &Verdict) -> Result<(), Fault> {
+        let offset = start.range.start;
+        if self.levels.last().is_some_and(|parent| parent.primitive.is_some()) && !standing.extension {
+            return Err(Fault::Unaccepted { offset, what: "element in a primitive of FHIR" });
+        }
+        let is_value = |piece: &Piece| match piece.part {
+            Part::Value { named, .. } => matches!(verdict.attribute(named), Some((_, Role::Primitive))),
+            Part::Name | Part::Aside => false,
+        };
+        let primitive = verdict.is_primitive().then(|| start.pieces.iter().any(is_value));
+        if primitive.is_some() && !start.whole {
+            return Err(Fault::ValueTooLong { offset, max: self.value_bytes_max });
+        }
+        let Standing { place, fhir, .. } = standing;
+        let direct = verdict.text.is_some();
+        let (empty, parent, filled) = (start.empty, false, false);
+        self.levels.push(Level { start: offset, primitive, direct, empty, place, fhir, parent, filled });
+        Ok(())
+    }
+
+    /// Tells of a value that goes into an extension, or is in one, what it is about.
+    fn placed(&self, found: Found, role: Role) -> Result<Found, Fault> {
+        let up = |up: usize| self.levels.iter().rev().nth(up);
+        let around = match role {
+            Role::Value | Role::Companion => return Ok(found),
+            Role::Primitive => vec![up(0)],
+            Role::Carried => vec![up(2), up(2), up(1)],
+        };
+        let offset = found.range.start;
+        let what = "sealed value beside another";
+        let primitive = around.first().copied().flatten().ok_or(Fault::Unaccepted { offset, what })?;
+        if role == Role::Carried && primitive.primitive != Some(false) {
+            return Err(Fault::Unaccepted { offset, what });
+        }
+        let around = around.into_iter().flatten().map(|level| level.start).collect();
+        let escape = Escape::XmlAttribute { quote: b'"' };
+        Ok(Found { role, around, escape, ..found })
     }
 
     fn end(&mut self, end: End) -> Result<(), Fault> {
@@ -289,8 +352,8 @@ impl Machine {
                 return Err(Fault::ValueTooLong { offset: start, max: self.value_bytes_max });
             }
             if !range.is_empty() {
-                let (rule, place, escape) = (Some(rule), Place::Value, Escape::XmlMarkup);
-                self.ready.push_back(Found { rule, place, range, text: None, escape, watched, inner });
+                let found = Found::new(Some(rule), range, None, Escape::XmlMarkup);
+                self.ready.push_back(Found { watched, inner, ..found });
             }
         }
         if let Some(piece) = end.piece {
@@ -335,20 +398,11 @@ impl Machine {
     /// What is watched and cannot be replaced.
     fn stray(&mut self, piece: Piece) {
         let place = if piece.part == Part::Name { Place::Name } else { Place::Value };
-        self.put(Found {
-            rule: None,
-            place,
-            range: piece.range,
-            text: None,
-            escape: Escape::XmlFixed,
-            watched: false,
-            inner: Vec::new(),
-        });
+        self.put(Found { place, ..Found::new(None, piece.range, None, Escape::XmlFixed) });
     }
 
     fn find(&mut self, rule: Option<usize>, range: Range<u64>, text: Vec<u8>, escape: Escape) {
-        let (place, text) = (Place::Value, Some(text));
-        self.put(Found { rule, place, range, text, escape, watched: false, inner: Vec::new() });
+        self.put(Found::new(rule, range, Some(text), escape));
     }
 
     /// Shows something, unless it is inside of selected markup: then it is noted there.

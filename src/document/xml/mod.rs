@@ -12,6 +12,7 @@
 //! Bounds beside those of [`Limits`]: 256 attributes in a tag, 256 namespace declarations in scope, 16 bytes in a
 //! reference, 1 KiB for the XML declaration, 64 KiB of white space between two attributes.
 
+mod element;
 mod foresight;
 mod lexer;
 mod machine;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
 
+pub use element::{Attribute, Element, element, start_tag};
 pub use path::XmlPath;
 pub use rules::{Rules, TooManySteps};
 pub(super) use text::{write_attribute, write_markup, write_text};

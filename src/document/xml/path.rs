@@ -5,6 +5,7 @@ pub(super) mod fhir;
 use std::fmt;
 
 use super::scan;
+use crate::document::Role;
 use crate::document::path::PathError;
 
 /// Where a protected value stands in an XML document.
@@ -22,6 +23,8 @@ pub struct XmlPath {
     text: String,
     pub(super) steps: Vec<Step>,
     pub(super) target: Target,
+    /// What it selects is to the rule.
+    pub(super) role: Role,
 }
 
 /// What of the last element a path selects.
@@ -95,7 +98,7 @@ impl XmlPath {
             }
             steps.push(cursor.step(descendant)?);
         }
-        Ok(XmlPath { text: text.to_owned(), steps, target })
+        Ok(XmlPath { text: text.to_owned(), steps, target, role: Role::Value })
     }
 }
 

@@ -12,8 +12,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::path::fhir::PLACES;
 use super::path::{Name, Target, XmlPath};
+use crate::document::Role;
 
-pub(super) use tracker::Tracker;
+pub(super) use tracker::{Tracker, Verdict};
 
 /// The most states that a set of rules may need.
 const STATES_MAX: usize = 16384;
@@ -59,6 +60,8 @@ pub struct Rules {
     pub(super) predicates: Vec<Predicate>,
     names: HashMap<Box<[u8]>, Vec<Test>>,
     resources: Option<Resources>,
+    /// Whether a rule selects primitives of FHIR whose sealed values stand in extensions.
+    pub(super) moves: bool,
 }
 
 /// Which resources of FHIR a document may hold.
@@ -77,6 +80,8 @@ pub(super) struct Standing {
     pub(super) known: bool,
     /// Whether it is an element of FHIR.
     pub(super) fhir: bool,
+    /// Whether it is an extension.
+    pub(super) extension: bool,
     /// Whether it would be a narrative.
     pub(super) narrative: bool,
     /// Whether it has an attribute that such an element has not.
@@ -133,8 +138,8 @@ struct State {
 struct Accept {
     text: Option<usize>,
     markup: Option<usize>,
-    /// Tests of attributes.
-    attributes: Vec<(usize, usize)>,
+    /// Tests of attributes, with the rule and what it selects.
+    attributes: Vec<(usize, usize, Role)>,
     /// Whether it was reached by name alone, so that what it selects is refused.
     alike: bool,
 }
@@ -153,7 +158,8 @@ impl Rules {
                 return Err(TooManySteps);
             }
         }
-        Ok(builder.lay_out())
+        let moves = paths.iter().any(|(_, path)| path.role != Role::Value);
+        Ok(Rules { moves, ..builder.lay_out() })
     }
 
     /// Lets documents hold resources of FHIR of these types and no others, wherever resources stand; unless `others`, a document
@@ -178,7 +184,8 @@ impl Rules {
         let narrative = local == b"div" && uri == XHTML;
         let has: &[(&[u8], &[u8])] = if narrative { &OF_NARRATIVES } else { &ATTRIBUTES };
         let odd = (is_fhir || narrative) && attributes.any(|attribute| !has.contains(&attribute));
-        Some(Standing { place, known, fhir: is_fhir, narrative, odd })
+        let extension = is_fhir && local == b"extension";
+        Some(Standing { place, known, fhir: is_fhir, extension, narrative, odd })
     }
 
     /// Which tests a name passes.
@@ -250,13 +257,13 @@ impl Builder {
             exact = vec![self.state(key(&exact, vec![test], predicates, false))];
             alike = loose;
         }
-        self.accept(rule, &path.target, &exact);
+        self.accept((rule, path.role), &path.target, &exact);
         if !alike.is_empty() {
-            self.accept(rule, &path.target, &alike);
+            self.accept((rule, path.role), &path.target, &alike);
         }
     }
 
-    fn accept(&mut self, rule: usize, target: &Target, last: &[usize]) {
+    fn accept(&mut self, (rule, role): (usize, Role), target: &Target, last: &[usize]) {
         let Target::Attribute { name, below } = target else {
             for &state in last {
                 let Some((_, accept)) = self.states.get_mut(state) else { continue };
@@ -274,7 +281,7 @@ impl Builder {
         }
         for state in holders {
             if let Some((_, accept)) = self.states.get_mut(state) {
-                accept.attributes.push((test, rule));
+                accept.attributes.push((test, rule, role));
             }
         }
     }
@@ -338,6 +345,7 @@ impl Builder {
             predicates: self.predicates,
             names: self.names,
             resources: None,
+            moves: false,
         };
         for (number, (key, accept)) in self.states.into_iter().enumerate() {
             if key.parents.is_empty() {

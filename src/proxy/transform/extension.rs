@@ -2,6 +2,10 @@
 //! (<https://hl7.org/fhir/R4/json.html#primitive>), with the reason for which it is absent. So the resource stays valid whatever the
 //! type of the primitive is.
 
+mod xml;
+
+pub(super) use xml::put_away as put_away_in_xml;
+
 use super::super::rescue::Code;
 use super::super::rule::SEALED_URL;
 use super::edits::Edits;
@@ -72,6 +76,9 @@ pub(super) struct Carried {
 /// Puts a value, as JSON, back into its place.
 pub(super) fn put_back(body: &[u8], carried: Carried, value: &[u8], edits: &mut Edits) -> Result<(), Code> {
     let Carried { entry, list, beside } = carried;
+    if body.get(beside) == Some(&b'<') {
+        return xml::put_back(body, (beside, entry), value, edits);
+    }
     let name = plain_name(body, beside)?;
     // Without the quote and the `_` before it.
     let primitive = body.get(name.start + 2..name.end).ok_or(Code::Internal)?;
@@ -97,6 +104,9 @@ pub(super) fn put_back(body: &[u8], carried: Carried, value: &[u8], edits: &mut 
 
 /// Leaves a mark in the place of the sealed value.
 pub(super) fn hide(body: &[u8], carried: Carried, url: &[u8], edits: &mut Edits) -> Result<(), Code> {
+    if body.get(carried.entry) == Some(&b'<') {
+        return xml::hide(body, carried.entry, url, edits);
+    }
     let (_, end) = parts(body, carried.entry).ok_or(Code::Internal)?;
     edits.replace(carried.entry..end, [b"{\"url\":\"", url, b"\",\"valueBoolean\":true}"].concat());
     Ok(())

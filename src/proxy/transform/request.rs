@@ -18,7 +18,7 @@ use super::extension;
 use super::mark::is_absence;
 use super::sealing::Sealing;
 use super::{ReadFailure, next, read_start, unfinished};
-use crate::document::{self, Rewrite, Role, Slot, Step};
+use crate::document::{self, Escape, Rewrite, Role, Slot, Step};
 use crate::policy::Permit;
 use crate::seal::Workspace;
 use bytes::Bytes;
@@ -136,7 +136,8 @@ impl<'a> Sealing<'a> {
             NotDecoded::TooLarge => Code::BodyTooLarge,
         })?;
         // No part of a string may go unseen, however long it is: a token could stand there.
-        let whole = document::Limits { value_bytes_max: most.max(bytes.len()), ..limits.document.clone() };
+        let value_bytes_max = most.max(bytes.len()).max(limits.document.value_bytes_max);
+        let whole = document::Limits { value_bytes_max, ..limits.document.clone() };
         if is_search {
             let text = std::str::from_utf8(&bytes).map_err(|_| Code::BodyInvalid)?;
             let sealed = self.query(text, resource(path)).await?.into_bytes();
@@ -306,6 +307,8 @@ struct Changes {
     edits: Vec<(Range<u64>, Vec<u8>)>,
     /// The values that go into extensions, with the tokens.
     moved: Vec<(Member, Range<u64>, Vec<u8>)>,
+    /// The same in XML, by the start of the primitive.
+    moved_in_xml: Vec<(u64, Range<u64>, Vec<u8>)>,
     /// Where the objects beside such values start.
     beside: HashMap<Member, u64>,
     /// The objects that carry a sealed value.
@@ -326,7 +329,10 @@ impl Changes {
 
     fn add(&mut self, slot: &Slot<'_>, written: Vec<u8>) {
         match slot.role() {
-            Role::Primitive => self.moved.push((member(slot), slot.range(), written)),
+            Role::Primitive if slot.escape() == Escape::Json => {
+                self.moved.push((member(slot), slot.range(), written));
+            }
+            Role::Primitive => self.moved_in_xml.push((slot.around(0).unwrap_or_default(), slot.range(), written)),
             Role::Value | Role::Companion | Role::Carried => self.edits.push((slot.range(), written)),
         }
     }
@@ -343,6 +349,10 @@ impl Changes {
         for (member, value, token) in self.moved.extract_if(.., |(_, range, _)| range.end <= end) {
             let beside = self.beside.get(&member).map(|at| place(*at)).transpose()?;
             extension::put_away(part, &(place(value.start)?..place(value.end)?), beside, &token, &mut edits)?;
+        }
+        for (primitive, value, token) in self.moved_in_xml.extract_if(.., |(_, range, _)| range.end <= end) {
+            let at = (place(primitive)?, &(place(value.start)?..place(value.end)?));
+            extension::put_away_in_xml(part, at, &token, &mut edits)?;
         }
         self.beside.retain(|_, at| *at >= end);
         self.carriers.retain(|(_, at)| at.is_some_and(|at| at >= end));

@@ -1,7 +1,6 @@
 //! A response on its way to the client: planned first, which says what would be shown; carried out with the receipt for
 //! the record of that.
 
-use super::super::Gate;
 use super::super::headers;
 use super::super::ledger::Ledger;
 use super::super::media::Format;
@@ -9,6 +8,7 @@ use super::super::rescue::{Code, Refusal};
 use super::super::route::Route;
 use super::super::rule::Protected;
 use super::super::upstream::Target;
+use super::super::{Gate, Limits as Bounds};
 use super::bind::{Binds, borrowed};
 use super::coding::{Coding, NotDecoded};
 use super::edit::Edit;
@@ -115,8 +115,7 @@ pub(in crate::proxy) async fn plan(
         let start = Start { bytes: body.into(), ended: start.ended };
         return plan.file(gate, (about, rule), (start, incoming), until).await;
     }
-    // A token is longer than the value that it holds: the body's own limit is the one that counts.
-    let largest = Limits { value_bytes_max: most.max(body.len()), ..limits.document.clone() };
+    let largest = largest(limits, (!is_longer).then_some(body.len()));
     let binds = Binds::of_path(about.route, about.path);
     let binds = if is_longer {
         binds
@@ -142,6 +141,16 @@ pub(in crate::proxy) async fn plan(
     plan.ready(gate, about, &reader).await?;
     let bytes = reader.base;
     Ok((plan, is_longer.then(|| Rest { reader: Reader::Document(reader), incoming, bytes, ended: false })))
+}
+
+/// The limits of a body, by its length if that is known. What was within the limits of a request is longer now: a token by less than
+/// twice and some key, an object by as many tokens as there are values in it.
+fn largest(limits: &Bounds, length: Option<usize>) -> Limits {
+    const OF_KEYS: usize = 64 << 10;
+    let document = limits.document.clone();
+    let value_bytes_max = document.value_bytes_max.saturating_mul(2).saturating_add(OF_KEYS);
+    let value_bytes_max = length.unwrap_or_else(|| value_bytes_max.max(limits.buffer_bytes_max));
+    Limits { value_bytes_max, object_bytes_max: limits.response_bytes_max, ..document }
 }
 
 pub(super) fn broken(failure: ReadFailure) -> Refusal {

@@ -11,7 +11,7 @@ use super::dress::{self, Worn};
 use super::mark::{is_absence, is_mark};
 use super::overlaps;
 use crate::audit::event::FieldAction;
-use crate::document::{Escape, Kind as JsonKind, Piece, Place, Role, Slot};
+use crate::document::{Escape, Kind as JsonKind, Piece, Place, Role, Slot, json};
 use crate::policy::{Permit, View};
 use crate::seal::stream::{MAGIC, StreamSealer};
 use crate::seal::token::{holds_token, starts_as_token};
@@ -77,7 +77,7 @@ impl Sealing<'_> {
                 self.ledger.met(slot.rule(), FieldAction::Left);
                 Ok(None)
             }
-            _ if rule.form == Form::Extension && slot.escape() != Escape::Json => {
+            _ if rule.form == Form::Extension && slot.role() == Role::Value => {
                 Err(about(Code::ValueNotWritable.into()))
             }
             // A value in the clear has no business where sealed ones stand.
@@ -133,6 +133,10 @@ impl Sealing<'_> {
         };
         let (kind, value) = match (rule.class.treatment, text) {
             (Treatment::Deterministic { .. }, text) => rule.class.treatment.canonical_in(slot, text)?,
+            // What JSON has as a number or boolean is one in every format.
+            (_, Some(text)) if rule.is_literal && slot.escape() != Escape::Json && json::is_literal(text) => {
+                (Kind::Literal, text.into())
+            }
             (_, Some(text)) => (Kind::Text, text.into()),
             (_, None) => (Kind::Literal, slot.raw().into()),
         };

@@ -108,6 +108,30 @@ async fn a_fault_in_a_long_response_breaks_it_off() {
     bed.make("clinician", &Call::new("GET /Patient/1")).await.expect_problem(502, "response_not_understood");
 }
 
+#[tokio::test]
+async fn what_grew_by_being_sealed_is_within_the_limits_when_it_comes_back() {
+    let bed = Bed::with(|setup| {
+        let rules = "rules: &rules\n      - {path: \"$.identifier[?@.system=='urn:x'].value\", class: ssn}\n";
+        let limits = "  limits: {buffer_bytes_max: 4096, value_bytes_max: 60000, object_bytes_max: 60000, body_bytes_max: 1048576}\n";
+        setup.replace("rules: &rules\n", rules).replace("  limits: {}\n", limits)
+    });
+    let long = format!("{{\"note\":\"{}\"}}", "n".repeat(59_000));
+    let values = vec!["\"1\""; 50].join(",");
+    let many = format!(
+        "{{\"x\":\"{}\",\"identifier\":[{{\"value\":[{values}],\"y\":\"{}\",\"system\":\"urn:x\"}}]}}",
+        "x".repeat(9000),
+        "y".repeat(59_000)
+    );
+    for body in [long, many] {
+        let wrote = bed.make("clinician", &Call::new("PUT /Patient/1").json(&body)).await;
+        assert_eq!(wrote.status, 200, "{}", wrote.text());
+        assert!(bed.upstream.take_only().text().contains("\"sgv1."));
+        let read = bed.make("clinician", &Call::new("GET /Patient/1")).await;
+        assert!(read.text() == body, "what is read is another text");
+        bed.upstream.take_all();
+    }
+}
+
 /// Answers so after the first bytes of a request, and takes no more of it.
 fn hasty(answer: &'static [u8]) -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();

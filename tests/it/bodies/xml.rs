@@ -1,6 +1,7 @@
 //! XML: documents, messages, FHIR.
 
 use super::samples;
+use crate::fixture::keys::with_file_store;
 use crate::fixture::leak::find_leaks;
 use crate::fixture::{Bed, Call};
 use std::path::Path;
@@ -147,6 +148,132 @@ async fn a_value_in_one_form_of_fhir_opens_in_the_other() {
     let read = bed.make("clinician", &Call::new("GET /resource/1")).await.text();
     assert!(read.contains("<div xmlns=\"http://www.w3.org/1999/xhtml\"><p>Peter</p></div>"), "{read}");
     assert!(read.contains("<family value=\"O'Brien &amp; &quot;Co&quot;\"/>"), "{read}");
+}
+
+const PACKED: &str = "
+routes:
+  - name: packed
+    path: /packed/{id}
+    methods: [GET, PUT]
+    upstream: app
+    packs: [fhir-r4]
+    rules: [{fhir: Patient.deceasedBoolean, class: note, as: extension}]
+";
+
+fn packed() -> Bed {
+    Bed::with(|setup| {
+        let setup = with_file_store(setup);
+        setup
+            .replace("\nroutes:\n", PACKED)
+            .replace("  ssn: {mask: {keep_last: 4}}\n  name: {mask: {keep_first: 1}}\n", "")
+            .replace(
+                "  limits: {}\n",
+                "  limits: {body_bytes_max: 4194304, response_bytes_max: 33554432, buffer_bytes_max: 65536}\n",
+            )
+    })
+}
+
+#[tokio::test]
+async fn primitives_that_cannot_hold_a_token_go_into_extensions_in_xml_too() {
+    let bed = packed();
+    let patient = "<?xml version=\"1.0\"?>\n<f:Patient xmlns:f=\"http://hl7.org/fhir\">\n <f:name><f:family value=\"Chalmers\"/></f:name>\n \
+        <f:birthDate id=\"b\" value=\"1974-12-25\">\n  <f:extension url=\"http://hl7.org/fhir/StructureDefinition/patient-birthTime\">\
+        <f:valueDateTime value=\"1974-12-25T14:35:45-05:00\"/></f:extension>\n </f:birthDate>\n <f:deceasedBoolean value=\"false\"/>\n</f:Patient>\n";
+    let kept = through(&bed, "/packed/1", "application/fhir+xml", patient).await;
+    assert!(!kept.contains("1974") && !kept.contains("false") && !kept.contains("Chalmers"), "{kept}");
+    let carried = "<f:extension url=\"urn:sealgate:sealed\"><f:valueString value=\"sgv1.";
+    assert!(kept.contains(&format!("<f:birthDate id=\"b\">{carried}")), "{kept}");
+    assert!(kept.contains(&format!("<f:valueDateTime>{carried}")), "{kept}");
+    assert!(kept.contains(&format!("<f:deceasedBoolean>{carried}")), "{kept}");
+    assert_eq!(kept.matches("<f:valueCode value=\"masked\"/></f:extension>").count(), 3, "{kept}");
+    let support = bed.make("support", &Call::new("GET /packed/1")).await.text();
+    let hidden = "<f:extension url=\"urn:sealgate:hidden\"><f:valueBoolean value=\"true\"/></f:extension>";
+    assert!(support.contains(&format!("<f:birthDate id=\"b\">{hidden}")) && !support.contains("sgv1."), "{support}");
+    let dba = bed.make("dba", &Call::new("GET /packed/1")).await.text();
+    assert_eq!(dba, kept);
+    bed.upstream.take_all();
+    let xml = |body: &str| Call::new("PUT /packed/1").of_type("application/fhir+xml", body);
+    // Written back what is hidden would be lost; a token stands there for who sees tokens alone.
+    bed.refuses("clinician", &xml(&support), (422, "field_hidden")).await;
+    bed.refuses("clinician", &xml(&kept), (422, "token_not_accepted")).await;
+    let wrote = bed.make("dba", &xml(&kept)).await;
+    assert_eq!((wrote.status.as_u16(), bed.upstream.take_only().text()), (200, kept.clone()), "{}", wrote.text());
+    // What would hide a value, or lose one.
+    for inside in [
+        "<birthDate><x value=\"1974-12-25\"/></birthDate>".to_owned(),
+        "<birthDate value=\"1974\"><valueDate value=\"1974-12-25\"/></birthDate>".to_owned(),
+        kept[kept.find("<f:birthDate").unwrap()..kept.find("</f:Patient").unwrap()]
+            .replace("id=\"b\"", "value=\"1\"")
+            .replace("f:", ""),
+    ] {
+        let body = format!("<Patient xmlns=\"http://hl7.org/fhir\">{inside}</Patient>");
+        bed.refuses("clinician", &xml(&body), (400, "body_invalid")).await;
+    }
+    let twice = kept.replace(
+        "</f:birthDate>",
+        &kept[kept.find("<f:extension url=\"urn").unwrap()..kept.find("</f:birthDate>").unwrap()],
+    );
+    bed.refuses("dba", &xml(&twice), (422, "token_not_accepted")).await;
+}
+
+#[tokio::test]
+async fn sealed_primitives_in_one_form_of_fhir_open_in_the_other() {
+    let bed = packed();
+    let json = "{\"resourceType\":\"Patient\",\"birthDate\":\"1974\",\"deceasedBoolean\":true}";
+    let xml =
+        "<Patient xmlns=\"http://hl7.org/fhir\"><birthDate value=\"1974\"/><deceasedBoolean value=\"true\"/></Patient>";
+    through(&bed, "/packed/1", "application/fhir+json", json).await;
+    through(&bed, "/packed/2", "application/fhir+xml", xml).await;
+    let tokens = |kept: &str| {
+        let parts = kept.split("sgv1.").skip(1);
+        parts.map(|part| format!("sgv1.{}", part.split('"').next().unwrap())).collect::<Vec<_>>()
+    };
+    let in_json = |tokens: &[String]| {
+        let member = |name: &str, token: &str| {
+            format!(r#""_{name}":{{"extension":[{{"url":"urn:sealgate:sealed","valueString":"{token}"}}]}}"#)
+        };
+        format!(
+            "{{\"resourceType\":\"Patient\",{},{}}}",
+            member("birthDate", &tokens[0]),
+            member("deceasedBoolean", &tokens[1])
+        )
+    };
+    let in_xml = |tokens: &[String]| {
+        let element = |name: &str, token: &str| {
+            format!(
+                "<{name}><extension url=\"urn:sealgate:sealed\"><valueString value='{token}'/></extension></{name}>"
+            )
+        };
+        format!(
+            "<Patient xmlns=\"http://hl7.org/fhir\">{}{}</Patient>",
+            element("birthDate", &tokens[0]),
+            element("deceasedBoolean", &tokens[1])
+        )
+    };
+    let (of_json, of_xml) = (tokens(&bed.upstream.kept("/packed/1")), tokens(&bed.upstream.kept("/packed/2")));
+    for (media_type, stored, want) in
+        [("application/fhir+json", in_json(&of_xml), json), ("application/fhir+xml", in_xml(&of_json), xml)]
+    {
+        bed.upstream.keep_as(media_type, "/packed/3", stored);
+        assert_eq!(bed.make("clinician", &Call::new("GET /packed/3")).await.text(), want);
+    }
+}
+
+#[tokio::test]
+async fn documents_of_fhir_in_xml_are_sealed_by_the_pack_and_come_back() {
+    let bed = packed();
+    for file in samples("fhir/xml", ".xml") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let wrote = bed.make("clinician", &Call::new("PUT /packed/1").of_type("application/fhir+xml", &text)).await;
+        assert_eq!(wrote.status, 200, "{}: {}", name(&file), wrote.text());
+        assert!(bed.upstream.take_only().text().contains("sgv1."));
+        let read = bed.make("clinician", &Call::new("GET /packed/1")).await.text();
+        bed.upstream.take_only();
+        if read != text {
+            let at = read.bytes().zip(text.bytes()).position(|(read, text)| read != text).unwrap();
+            panic!("{}: {:?} was {:?}", name(&file), &read[at..at + 99], &text[at..at + 99]);
+        }
+    }
 }
 
 #[tokio::test]

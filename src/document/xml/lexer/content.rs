@@ -150,6 +150,8 @@ impl Lexer {
                 return Err(Fault::TooDeep { offset: self.token, max: self.limits.depth_max });
             }
             self.tag = tag::Pending::at(self.token);
+            // What takes the place of a primitive takes that of its whole tag.
+            self.kept = self.rules.moves.then_some(self.token);
         }
         self.state = state;
         let run = match state {

@@ -25,6 +25,8 @@ pub(super) struct Pending {
     names: Vec<u8>,
     attributes: Vec<Range<usize>>,
     pieces: Vec<Piece>,
+    /// Whether a part of it may be gone, since it holds a long value that nobody wants.
+    passed: bool,
     /// What was found in the end tag.
     piece: Option<Piece>,
 }
@@ -154,6 +156,7 @@ impl Lexer {
             return Err(self.value_too_long(self.token));
         }
         self.tag.pieces.clear();
+        self.tag.passed = true;
         self.kept = None;
         self.passing = true;
         Ok(())
@@ -225,7 +228,8 @@ impl Lexer {
         self.kept = None;
         let empty = len == 2;
         self.state = if empty { State::EmptyEnd } else { State::Text };
-        Ok(Flow::Token(Token::Start(Start { range: self.tag.start..self.at, named, standing, empty, pieces })))
+        let (range, whole) = (self.tag.start..self.at, !self.tag.passed);
+        Ok(Flow::Token(Token::Start(Start { range, whole, named, standing, empty, pieces })))
     }
 
     pub(super) fn end_name(&mut self, view: View<'_>) -> Turn {

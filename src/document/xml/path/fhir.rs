@@ -4,6 +4,7 @@
 //! of FHIR, but for the `div` of a narrative, which is matched in any (FHIR R4, 2.6.1).
 
 use super::XmlPath;
+use crate::document::Role;
 use crate::document::fhir::{FhirPath, FhirTest, Step};
 use crate::document::path::PathError;
 
@@ -25,13 +26,7 @@ impl XmlPath {
     ///
     /// When a text that is compared holds quotes of both kinds.
     pub fn of_fhir(path: &FhirPath) -> Result<Vec<XmlPath>, PathError> {
-        let heads = match path.resource() {
-            Some(kind) => vec![format!("//{FHIR}{kind}")],
-            None => {
-                let places = PLACES.iter().map(|place| format!("//{FHIR}{place}/*"));
-                std::iter::once("/*".to_owned()).chain(places).collect()
-            }
-        };
+        let heads = heads(path);
         let mut tail = String::new();
         let mut parent = "";
         let (last, before) = path.steps().split_last().ok_or(PathError::new("wanted a member", 1))?;
@@ -49,6 +44,34 @@ impl XmlPath {
         };
         let paths = heads.iter().flat_map(|head| tails.iter().map(move |tail| (head, tail)));
         paths.map(|(head, last)| XmlPath::parse(&format!("{head}{tail}{last}"))).collect()
+    }
+}
+
+impl XmlPath {
+    /// The primitive in XML that the path leads to, and the text of the extension `url` of it. Nothing but extensions may stand in
+    /// its element then.
+    ///
+    /// # Errors
+    ///
+    /// As [`of_fhir`](Self::of_fhir).
+    pub fn of_fhir_primitive(path: &FhirPath, url: &str) -> Result<Vec<XmlPath>, PathError> {
+        let tail = path.steps().iter().map(element).collect::<Result<String, _>>()?;
+        let carried = format!("/{FHIR}extension[@url='{url}']/{FHIR}valueString/@value");
+        let lasts = [("/@value", Role::Primitive), (&carried, Role::Carried)];
+        let paths =
+            heads(path).into_iter().flat_map(|head| lasts.map(|(last, role)| (format!("{head}{tail}{last}"), role)));
+        paths.map(|(path, role)| Ok(XmlPath { role, ..XmlPath::parse(&path)? })).collect()
+    }
+}
+
+/// The elements that a path starts from.
+fn heads(path: &FhirPath) -> Vec<String> {
+    match path.resource() {
+        Some(kind) => vec![format!("//{FHIR}{kind}")],
+        None => {
+            let places = PLACES.iter().map(|place| format!("//{FHIR}{place}/*"));
+            std::iter::once("/*".to_owned()).chain(places).collect()
+        }
     }
 }
 

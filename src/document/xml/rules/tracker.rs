@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Named, Rules, State, row};
+use crate::document::Role;
 
 /// What the rules say of an element.
 #[derive(Default)]
@@ -10,21 +11,36 @@ pub(in crate::document::xml) struct Verdict {
     /// The rule for the text of the element itself.
     pub(in crate::document::xml) text: Option<usize>,
     pub(in crate::document::xml) markup: Option<usize>,
-    /// The tests of attributes that are selected: test, rule, and whether by name alone.
-    attributes: Vec<(usize, usize, bool)>,
+    /// The attributes that are selected.
+    attributes: Vec<Attribute>,
     /// Whether its text or markup would be selected if it were in the namespace of the path.
     pub(in crate::document::xml) alike: bool,
 }
 
+/// An attribute that is selected.
+struct Attribute {
+    test: usize,
+    rule: usize,
+    role: Role,
+    /// Whether by name alone.
+    alike: bool,
+}
+
 impl Verdict {
-    /// The rule that selects an attribute.
-    pub(in crate::document::xml) fn attribute(&self, named: Named) -> Option<usize> {
-        self.attributes.iter().filter(|(test, _, alike)| !alike && named.passes(*test)).map(|&(_, rule, _)| rule).min()
+    /// The rule that selects an attribute, and what it is to the rule.
+    pub(in crate::document::xml) fn attribute(&self, named: Named) -> Option<(usize, Role)> {
+        let selected = self.attributes.iter().filter(|attribute| !attribute.alike && named.passes(attribute.test));
+        selected.min_by_key(|attribute| attribute.rule).map(|attribute| (attribute.rule, attribute.role))
+    }
+
+    /// Whether the element is a primitive whose value goes into an extension.
+    pub(in crate::document::xml) fn is_primitive(&self) -> bool {
+        self.attributes.iter().any(|attribute| !attribute.alike && attribute.role == Role::Primitive)
     }
 
     /// Whether an attribute would be selected if the elements were in the namespaces of the path.
     pub(in crate::document::xml) fn is_alike(&self, named: Named) -> bool {
-        self.attributes.iter().any(|(test, _, alike)| *alike && named.passes(*test))
+        self.attributes.iter().any(|attribute| attribute.alike && named.passes(attribute.test))
     }
 }
 
@@ -62,8 +78,9 @@ impl Tracker {
             for (below, follow) in below.iter_mut().zip(row(&rules.follow, words, state)) {
                 *below |= follow;
             }
-            let attributes = accept.attributes.iter().map(|&(test, rule)| (test, rule, accept.alike));
-            verdict.attributes.extend(attributes);
+            let alike = accept.alike;
+            let attributes = accept.attributes.iter();
+            verdict.attributes.extend(attributes.map(|&(test, rule, role)| Attribute { test, rule, role, alike }));
             if accept.alike {
                 verdict.alike |= accept.text.is_some() || accept.markup.is_some();
             } else {
@@ -97,7 +114,7 @@ impl Tracker {
                 predicate.filter(|predicate| predicate.path.is_empty()).and_then(|predicate| predicate.attribute)
             };
             let looked_at = state.predicates.iter().filter_map(near);
-            state.accept.attributes.iter().map(|&(test, _)| test).chain(looked_at).any(|test| wanted.contains(&test))
+            state.accept.attributes.iter().map(|&(test, ..)| test).chain(looked_at).any(|test| wanted.contains(&test))
         })
     }
 }

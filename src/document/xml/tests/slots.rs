@@ -416,3 +416,102 @@ fn resources_are_of_types_that_are_known() {
     assert!(run("<Device xmlns=\"http://hl7.org/fhir\"/>", true).is_err());
     assert!(run("<Patient/>", true).is_err());
 }
+
+/// Primitives whose sealed values stand in extensions: what is told of each slot, and the output as far as it was there then.
+fn primitives(document: &str, sizes: &[usize]) -> (Result<String, Fault>, Vec<String>) {
+    let paths = ["Patient.birthDate", "Patient._birthDate.extension('t').valueDateTime"];
+    let paths = paths.map(|path| XmlPath::of_fhir_primitive(&FhirPath::parse(path).unwrap(), "sealed").unwrap());
+    let paths: Vec<_> = paths
+        .into_iter()
+        .enumerate()
+        .flat_map(|(rule, paths)| paths.into_iter().map(move |path| (rule, path)))
+        .collect();
+    let rules = Rules::compile(&paths).unwrap().with_resources(["Patient".to_owned()], false);
+    let mut rewriter =
+        Rewriter::new(Arc::new(rules), Limits { value_bytes_max: 400, ..Limits::default() }, Some(tokens));
+    let (mut seen, mut rest, mut settled) = (Vec::new(), document.as_bytes(), 0);
+    let mut sizes = sizes.iter().cycle();
+    let result = loop {
+        settled += rewriter.take_output().len();
+        match rewriter.step() {
+            Err(fault) => break Err(fault),
+            Ok(Step::Done) => break Ok(()),
+            Ok(Step::NeedInput) if rest.is_empty() => rewriter.finish(),
+            Ok(Step::NeedInput) => {
+                let (piece, after) = rest.split_at((*sizes.next().unwrap_or(&usize::MAX)).min(rest.len()));
+                rewriter.feed(piece);
+                rest = after;
+            }
+            Ok(Step::Slot) => {
+                settled += rewriter.take_output().len();
+                let slot = rewriter.slot().unwrap();
+                let text = String::from_utf8_lossy(slot.text().unwrap()).into_owned();
+                let around: Vec<&str> = (0..3)
+                    .filter_map(|up| slot.around(up))
+                    .map(|at| {
+                        let at = usize::try_from(at).unwrap();
+                        assert!(settled <= at, "{text}: what it is about has left");
+                        document[at + 1..].split([' ', '>', '/']).next().unwrap()
+                    })
+                    .collect();
+                seen.push(format!("{:?} {:?} {text} {}", slot.rule(), slot.role(), around.join(" ")));
+                rewriter.keep();
+            }
+        }
+    };
+    let output = rewriter.take_output();
+    let end = &document[document.len() - output.len().min(document.len())..];
+    (result.map(|()| end.to_owned()), seen)
+}
+
+#[test]
+fn primitives_of_fhir_are_there_with_all_that_a_change_of_them_takes() {
+    for (inside, expect) in [
+        ("<birthDate value='1974'/>", &["Some(0) Primitive 1974 birthDate"][..]),
+        ("<birthDate id='tok.' value='1974'>\n</birthDate>", &["None Value tok. ", "Some(0) Primitive 1974 birthDate"]),
+        (
+            "<birthDate><extension url='sealed'><valueString value='tok.1'/></extension><extension url='x'/></birthDate>",
+            &["Some(0) Carried tok.1 extension birthDate birthDate"],
+        ),
+        ("<birthDate><extension url='other'><valueString value='1'/></extension></birthDate>", &[]),
+        (
+            "<birthDate value='1974'><extension url='t'><valueDateTime value='1974T'/></extension></birthDate>",
+            &["Some(0) Primitive 1974 birthDate", "Some(1) Primitive 1974T valueDateTime"],
+        ),
+        (
+            "<birthDate><extension url='t'><valueDateTime><extension url='sealed'><valueString value='tok.2'/></extension>\
+             </valueDateTime></extension><extension url='sealed'><valueString value='tok.1'/></extension></birthDate>",
+            &[
+                "Some(1) Carried tok.2 extension valueDateTime valueDateTime",
+                "Some(0) Carried tok.1 extension birthDate birthDate",
+            ],
+        ),
+        ("<name value='1974'><x/></name>", &[]),
+    ] {
+        let document =
+            format!("<p:Patient xmlns:p='http://hl7.org/fhir' xmlns='http://hl7.org/fhir'>{inside}<x/></p:Patient>");
+        let whole = primitives(&document, &[]);
+        assert!(whole.0.is_ok(), "{inside}: {:?}", whole.0);
+        assert_eq!(whole.1, expect, "{inside}");
+        for sizes in [&[1][..], &[2], &[7, 1]] {
+            assert_eq!(primitives(&document, sizes).1, whole.1, "{inside}");
+        }
+    }
+    let filled = "x".repeat(500);
+    for (inside, expect) in [
+        ("<birthDate><x value='1974'/></birthDate>", "element in a primitive of FHIR"),
+        ("<birthDate value='1'><valueString value='1974'/></birthDate>", "element in a primitive of FHIR"),
+        (
+            "<birthDate value='1'><extension url='sealed'><valueString value='tok.1'/></extension></birthDate>",
+            "sealed value beside another",
+        ),
+        (&format!("<birthDate><extension url='x' id='{filled}'/></birthDate>"), "longer than 400 bytes"),
+        (&format!("<birthDate id='{filled}' value='1974'/>"), "longer than 400 bytes"),
+    ] {
+        let document = format!("<Patient xmlns='http://hl7.org/fhir'>{inside}</Patient>");
+        for sizes in [&[][..], &[1], &[7, 1]] {
+            let fault = primitives(&document, sizes).0.unwrap_err().to_string();
+            assert!(fault.contains(expect), "{inside}: {fault}");
+        }
+    }
+}
