@@ -14,6 +14,7 @@ mod judge;
 mod links;
 mod mark;
 mod opening;
+mod patches;
 mod reader;
 mod request;
 mod response;
@@ -26,6 +27,7 @@ pub(super) use response::{About, plan};
 
 use super::rescue::{Code, Refusal};
 use super::rule::{FieldRule, Protected};
+use super::target;
 use crate::document::Slot;
 use crate::keyring::KeyringError;
 use http_body::Body as _;
@@ -73,6 +75,11 @@ async fn next(body: &mut Incoming, until: Instant) -> Result<Option<bytes::Bytes
             }
         }
     }
+}
+
+/// What must be seen of a request wherever it stands.
+fn watch(text: &[u8]) -> bool {
+    target::may_hold_token(text) || mark::is_absence(text)
 }
 
 /// Whether a value that one rule selects whole holds one of another class: shown in the view of the outer one, the inner one

@@ -8,19 +8,16 @@ use super::super::ledger::Ledger;
 use super::super::media::{Format, Media, Patching};
 use super::super::rescue::{Code, Refusal};
 use super::super::route::{Protection, Route};
-use super::super::target;
 use super::super::trail::Trail;
 use super::aim::resource;
 use super::bind::Binds;
 use super::coding::{Coding, NotDecoded};
 use super::edits::Edits;
 use super::extension;
-use super::mark::is_absence;
 use super::sealing::Sealing;
-use super::{ReadFailure, next, read_start, unfinished};
+use super::{ReadFailure, next, read_start, unfinished, watch};
 use crate::document::{self, Escape, Rewrite, Role, Slot, Step};
 use crate::policy::Permit;
-use crate::seal::Workspace;
 use bytes::Bytes;
 use http::Method;
 use http::header::HeaderMap;
@@ -61,9 +58,7 @@ pub(in crate::proxy) async fn request<'a>(
         Protection::Rules(protected) => protected,
     };
     let binds = Binds::of_path(route, path);
-    let (ledger, workspace) = (Ledger::default(), Workspace::new());
-    let mut sealing =
-        Sealing { gate, protected, permit, ledger, binds, workspace, stream: None, patches: None, format: None };
+    let mut sealing = Sealing::begin(gate, (protected, permit), binds);
     let aimed = sealing.aim(route, head).await;
     let sealed = match aimed {
         Ok(()) => sealing.body((route, path), (&head.method, &head.headers), body).await,
@@ -146,12 +141,11 @@ impl<'a> Sealing<'a> {
         if start.ended {
             self.binds = Binds::read(self.protected, (route, path), (&media.format, &whole), &bytes)?;
         }
-        let watch = |text: &[u8]| target::may_hold_token(text) || is_absence(text);
         if matches!(media.format, Format::Patch | Format::Merge) && self.protected.pairings.is_some() {
             return Err(Refusal::with_detail(Code::PatchNeedsContext, "values are bound to fields"));
         }
         self.patches = media.format.patches();
-        let rewriter = self.protected.formats.rewriter(&media.format, path, whole, Some(watch));
+        let rewriter = self.protected.formats.rewriter(&media.format, path, whole.clone(), Some(watch));
         let mut rewriter = rewriter.ok_or(Code::ContentTypeUnsupported)?;
         self.format = Some(media.format.clone());
         rewriter.feed(&bytes);
@@ -161,6 +155,10 @@ impl<'a> Sealing<'a> {
         }
         rewriter.finish();
         let mut changes = Changes::of(&media);
+        if media.format == Format::Json {
+            changes.edits = self.patches_inside(&bytes, &whole).await?;
+            self.done = changes.edits.iter().map(|(range, _)| range.start).collect();
+        }
         if !self.turn(&mut *rewriter, &mut changes).await? {
             return Err(unfinished());
         }
@@ -172,7 +170,7 @@ impl<'a> Sealing<'a> {
     }
 
     /// Seals as far as the input reaches; tells whether that is the end.
-    async fn turn(&mut self, rewriter: &mut dyn Rewrite, changes: &mut Changes) -> Result<bool, Refusal> {
+    pub(super) async fn turn(&mut self, rewriter: &mut dyn Rewrite, changes: &mut Changes) -> Result<bool, Refusal> {
         let (mut grown, mut slots) = (0_usize, 0_usize);
         loop {
             match rewriter.step()? {
@@ -299,7 +297,7 @@ fn too_large_sealed() -> Refusal {
 
 /// What becomes of a body, as far as it was read. Places are those in the whole of it.
 #[derive(Default)]
-struct Changes {
+pub(super) struct Changes {
     /// Whether the rewriter makes them itself: it has something to check of what takes a value's place.
     in_place: bool,
     /// How much of the body was given away.
@@ -338,7 +336,7 @@ impl Changes {
     }
 
     /// Makes those of the next part of the body.
-    fn make(&mut self, part: &[u8]) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn make(&mut self, part: &[u8]) -> Result<Vec<u8>, Refusal> {
         let base = self.base;
         let end = base + part.len() as u64;
         let place = |at: u64| at.checked_sub(base).and_then(|at| usize::try_from(at).ok()).ok_or(Code::Internal);

@@ -17,6 +17,7 @@ use crate::seal::stream::{MAGIC, StreamSealer};
 use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Context, Kind, SealError, Suite, Token, Workspace};
 use crate::view::looks_hidden;
+use std::collections::HashSet;
 
 /// How many data keys one value may see run out.
 const KEYS_AT_MOST: usize = 16;
@@ -33,8 +34,27 @@ pub(super) struct Sealing<'a> {
     pub(super) patches: Option<Patching>,
     /// What the body is made of, once that is known.
     pub(super) format: Option<Format>,
+    /// Where values start that were seen to already.
+    pub(super) done: HashSet<u64>,
     /// The file under way.
     pub(super) stream: Option<StreamSealer>,
+}
+
+impl<'a> Sealing<'a> {
+    pub(super) fn begin(gate: &'a Gate, (protected, permit): (&'a Protected, &'a Permit), binds: Binds<'a>) -> Self {
+        Sealing {
+            gate,
+            protected,
+            permit,
+            ledger: Ledger::default(),
+            binds,
+            workspace: Workspace::new(),
+            patches: None,
+            format: None,
+            done: HashSet::new(),
+            stream: None,
+        }
+    }
 }
 
 impl Sealing<'_> {
@@ -42,6 +62,9 @@ impl Sealing<'_> {
     pub(super) async fn judge(&mut self, slot: &Slot<'_>) -> Result<Option<Vec<u8>>, Refusal> {
         if let Some(piece) = slot.piece() {
             return self.piece(slot, piece).await;
+        }
+        if self.done.contains(&slot.range().start) {
+            return Ok(None);
         }
         if let Some(number) = slot.rule().filter(|number| self.protected.refused.contains(number)) {
             let place = self.protected.written.get(number).map_or("", |written| &written.place);

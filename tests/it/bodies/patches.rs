@@ -116,3 +116,61 @@ async fn a_patch_whose_effect_it_does_not_say_goes_nowhere() {
     let xml = Call::new("PATCH /fhir/Patient/1").of_type("application/xml-patch+xml", "<diff/>");
     bed.refuses("clinician", &xml, (415, "content_type_unsupported")).await;
 }
+
+fn base64(text: &str) -> String {
+    data_encoding::BASE64.encode(text.as_bytes())
+}
+
+/// A transaction with one patch, of that type.
+fn transaction(content_type: &str, url: &str, data: &str) -> Value {
+    let binary = json!({"resourceType": "Binary", "contentType": content_type, "data": data});
+    json!({"resourceType": "Bundle", "type": "transaction",
+        "entry": [{"resource": binary, "request": {"method": "PATCH", "url": url}}]})
+}
+
+#[tokio::test]
+async fn patches_in_a_transaction_are_sealed_as_patches() {
+    let bed = Bed::with(|setup| {
+        let routes = "\nroutes:\n  - {name: base, path: /fhir, methods: [POST], upstream: app, packs: [fhir-r4]}\n";
+        with_file_store(setup.replace("\nroutes:\n", routes))
+            .replace("  ssn: {mask: {keep_last: 4}}\n  name: {mask: {keep_first: 1}}\n", "")
+    });
+    bed.upstream.always(200, &[], "");
+    let post = |body: &Value| Call::new("POST /fhir").of_type("application/fhir+json", body.to_string());
+    const PATCH: &str = "application/json-patch+json";
+    let operations = r#"[{"op":"replace","path":"/name/0/family","value":"Windsor"}, {"op":"replace","path":"/active","value":true}]"#;
+    let wrote = bed.make("clinician", &post(&transaction(PATCH, "Patient/1", &base64(operations)))).await;
+    assert_eq!(wrote.status, 200, "{}", wrote.text());
+    let sent = bed.upstream.take_only().json();
+    let data = sent["entry"][0]["resource"]["data"].as_str().unwrap();
+    let patch = String::from_utf8(data_encoding::BASE64.decode(data.as_bytes()).unwrap()).unwrap();
+    let sealed: Value = serde_json::from_str(&patch).unwrap();
+    assert!(is_token(&sealed[0]["value"]), "{patch}");
+    let token = sealed[0]["value"].as_str().unwrap();
+    assert_eq!(patch.replace(token, "Windsor"), operations, "all else stays");
+    for (url, patch, refusal) in [
+        ("Patient/1", r#"[{"op":"replace","path":"/birthDate","value":"1974-12-25"}]"#, (422, "patch_needs_context")),
+        ("Patient/1", r#"[{"op":"move","from":"/name","path":"/active"}]"#, (422, "patch_needs_context")),
+        ("Patient/1", r#"[{"op":"replace","path":"/name/0/family"}]"#, (400, "body_invalid")),
+        ("Patient/1", "{}", (400, "body_invalid")),
+        ("Thing/1", r#"[{"op":"replace","path":"/name/0/family","value":"Windsor"}]"#, (422, "patch_needs_context")),
+    ] {
+        bed.refuses("clinician", &post(&transaction(PATCH, url, &base64(patch))), refusal).await;
+    }
+    // What is no patch, or may be read as none, is an attachment.
+    for (content_type, data) in [
+        ("application/pdf", base64(operations)),
+        ("text/json-patch", base64(operations)),
+        (PATCH, base64(operations).replace('=', "") + " "),
+    ] {
+        let wrote = bed.make("clinician", &post(&transaction(content_type, "Patient/1", &data))).await;
+        if wrote.status != 200 {
+            wrote.expect_problem(422, "value_format_mismatch");
+            bed.upstream.expect_nothing();
+            continue;
+        }
+        let sent = bed.upstream.take_only().json();
+        let data = sent["entry"][0]["resource"]["data"].as_str().unwrap();
+        assert!(data_encoding::BASE64.decode(data.as_bytes()).unwrap().starts_with(b"sgv1."), "{content_type}: {data}");
+    }
+}

@@ -1,0 +1,128 @@
+//! JSON Patches in the entries of a transaction: base64 in a Binary (FHIR R4, Patch in transactions). What in one meets a rule is
+//! sealed as in a patch that comes alone; any other content of a Binary is an attachment.
+
+use super::super::media::{Format, Patching};
+use super::super::rescue::{Code, Refusal};
+use super::request::Changes;
+use super::sealing::Sealing;
+use super::unfinished;
+use super::watch;
+use crate::document::Limits;
+use crate::document::json::parts;
+use data_encoding::BASE64;
+use std::ops::Range;
+
+/// The type of a patch. Written otherwise, it is sealed whole, and no server takes it for one.
+const PATCH: &[u8] = b"\"application/json-patch+json\"";
+
+/// A patch in an entry.
+struct Found {
+    /// Where its base64 stands, with the quotes.
+    range: Range<usize>,
+    /// What it changes.
+    path: String,
+    patch: Vec<u8>,
+}
+
+impl Sealing<'_> {
+    /// What takes the place of which part of a body that is there whole.
+    pub(super) async fn patches_inside(
+        &mut self,
+        body: &[u8],
+        limits: &Limits,
+    ) -> Result<Vec<(Range<u64>, Vec<u8>)>, Refusal> {
+        let mut written = Vec::new();
+        for found in find(body) {
+            let about = |refusal: Refusal| {
+                let place = format!("the patch at offset {}", found.range.start);
+                let detail = refusal.detail.map_or_else(|| place.clone(), |detail| format!("{detail}: {place}"));
+                Refusal { detail: Some(detail), ..refusal }
+            };
+            let sealed = self.patch_inside(&found, limits).await.map_err(about)?;
+            let text = format!("\"{}\"", BASE64.encode(&sealed));
+            written.push((found.range.start as u64..found.range.end as u64, text.into_bytes()));
+        }
+        Ok(written)
+    }
+
+    async fn patch_inside(&mut self, found: &Found, limits: &Limits) -> Result<Vec<u8>, Refusal> {
+        if self.protected.pairings.is_some() {
+            return Err(Code::PatchNeedsContext.into());
+        }
+        let rewriter = self.protected.formats.rewriter(&Format::Patch, &found.path, limits.clone(), Some(watch));
+        let mut rewriter = rewriter.ok_or(Code::ContentTypeUnsupported)?;
+        rewriter.feed(&found.patch);
+        rewriter.finish();
+        let mut changes = Changes::default();
+        let outer = self.patches.replace(Patching::Operations);
+        let done = self.turn(&mut *rewriter, &mut changes).await;
+        self.patches = outer;
+        if !done? {
+            return Err(unfinished());
+        }
+        changes.make(&found.patch)
+    }
+}
+
+/// Every patch of a Bundle. What says anything twice is none.
+fn find(body: &[u8]) -> Vec<Found> {
+    let Some(top) = memchr::memmem::find(body, PATCH).and_then(|_| memchr::memchr(b'{', body)) else {
+        return Vec::new();
+    };
+    let entries = member(body, top, b"\"entry\"").and_then(|entries| parts(body, entries.start));
+    entries.into_iter().flat_map(|(entries, _)| entries).filter_map(|entry| found(body, entry.value.start)).collect()
+}
+
+fn found(body: &[u8], entry: usize) -> Option<Found> {
+    let at = |object: usize, name| member(body, object, name);
+    let text = |range: Range<usize>| body.get(range);
+    let (resource, request) = (at(entry, b"\"resource\"")?.start, at(entry, b"\"request\"")?.start);
+    let is_patch = text(at(request, b"\"method\"")?) == Some(b"\"PATCH\"")
+        && text(at(resource, b"\"resourceType\"")?) == Some(b"\"Binary\"")
+        && text(at(resource, b"\"contentType\"")?) == Some(PATCH);
+    let url: String = serde_json::from_slice(text(at(request, b"\"url\"")?)?).ok().filter(|_| is_patch)?;
+    let range = at(resource, b"\"data\"")?;
+    let base64: String = serde_json::from_slice(text(range.clone())?).ok()?;
+    let path = url.split('?').next().unwrap_or_default().to_owned();
+    Some(Found { range, path, patch: BASE64.decode(base64.as_bytes()).ok()? })
+}
+
+/// The value of the only member of that name, with its quotes.
+fn member(body: &[u8], object: usize, name: &[u8]) -> Option<Range<usize>> {
+    if body.get(object) != Some(&b'{') {
+        return None;
+    }
+    let (members, _) = parts(body, object)?;
+    let mut named = members.into_iter().filter(|member| body.get(member.name.clone()) == Some(name));
+    named.next().filter(|_| named.next().is_none()).map(|member| member.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_every_reader_takes_for_a_patch_is_one() {
+        let entry = r#"{"resource":{"resourceType":"Binary","contentType":"application/json-patch+json","data":"W10="},"request":{"method":"PATCH","url":"Patient/1?x=/Person/"}}"#;
+        let found = |entry: &str| {
+            let bundle = format!(" {{\"resourceType\":\"Bundle\",\"entry\":[{{}}, {entry}]}}");
+            let found = find(bundle.as_bytes());
+            found.into_iter().map(|found| (bundle[found.range].to_owned(), found.path, found.patch)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(entry), [("\"W10=\"".to_owned(), "Patient/1".to_owned(), b"[]".to_vec())]);
+        for (from, to) in [
+            ("PATCH", "PUT"),
+            ("Binary", "Patient"),
+            ("json-patch", "json\\u002dpatch"),
+            ("json-patch+json", "fhir+json"),
+            ("W10=", "W10"),
+            ("\"W10=\"", "1"),
+            ("\"url\":", "\"uri\":"),
+            ("\"method\":", "\"method\":\"PUT\",\"method\":"),
+            ("\"data\":", "\"data\":\"e30=\",\"data\":"),
+            ("\"contentType\":", "\"contentType\":\"text/plain\",\"contentType\":"),
+        ] {
+            assert_eq!(found(&entry.replacen(from, to, 1)), [], "{from} {to}");
+        }
+    }
+}
