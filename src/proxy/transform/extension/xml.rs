@@ -136,10 +136,10 @@ mod tests {
             ("<p><b value=\"1974\"/></p>", None),
             ("<p><b id=\"x\" value=\"1974\"/></p>", None),
             ("<b value='1974' id='x'/>", Some("<b id='x' value=\"1974\"/>")),
-            ("<b value=\"1974\" ></b>", Some("<b value=\"1974\"/>")),
+            ("<b value=\"1974\" ></b>", Some("<b value=\"1974\" />")),
             ("<b value=\"1974\"><extension url=\"u\"/></b>", None),
             ("<b value=\"1974\">\n <!-- x -->\n</b>", None),
-            ("<b \n value = \"1974\" />", Some("<b value=\"1974\"/>")),
+            ("<b \n value = \"1974\" />", Some("<b value=\"1974\" />")),
         ] {
             let sealed = away(document);
             let extensions = "<extension url=\"urn:sealgate:sealed\"><valueString value=\"T\"/></extension><extension \
