@@ -41,10 +41,11 @@ pub(in super::super) fn put_back(
     edits.insert(begin, [b" value=\"", value, b"\""].concat());
     let is_ours = |child: &&Range<usize>| child.start == entry || is_reason(body, child.start);
     let ours: Vec<_> = whole.children.iter().filter(is_ours).collect();
-    let is_blank = |part: Range<usize>| body.get(part).is_some_and(|part| part.trim_ascii().is_empty());
-    let close = whole.close.end..whole.children.first().map_or(whole.end, |child| child.start);
-    let gaps = whole.children.iter().zip(whole.children.iter().skip(1)).map(|(one, next)| one.end..next.start);
-    if ours.len() == whole.children.len() && std::iter::once(close).chain(gaps).all(is_blank) {
+    let end_tag = body.get(..whole.end).and_then(|body| memchr::memrchr(b'<', body)).ok_or(Code::Internal)?;
+    let starts = whole.children.iter().map(|child| child.start).chain([end_tag]);
+    let ends = std::iter::once(whole.close.end).chain(whole.children.iter().map(|child| child.end));
+    let is_blank = |(end, start)| body.get(end..start).is_some_and(|gap: &[u8]| gap.trim_ascii().is_empty());
+    if ours.len() == whole.children.len() && ends.zip(starts).all(is_blank) {
         edits.replace(whole.close.start..whole.end, b"/>".to_vec());
     } else {
         ours.into_iter().for_each(|child| edits.delete(child.clone()));
