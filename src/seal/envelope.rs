@@ -1,5 +1,5 @@
-//! The bytes that stand in for a sealed value: format version 1, whole. It is a candidate until version 1.0 of the project;
-//! from then on no published vector (`tests/vectors`) changes.
+//! The bytes that stand in for a sealed value: format version 1, whole. It is frozen: no published vector (`tests/vectors`, held by
+//! their digests) ever changes, and every later build opens what this one sealed. What must be otherwise gets another version byte.
 //!
 //! All integers are big-endian. `lp(x)` is the length of x as u32, then x.
 //!

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::foresight::Foresight;
+use super::found::Found;
 use super::lexer::{Aside, End, Flow, Lexer, Part, Piece, Run, Start, Token};
 use super::rules::{Rules, Standing, Tracker, Verdict};
 use super::{View, scan, text};
@@ -60,33 +61,6 @@ struct Hold {
     watched: bool,
     /// The rules that select something inside.
     inner: Vec<usize>,
-}
-
-/// What waits to be answered.
-struct Found {
-    rule: Option<usize>,
-    place: Place,
-    range: Range<u64>,
-    /// `None` when it is as written.
-    text: Option<Vec<u8>>,
-    escape: Escape,
-    watched: bool,
-    inner: Vec<usize>,
-    role: Role,
-    /// The elements that it is about: the primitive, twice, and the extension in it; or the primitive alone.
-    around: Vec<u64>,
-}
-
-impl Found {
-    fn new(rule: Option<usize>, range: Range<u64>, text: Option<Vec<u8>>, escape: Escape) -> Found {
-        let (place, role) = (Place::Value, Role::Value);
-        Found { rule, place, range, text, escape, watched: false, inner: Vec::new(), role, around: Vec::new() }
-    }
-
-    /// From where on the input is needed to replace it.
-    fn start(&self) -> u64 {
-        self.around.first().copied().unwrap_or(self.range.start)
-    }
 }
 
 /// Why the machine stands still.
@@ -178,14 +152,7 @@ impl Machine {
 
     pub(super) fn slot<'a>(&'a self, view: View<'a>) -> Option<Slot<'a>> {
         let found = self.found.as_ref()?;
-        let raw = view.slice(found.range.clone());
-        let text = found.text.as_deref().unwrap_or(raw);
-        let mut slot = Slot::of_text(found.rule, found.place, (raw, found.range.start), text, found.escape);
-        slot.holds_watched = found.watched;
-        slot.inner_rules = &found.inner;
-        slot.role = found.role;
-        slot.elements = &found.around;
-        Some(slot)
+        Some(found.slot(view.slice(found.range.clone())))
     }
 
     /// Ends the wait; tells where the slot was.

@@ -14,6 +14,7 @@
 
 mod element;
 mod foresight;
+mod found;
 mod lexer;
 mod machine;
 mod namespaces;

@@ -1,5 +1,6 @@
 //! Bodies of every format, through the gate and back.
 
+mod carriers;
 mod codings;
 mod coverage;
 mod fhir;
