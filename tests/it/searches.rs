@@ -51,6 +51,14 @@ routes:
       - {query: last, class: surname}
       - {header: x-patient-name, class: surname}
       - {path: $.name, class: surname}
+  - name: called
+    path: /api/calls
+    methods: [GET, PUT]
+    upstream: app
+    rules:
+      - {header: x-patient-name, class: surname}
+      - {header: x-phone, class: phone}
+      - {path: $.name, class: surname}
   - name: one
     path: /api/mrn/{mrn}
     methods: [GET, PUT]
@@ -237,6 +245,44 @@ async fn conditions_of_a_transaction_are_sealed_like_searches() {
         bed.upstream.take_only().target.replace('|', "%7C"),
         format!("/fhir/Patient?identifier=urn:mrn%7C{mrn}")
     );
+}
+
+#[tokio::test]
+async fn a_header_field_comes_back_in_the_view_of_the_caller() {
+    let bed = bed();
+    let call = Call::new("PUT /api/calls").header("x-phone", "555-123-4567");
+    assert_eq!(bed.make("clinician", &call.header("x-patient-name", "Smith").json("{}")).await.status, 200);
+    let sent = bed.upstream.take_only();
+    let sealed = |name: &str| sent.headers[name].to_str().unwrap().to_owned();
+    let (phone, name) = (sealed("x-phone"), sealed("x-patient-name"));
+    assert!(phone.len() == 12 && phone != "555-123-4567" && name.starts_with("sgv1."), "{phone} {name}");
+    let read = Call::new("GET /api/calls");
+    for (role, phone_shown, name_shown) in [
+        ("clinician", "555-123-4567", "Smith"),
+        ("support", "[REDACTED]", "[REDACTED]"),
+        ("dba", phone.as_str(), name.as_str()),
+    ] {
+        bed.upstream.always(200, &[("x-phone", &phone), ("x-patient-name", &name), ("x-other", "Smith")], "");
+        let reply = bed.make(role, &read).await;
+        assert_eq!(reply.status, 200, "{role}: {}", reply.text());
+        let shown = |name: &str| reply.header(name).unwrap_or_default().to_owned();
+        assert_eq!(
+            (shown("x-phone"), shown("x-patient-name")),
+            (phone_shown.to_owned(), name_shown.to_owned()),
+            "{role}"
+        );
+        assert_eq!(shown("x-other"), "Smith");
+    }
+    for (field, value, code) in [
+        ("x-patient-name", "Smith", "response_unsealed"),
+        ("x-phone", "12", "response_unopenable"),
+        ("x-patient-name", &phone, "response_unsealed"),
+        ("x-patient-name", &format!("{name}x"), "response_unopenable"),
+    ] {
+        bed.upstream.always(200, &[(field, value)], "");
+        bed.make("clinician", &read).await.expect_problem(502, code);
+    }
+    bed.upstream.take_all();
 }
 
 #[tokio::test]

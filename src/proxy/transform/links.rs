@@ -1,6 +1,7 @@
 //! URLs of responses, in header fields and in documents: what a search looked for stands in them again, sealed.
 
 use super::super::Gate;
+use super::super::rescue::{Code, Refusal};
 use super::super::rule::{ClassRule, Treatment};
 use super::super::target;
 use super::dress::Worn;
@@ -10,7 +11,9 @@ use super::response::About;
 use super::shown::Shown;
 use crate::audit::event::FieldAction;
 use crate::document::Escape;
-use crate::seal::{Class, Token};
+use crate::policy::View;
+use crate::seal::token::holds_token;
+use crate::seal::{Class, Kind, Token};
 use memchr::memmem;
 use std::ops::Range;
 
@@ -73,6 +76,40 @@ pub(super) fn location(gate: &Gate, about: About<'_>, url: &[u8]) -> Vec<Link> {
         links.extend(formatted(about, url, start..start + value.len(), *field));
     }
     links
+}
+
+/// The value of a header field that a rule names, which is all of one class; [`Shown::Kept`]: it stays.
+///
+/// # Errors
+/// As of a value in a body.
+pub(super) fn whole(about: About<'_>, class: &ClassRule, value: &[u8]) -> Result<Link, Refusal> {
+    let (range, view) = (0..value.len(), about.permit.view(class.class));
+    let link = |(action, shown): (FieldAction, Option<Shown>)| {
+        let shown = shown.unwrap_or(Shown::Kept);
+        Link { range, class: class.class, action, shown, again: None }
+    };
+    if holds_token(value) {
+        return token(about, class, view, value).map(link);
+    }
+    if let Treatment::Format(alphabet) = class.treatment {
+        if !alphabet.admits(value) {
+            return Err(Refusal::from(Code::ResponseUnopenable).because("a value that is not of its format"));
+        }
+        let text = value.to_vec();
+        let formatted = |mask| Shown::Formatted { class: class.class, alphabet, text, mask, key: None };
+        let (_, action, shown) = shown(class, view, formatted);
+        return Ok(link((action, shown)));
+    }
+    if !about.protected.shows_unsealed {
+        return Err(Code::ResponseUnsealed.into());
+    }
+    Ok(link(match view {
+        View::Plain => (FieldAction::Unsealed, None),
+        View::Mask => {
+            (FieldAction::Masked, Some(Shown::Masked { rule: class.mask, kind: Kind::Text, text: value.to_vec() }))
+        }
+        View::Redact | View::Deny | View::Sealed => (FieldAction::Redacted, Some(Shown::Redacted)),
+    }))
 }
 
 /// Whether two values stand in one list behind the same words (`system|a,system|b`); gives where the first one ends.

@@ -15,7 +15,7 @@ use super::edit::Edit;
 use super::edits::Edits;
 use super::file;
 use super::inner::{self, Whole};
-use super::links::{links, location};
+use super::links::{Link, links, location, whole};
 use super::mark::Seen;
 use super::reader::Document;
 use super::shown::{Opening, Shown, context};
@@ -86,7 +86,7 @@ pub(in crate::proxy) async fn plan(
     (headers, body): (&HeaderMap, Option<Incoming>),
 ) -> Result<(Plan, Option<Rest>), Refusal> {
     let mut plan = Plan::default();
-    plan.find_in_headers(gate, about, headers);
+    plan.find_in_headers(gate, about, headers)?;
     let Some(mut incoming) = body else {
         plan.unwrap_all(gate, about.permit.scope()).await?;
         return Ok((plan, None));
@@ -233,23 +233,38 @@ impl Plan {
         of_body.make(&body).map(Bytes::from).ok_or_else(|| Code::Internal.into())
     }
 
-    fn find_in_headers(&mut self, gate: &Gate, about: About<'_>, headers: &HeaderMap) {
-        let ruled = about.protected.headers.iter().map(|(name, _)| name);
-        for name in [LOCATION, CONTENT_LOCATION, LINK].iter().chain(ruled) {
-            let is_url = [LOCATION, CONTENT_LOCATION, LINK].contains(name);
-            for value in headers.get_all(name) {
-                let found = if *name == LINK {
-                    links(about, value.as_bytes())
-                } else {
-                    location(gate, about, value.as_bytes())
+    fn find_in_headers(&mut self, gate: &Gate, about: About<'_>, headers: &HeaderMap) -> Result<(), Refusal> {
+        for name in [LOCATION, CONTENT_LOCATION, LINK] {
+            for value in headers.get_all(&name) {
+                let found = match name {
+                    LINK => links(about, value.as_bytes()),
+                    _ => location(gate, about, value.as_bytes()),
                 };
-                if !found.is_empty() {
-                    self.heads.push((name.clone(), Bytes::copy_from_slice(value.as_bytes())));
-                    let escape = if is_url { Escape::HtmlUrl } else { Escape::Plain };
-                    let head = Some(self.heads.len() - 1);
-                    self.edits.extend(found.into_iter().map(|link| link.edit(head, 0, escape)));
+                self.head(&name, value, Escape::HtmlUrl, found);
+            }
+        }
+        for (name, field) in &about.protected.headers {
+            let rule = about.protected.field(*field).ok_or(Code::Internal)?;
+            for value in headers.get_all(name).iter().filter(|value| !value.is_empty()) {
+                let refused = |refusal: Refusal| Refusal { detail: Some(format!("header {name}")), ..refusal };
+                let link = whole(about, &rule.class, value.as_bytes()).map_err(refused)?;
+                self.met.push((*field, link.action));
+                if let Link { shown: Shown::Kept, class, action, .. } = link {
+                    self.fields.push((class, action));
+                } else {
+                    self.head(name, value, Escape::Plain, vec![link]);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Shows parts of a header field otherwise.
+    fn head(&mut self, name: &HeaderName, value: &HeaderValue, escape: Escape, found: Vec<Link>) {
+        if !found.is_empty() {
+            self.heads.push((name.clone(), Bytes::copy_from_slice(value.as_bytes())));
+            let head = Some(self.heads.len() - 1);
+            self.edits.extend(found.into_iter().map(|link| link.edit(head, 0, escape)));
         }
     }
 
