@@ -171,10 +171,15 @@ async fn every_sample_of_fhir_json_comes_back_as_it_was() {
     let bed = packed();
     let folders = ["fhir/bundles", "fhir/hl7-r4", "fhir/us-core", "fhir/requests"];
     let files = folders.into_iter().flat_map(|folder| samples(folder, ".json"));
-    let mut count = 0;
+    let (mut count, mut patching) = (0, 0);
     for file in files {
         let name = file.file_name().unwrap().to_str().unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
+        // Patches are sealed as such, and no server keeps them as they came.
+        if text.contains("application/json-patch+json") {
+            patching += 1;
+            continue;
+        }
         // A list of resources is none itself.
         let documents = match parsed(&text) {
             Value::Array(documents) => documents,
@@ -185,7 +190,7 @@ async fn every_sample_of_fhir_json_comes_back_as_it_was() {
         }
         count += 1;
     }
-    assert_eq!(count, 51);
+    assert_eq!((count, patching), (50, 1));
 }
 
 async fn there_and_back(bed: &Bed, name: &str, text: &str, document: &Value) {

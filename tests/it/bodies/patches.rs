@@ -148,6 +148,10 @@ async fn patches_in_a_transaction_are_sealed_as_patches() {
     assert!(is_token(&sealed[0]["value"]), "{patch}");
     let token = sealed[0]["value"].as_str().unwrap();
     assert_eq!(patch.replace(token, "Windsor"), operations, "all else stays");
+    // Nothing that these change is protected.
+    let sample = include_str!("../../data/fhir/requests/bundle_transaction_patch_authorized.json");
+    let wrote = bed.make("clinician", &Call::new("POST /fhir").of_type("application/fhir+json", sample)).await;
+    assert_eq!((wrote.status.as_u16(), bed.upstream.take_only().text()), (200, sample.to_owned()), "{}", wrote.text());
     for (url, patch, refusal) in [
         ("Patient/1", r#"[{"op":"replace","path":"/birthDate","value":"1974-12-25"}]"#, (422, "patch_needs_context")),
         ("Patient/1", r#"[{"op":"move","from":"/name","path":"/active"}]"#, (422, "patch_needs_context")),
