@@ -27,14 +27,19 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
 static BY_TYPE: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     let paths = [
         "Patient.birthDate",
+        "Patient._birthDate.extension('t').valueDateTime",
         "Patient.name",
         "Patient.identifier.where(system='s').value",
         "Patient.extension('u').valueString",
         "Patient.text.div",
     ];
+    // Two of them are for values that go into extensions.
+    let moved = ["Patient.birthDate", "Patient._birthDate.extension('t').valueDateTime"];
     let of = |(rule, path)| {
-        let path = FhirPath::parse(path).expect("a path");
-        XmlPath::of_fhir(&path).expect("quotes of one kind").into_iter().map(move |path| (rule, path))
+        let read = FhirPath::parse(path).expect("a path");
+        let is_moved = moved.contains(&path);
+        let paths = if is_moved { XmlPath::of_fhir_primitive(&read, "s") } else { XmlPath::of_fhir(&read) };
+        paths.expect("quotes of one kind").into_iter().map(move |path| (rule, path))
     };
     let paths: Vec<_> = paths.into_iter().enumerate().flat_map(of).collect();
     let types = ["Patient", "Bundle", "Basic"].map(str::to_owned);
