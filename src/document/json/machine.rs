@@ -6,6 +6,7 @@ mod strings;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::CONTAINERS;
 use super::merge::Merge;
 use super::probe::Probe;
 use super::rules::{Rule, Rules};
@@ -41,6 +42,8 @@ pub(super) struct Machine {
     merge: Option<Merge>,
     /// Whether the resource that was looked into last is made of others.
     holds: bool,
+    /// Whether it is a part of such a resource.
+    is_part: bool,
     hold: Option<Hold>,
     /// From where on the output waits for the end of an object, of which members may have to be moved: how many objects and arrays
     /// are open in that one, itself included, and the place.
@@ -164,6 +167,7 @@ impl Machine {
             nested: false,
             seeks_texts: false,
             merge: None,
+            is_part: false,
             holds: false,
             hold: None,
             waiting: None,
@@ -202,6 +206,11 @@ impl Machine {
             }
         }
         Ok(false)
+    }
+
+    /// Reads parts of a resource of that type.
+    pub(super) fn within(&mut self, resource: Option<&str>) {
+        self.is_part = resource.is_some_and(|kind| CONTAINERS.contains(&kind));
     }
 
     /// Takes the document for a merge patch.
@@ -252,11 +261,11 @@ impl Machine {
         }
         // Elsewhere elements have the same names that hold no resources.
         let around = self.frames.iter().rev().find(|frame| frame.kind.is_some());
-        let is_needed = self.verdict.is_contained() || around.is_some_and(|frame| frame.holds);
+        let is_needed = self.verdict.is_contained() || around.map_or(self.is_part, |frame| frame.holds);
         if self.verdict.is_place() && is_needed && probed.kind.is_none() {
             return Err(Fault::Unaccepted { offset, what: "an object that is no resource where one stands" });
         }
-        self.holds = probed.kind.as_deref().is_some_and(|kind| matches!(kind, b"Bundle" | b"Parameters"));
+        self.holds = probed.kind.as_deref().is_some_and(|kind| CONTAINERS.iter().any(|known| known.as_bytes() == kind));
         let resolved = self.tracker.resolve(self.frames.len(), &probed, self.verdict);
         self.verdict = resolved.map_err(|error| match error {
             Unresolved::NoResource => Fault::Unaccepted { offset, what: "a document that is no resource" },

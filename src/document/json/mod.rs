@@ -44,6 +44,9 @@ pub(super) const OTHER_TYPE: &str = "a resource of another type than the one tha
 /// Why a patch is refused that does not hold what a rule must see.
 pub(super) const NEEDS_CONTEXT: &str = "patch needs context: a rule looks at what stands beside";
 
+/// The types of resources that others stand in at many places. Elsewhere they are `contained`.
+pub(super) const CONTAINERS: [&str; 2] = ["Bundle", "Parameters"];
+
 /// Rewrites one JSON document.
 pub struct Rewriter {
     machine: Machine,
@@ -79,8 +82,15 @@ impl Rewriter {
         let unknown = rules.by_resource_type() && resource.is_none();
         let mut rewriter = Rewriter::at(0, rules, limits, watch);
         rewriter.machine.merge(resource);
+        let mut rewriter = rewriter.within(resource);
         rewriter.fault = unknown.then_some(Fault::Unaccepted { offset: 0, what: UNKNOWN_TYPE });
         rewriter
+    }
+
+    /// Reads parts of a resource of that type.
+    pub(super) fn within(mut self, resource: Option<&str>) -> Rewriter {
+        self.machine.within(resource);
+        self
     }
 
     /// Before a value that has not been fed: has it stand among the paths of the rules at `spot`.

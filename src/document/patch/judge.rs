@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::operation::{Operation, Verb};
 use super::pointer::{Index, Pointer};
 use crate::document::Role;
-use crate::document::json::{Guide, NEEDS_CONTEXT, OTHER_TYPE, Rules, Spot, UNKNOWN_TYPE, parts, unquote};
+use crate::document::json::{CONTAINERS, Guide, NEEDS_CONTEXT, OTHER_TYPE, Rules, Spot, UNKNOWN_TYPE, parts, unquote};
 
 /// Judges the operations of one patch.
 pub(super) struct Judge {
@@ -27,9 +27,6 @@ const TYPE: &str = "a patch of a resourceType";
 const ALIKE: &str = "a name that differs from a ruled one by case alone";
 const PRIMITIVE: &str = "a patch of a primitive that is sealed beside its place";
 const NO_RESOURCE: &str = "a document that is no resource";
-
-/// The types of resources that others stand in at many places. Elsewhere they are `contained`.
-const CONTAINERS: [&str; 2] = ["Bundle", "Parameters"];
 
 /// In how many ways a pointer may be read.
 const READINGS_MAX: usize = 64;

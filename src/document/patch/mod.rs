@@ -70,7 +70,7 @@ impl Rewriter {
             Err(what) => (None, Some(Fault::Unaccepted { offset: 0, what })),
         };
         Rewriter {
-            inner: json::Rewriter::new(rules, limits.clone(), watch),
+            inner: json::Rewriter::new(rules, limits.clone(), watch).within(resource),
             limits,
             input: Vec::new(),
             finished: false,
