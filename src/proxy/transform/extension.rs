@@ -38,8 +38,9 @@ pub(super) fn put_away(
     ]
     .concat();
     let Some(beside) = beside else {
-        let text = body.get(name.start + 1..name.end).ok_or(Code::Internal)?;
-        edits.replace(name.start..value.end, [b"\"_", text, b":{\"extension\":[", &entries, b"]}"].concat());
+        // The name with the colon, and the white space that may be around it.
+        let text = body.get(name.start + 1..value.start).ok_or(Code::Internal)?;
+        edits.replace(name.start..value.end, [b"\"_", text, b"{\"extension\":[", &entries, b"]}"].concat());
         return Ok(());
     };
     delete(body, name.start..value.end, edits)?;
@@ -81,8 +82,8 @@ pub(super) fn put_back(body: &[u8], carried: Carried, value: &[u8], edits: &mut 
     }
     let name = plain_name(body, beside)?;
     // Without the quote and the `_` before it.
-    let primitive = body.get(name.start + 2..name.end).ok_or(Code::Internal)?;
-    let primitive = [b"\"", primitive, b":", value].concat();
+    let primitive = body.get(name.start + 2..beside).ok_or(Code::Internal)?;
+    let primitive = [b"\"", primitive, value].concat();
     let (members, end) = parts(body, beside).ok_or(Code::Internal)?;
     let (entries, list_end) = parts(body, list).ok_or(Code::Internal)?;
     let is_ours = |part: &Member| part.value.start == entry || is_reason(body, &part.value);
@@ -161,7 +162,7 @@ mod tests {
         let mut edits = Edits::default();
         for name in names {
             let start = find(document, &format!("\"{name}\"")) + name.len() + 2;
-            let start = start + document[start..].find(|c: char| !matches!(c, ':' | ' ')).unwrap();
+            let start = start + document[start..].find(|c: char| c != ':' && !c.is_whitespace()).unwrap();
             let end = start + document[start..].find([',', '}', '\n']).unwrap();
             let beside = document.find(&format!("\"_{name}\"")).map(|at| at + document[at..].find('{').unwrap());
             put_away(document.as_bytes(), &(start..end), beside, format!("\"T{name}\"").as_bytes(), &mut edits)
@@ -219,6 +220,19 @@ mod tests {
                 }
             }
             assert_eq!(opened, want, "{sealed}");
+        }
+    }
+
+    /// White space too is as it was.
+    #[test]
+    fn a_value_with_nothing_beside_it_comes_back_byte_for_byte() {
+        for document in [
+            r#"{"nn":1}"#,
+            r#"{"a":0, "nn" : 1,"b":2}"#,
+            "{\n  \"nn\": 1,\n  \"b\": 2\n}",
+            "{\"b\":2,\"nn\"\t:\r\n1\n}",
+        ] {
+            assert_eq!(back(&away(document, &["nn"]), &["nn"], "1"), document);
         }
     }
 

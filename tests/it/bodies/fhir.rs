@@ -1,11 +1,8 @@
 //! FHIR resources by the rules of the pack, wherever they stand.
 
-use super::samples;
 use crate::fixture::keys::with_file_store;
-use crate::fixture::leak::find_leaks;
 use crate::fixture::{Bed, Call};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 const ROUTES: &str = "
 routes:
@@ -114,105 +111,5 @@ async fn what_is_no_resource_that_the_rules_know_goes_nowhere() {
     ] {
         let call = Call::new("PUT /fhir/Any/1").of_type("application/fhir+json", body);
         bed.refuses("clinician", &call, (422, code)).await;
-    }
-}
-
-/// What identifies persons in a document: strings at these members of every Patient, Person and RelatedPerson in it.
-fn identifying(document: &Value, of_person: bool, found: &mut BTreeSet<(String, String)>) {
-    match document {
-        Value::Array(elements) => elements.iter().for_each(|element| identifying(element, of_person, found)),
-        Value::Object(members) => {
-            let of_person = match members.get("resourceType").and_then(Value::as_str) {
-                Some(kind) => matches!(kind, "Patient" | "Person" | "RelatedPerson"),
-                None => of_person,
-            };
-            for (name, value) in members {
-                let names = ["family", "given", "line", "city", "postalCode", "birthDate", "deceasedDateTime"];
-                let values: Vec<&Value> = value.as_array().map_or_else(|| vec![value], |list| list.iter().collect());
-                let is_value = name == "value" && members.contains_key("system");
-                if of_person && (names.contains(&name.as_str()) || is_value) {
-                    let texts = values.iter().filter_map(|value| value.as_str()).filter(|text| text.len() > 5);
-                    found.extend(texts.map(|text| (name.clone(), text.to_owned())));
-                }
-                identifying(value, of_person, found);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Values that also stand where the rules let them pass, by file, and why.
-const PASSING: &[(&str, &str, &str)] =
-    &[("Patient-example.json", "1974-12-25", "also the start of address.period, and dates of periods pass")];
-
-/// Whether a value is also the id of a resource in the document, or in a reference to one: ids pass.
-fn is_id(document: &Value, value: &str) -> bool {
-    match document {
-        Value::Array(elements) => elements.iter().any(|element| is_id(element, value)),
-        Value::Object(members) => {
-            members.iter().any(|(name, member)| name == "id" && member == value || is_id(member, value))
-        }
-        _ => false,
-    }
-}
-
-fn expect_no_leak(name: &str, document: &Value, kept: &str) {
-    let mut values = BTreeSet::new();
-    identifying(document, false, &mut values);
-    let passes =
-        |value: &str| is_id(document, value) || PASSING.iter().any(|(file, text, _)| *file == name && *text == value);
-    let values: Vec<_> = values.into_iter().filter(|(_, value)| !passes(value)).collect();
-    let leaks = find_leaks(kept.as_bytes(), &values);
-    assert!(leaks.is_empty(), "{name}: {leaks:#?}");
-}
-
-#[tokio::test]
-async fn every_sample_of_fhir_json_comes_back_as_it_was() {
-    let bed = packed();
-    let folders = ["fhir/bundles", "fhir/hl7-r4", "fhir/us-core", "fhir/requests"];
-    let files = folders.into_iter().flat_map(|folder| samples(folder, ".json"));
-    let (mut count, mut patching) = (0, 0);
-    for file in files {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let text = std::fs::read_to_string(&file).unwrap();
-        // Patches are sealed as such, and no server keeps them as they came.
-        if text.contains("application/json-patch+json") {
-            patching += 1;
-            continue;
-        }
-        // A list of resources is none itself.
-        let documents = match parsed(&text) {
-            Value::Array(documents) => documents,
-            document => vec![document],
-        };
-        for document in documents {
-            there_and_back(&bed, name, &text, &document).await;
-        }
-        count += 1;
-    }
-    assert_eq!((count, patching), (50, 1));
-}
-
-async fn there_and_back(bed: &Bed, name: &str, text: &str, document: &Value) {
-    let text = if parsed(text) == *document { text.to_owned() } else { document.to_string() };
-    let (kept, read) = through(bed, "application/fhir+json", &text).await;
-    // A search for a text says that it means the whole text: that is all that does not come back as it was.
-    let read = read.replace("?name:exact=", "?name=");
-    assert!(parsed(&read) == *document, "{name} is another document");
-    expect_no_leak(name, document, &kept);
-}
-
-#[tokio::test]
-async fn every_sample_of_lines_comes_back_as_it_was() {
-    let bed = packed();
-    for file in samples("ndjson", "000.ndjson") {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let text = std::fs::read_to_string(&file).unwrap();
-        let (kept, read) = through(&bed, "application/fhir+ndjson", &text).await;
-        assert_eq!(read.lines().count(), text.lines().count(), "{name}");
-        for (read, line) in read.lines().zip(text.lines()) {
-            assert!(parsed(read) == parsed(line), "{name}: {line} became {read}");
-            expect_no_leak(name, &parsed(line), &kept);
-        }
     }
 }

@@ -4,6 +4,7 @@ mod carriers;
 mod codings;
 mod coverage;
 mod fhir;
+mod files;
 mod forms;
 mod hidden;
 mod legacy;
@@ -14,15 +15,3 @@ mod patches;
 mod streams;
 mod wholes;
 mod xml;
-
-use std::path::{Path, PathBuf};
-
-/// Every file of a folder of the test data whose name ends so.
-fn samples(folder: &str, ends: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = files.filter(|path| path.to_str().unwrap().ends_with(ends)).collect();
-    files.sort();
-    assert!(!files.is_empty(), "no {ends}");
-    files
-}

@@ -1,10 +1,7 @@
 //! XML: documents, messages, FHIR.
 
-use super::samples;
 use crate::fixture::keys::with_file_store;
-use crate::fixture::leak::find_leaks;
 use crate::fixture::{Bed, Call};
-use std::path::Path;
 
 const ROUTES: &str = "
 routes:
@@ -12,17 +9,7 @@ routes:
     path: /document/{id}
     methods: [GET, PUT]
     upstream: app
-    rules:
-      - {xml: '//patientRole/id/@extension', class: ssn}
-      - {xml: '//patientRole//addr/streetAddressLine', class: note}
-      - {xml: '//patientRole//addr/city', class: note}
-      - {xml: '//patientRole/telecom/@value', class: note}
-      - {xml: '//patient/name', class: name}
-      - {xml: '//patient/birthTime/@value', class: note}
-      - {xml: '//guardian//name', class: name}
-      - {xml: '//{urn:hl7-org:v3}patientPerson/name', class: name}
-      - {xml: '//livingSubjectName/value', class: name}
-      - {xml: '//section/text/markup()', class: note}
+    rules: [{xml: '//patient/name', class: name}]
   - name: resource
     path: /resource/{id}
     methods: [GET, PUT]
@@ -59,45 +46,6 @@ async fn through(bed: &Bed, path: &str, media_type: &str, body: &str) -> String 
     kept.text()
 }
 
-fn name(file: &Path) -> &str {
-    file.file_name().unwrap().to_str().unwrap()
-}
-
-#[tokio::test]
-async fn clinical_documents_are_sealed_and_come_back_byte_for_byte() {
-    let bed = xml();
-    for file in samples("ccda", ".xml") {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let kept = through(&bed, "/document/1", "application/xml", &text).await;
-        assert!(kept.contains("<birthTime value=\"sgv1."), "{}", name(&file));
-        let role = &kept[kept.find("<patientRole").unwrap()..kept.find("</patientRole>").unwrap()];
-        assert!(role.contains("<given>sgv1.") || role.contains("<given qualifier=\"CL\">sgv1."), "{role}");
-        let told = &text[text.find("<patientRole").unwrap()..text.find("</patientRole>").unwrap()];
-        let of = |tag: &str| {
-            let start = format!("<{tag}>");
-            let parts = told.split(&start).skip(1).map(|part| part.split('<').next().unwrap().trim().to_owned());
-            parts.filter(|part| part.len() > 4).map(|part| (tag.to_owned(), part)).collect::<Vec<_>>()
-        };
-        let values = ["streetAddressLine", "family"].map(of).concat();
-        // A provider and the patient may have the same name.
-        let role = role.split("<providerOrganization").next().unwrap();
-        let leaks = find_leaks(role.as_bytes(), &values);
-        assert!(leaks.is_empty(), "{}: {leaks:#?}", name(&file));
-    }
-}
-
-#[tokio::test]
-async fn messages_are_sealed_and_come_back_byte_for_byte() {
-    let bed = xml();
-    for file in samples("soap", ".xml") {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let kept = through(&bed, "/document/1", "application/soap+xml; charset=utf-8", &text).await;
-        if name(&file).starts_with("ITI-44") {
-            assert!(kept.contains("sgv1."), "{}", name(&file));
-        }
-    }
-}
-
 #[tokio::test]
 async fn resources_in_xml_are_sealed_by_the_rules_of_fhir() {
     let bed = xml();
@@ -125,12 +73,6 @@ async fn resources_in_xml_are_sealed_by_the_rules_of_fhir() {
     let support = bed.make("support", &Call::new("GET /resource/1")).await.text();
     assert!(support.contains("<div xmlns=\"http://www.w3.org/1999/xhtml\">[REDACTED]</div>"), "{support}");
     bed.upstream.take_all();
-    for file in samples("fhir/xml", ".xml") {
-        let text = std::fs::read_to_string(&file).unwrap();
-        through(&bed, "/resource/1", "application/fhir+xml", &text).await;
-    }
-    let create = std::fs::read_to_string(&samples("fhir/openmrs", "PatientWebTest_create.xml")[0]).unwrap();
-    assert!(through(&bed, "/resource/1", "application/fhir+xml", &create).await.contains("sgv1."));
 }
 
 #[tokio::test]
@@ -256,23 +198,6 @@ async fn sealed_primitives_in_one_form_of_fhir_open_in_the_other() {
     {
         bed.upstream.keep_as(media_type, "/packed/3", stored);
         assert_eq!(bed.make("clinician", &Call::new("GET /packed/3")).await.text(), want);
-    }
-}
-
-#[tokio::test]
-async fn documents_of_fhir_in_xml_are_sealed_by_the_pack_and_come_back() {
-    let bed = packed();
-    for file in samples("fhir/xml", ".xml") {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let wrote = bed.make("clinician", &Call::new("PUT /packed/1").of_type("application/fhir+xml", &text)).await;
-        assert_eq!(wrote.status, 200, "{}: {}", name(&file), wrote.text());
-        assert!(bed.upstream.take_only().text().contains("sgv1."));
-        let read = bed.make("clinician", &Call::new("GET /packed/1")).await.text();
-        bed.upstream.take_only();
-        if read != text {
-            let at = read.bytes().zip(text.bytes()).position(|(read, text)| read != text).unwrap();
-            panic!("{}: {:?} was {:?}", name(&file), &read[at..at + 99], &text[at..at + 99]);
-        }
     }
 }
 
