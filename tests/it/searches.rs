@@ -1,5 +1,7 @@
 //! What stands outside of bodies: queries, path segments, header fields, and URLs in what comes back.
 
+mod rotated;
+
 use crate::fixture::keys::with_file_store;
 use crate::fixture::{Bed, Call};
 use serde_json::{Value, json};
