@@ -83,3 +83,9 @@ fn overlaps(protected: &Protected, rule: &FieldRule, slot: &Slot<'_>) -> bool {
 fn unfinished() -> Refusal {
     Refusal::with_detail(Code::BodyInvalid, "the document does not end")
 }
+
+/// At most so long is what a value is sealed to, of so many bytes: base64 of base64, with encrypted data keys and padding.
+const fn sealed_bytes_max(value_bytes_max: usize) -> usize {
+    const AROUND: usize = 256 << 10;
+    value_bytes_max.saturating_mul(2).saturating_add(AROUND)
+}

@@ -135,7 +135,8 @@ impl<'a> Sealing<'a> {
             NotDecoded::TooLarge => Code::BodyTooLarge,
         })?;
         // No part of a string may go unseen, however long it is: a token could stand there.
-        let whole = document::Limits { value_bytes_max: most.max(bytes.len()), ..limits.document.clone() };
+        let longest = most.max(bytes.len()).max(limits.document.value_bytes_max);
+        let whole = document::Limits { value_bytes_max: longest, ..limits.document.clone() };
         if is_search {
             let text = std::str::from_utf8(&bytes).map_err(|_| Code::BodyInvalid)?;
             let sealed = self.query(text, resource(path)).await?.into_bytes();

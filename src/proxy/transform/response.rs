@@ -20,7 +20,7 @@ use super::judge::{judge, stray};
 use super::links::{links, location};
 use super::mark::Seen;
 use super::shown::{Opening, Shown, context};
-use super::{ReadFailure, read_start, unfinished};
+use super::{ReadFailure, read_start, sealed_bytes_max, unfinished};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
 use crate::document::{Escape, Fault, Limits, Rewrite, Role, Slot, Step};
@@ -121,8 +121,8 @@ pub(in crate::proxy) async fn plan(
         NotDecoded::Broken => Code::ResponseNotUnderstood,
         NotDecoded::TooLarge => Code::ResponseTooLarge,
     })?;
-    // A token is longer than the value that it holds: the body's own limit is the one that counts.
-    let largest = Limits { value_bytes_max: most.max(body.len()), ..limits.document.clone() };
+    let longest = most.max(body.len()).max(sealed_bytes_max(limits.document.value_bytes_max));
+    let largest = Limits { value_bytes_max: longest, ..limits.document.clone() };
     let binds = Binds::of_path(about.route, about.path);
     let binds = if is_longer {
         binds
