@@ -8,6 +8,7 @@ mod hidden;
 mod legacy;
 mod long;
 mod ndjson;
+mod oddities;
 mod pages;
 mod patches;
 mod streams;
