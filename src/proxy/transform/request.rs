@@ -118,6 +118,7 @@ impl<'a> Sealing<'a> {
         // What must be known of the whole body before anything is sealed is read whole.
         let is_search = self.protected.searches.is_fhir() && self.protected.formats.form.is_none();
         let is_search = is_search && media.as_ref().is_some_and(|media| media.format == Format::Form);
+        self.announced(&incoming, media.as_ref(), (path, is_search))?;
         let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search;
         let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
         let until = Instant::now() + limits.body_timeout;
@@ -168,6 +169,24 @@ impl<'a> Sealing<'a> {
             return Err(too_large_sealed());
         }
         Ok(Sealed::Whole(coding.encode(sealed).await.ok_or(Code::Internal)?.into()))
+    }
+
+    /// Judges a body of a stated length by what is said of it: who waits to be asked for it is not asked in vain.
+    fn announced(
+        &self,
+        incoming: &Incoming,
+        media: Option<&Media>,
+        (path, is_search): (&str, bool),
+    ) -> Result<(), Refusal> {
+        let length = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
+        let limits = &self.gate.limits;
+        let rewriter = |media: &Media| {
+            self.protected.formats.rewriter(&media.format, path, limits.document.clone(), None).is_some()
+        };
+        if length > 0 && !is_search && !media.is_some_and(rewriter) {
+            return Err(Code::ContentTypeUnsupported.into());
+        }
+        if length > limits.body_bytes_max { Err(Code::BodyTooLarge.into()) } else { Ok(()) }
     }
 
     /// Seals as far as the input reaches; tells whether that is the end.

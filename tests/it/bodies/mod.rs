@@ -4,6 +4,7 @@ mod codings;
 mod coverage;
 mod fhir;
 mod forms;
+mod framing;
 mod hidden;
 mod legacy;
 mod long;
