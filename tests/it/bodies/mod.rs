@@ -10,6 +10,7 @@ mod legacy;
 mod long;
 mod ndjson;
 mod oddities;
+mod outcomes;
 mod pages;
 mod patches;
 mod streams;
