@@ -1,5 +1,6 @@
 //! What stands outside of bodies: queries, path segments, header fields, and URLs in what comes back.
 
+mod chained;
 mod rotated;
 
 use crate::fixture::keys::with_file_store;
