@@ -2,6 +2,7 @@
 
 mod codings;
 mod coverage;
+mod export;
 mod fhir;
 mod forms;
 mod framing;
