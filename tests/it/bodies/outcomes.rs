@@ -164,12 +164,13 @@ async fn an_echoed_value_of_a_format_is_shown_by_its_rule_alone() {
     }
 }
 
-/// Requests of every format that are refused, with the value in a place where it was met or missed.
-fn bad() -> Vec<(&'static str, Call)> {
-    const V: &str = "Zwetschgenmus";
+const V: &str = "Zwetschgenmus";
+
+/// Resources that are refused, with the value in a place where it was met or missed.
+fn bad_resources() -> Vec<Call> {
     let mut calls = Vec::new();
     let mut put = |path: &str, kind: &str, body: String| {
-        calls.push(("clinician", Call::new(&format!("PUT {path}")).of_type(kind, body)));
+        calls.push(Call::new(&format!("PUT {path}")).of_type(kind, body));
     };
     let (json, xml) = ("application/fhir+json", "application/fhir+xml");
     for body in [
@@ -203,6 +204,15 @@ fn bad() -> Vec<(&'static str, Call)> {
     ] {
         put("/fhir/Patient/1", xml, body);
     }
+    calls
+}
+
+/// The same of other formats.
+fn bad_bodies() -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut put = |path: &str, kind: &str, body: String| {
+        calls.push(Call::new(&format!("PUT {path}")).of_type(kind, body));
+    };
     put("/document/1", "application/xml", format!("<patient><name>{V}<!-- {V} -->{V}</name></patient>"));
     put("/document/1", "application/xml", format!("<patient><name>{V}</{V}></patient>"));
     put("/message/1", "application/hl7-v2", format!("MSH|^~\\&|{V}\rPID|1||||{V}\r{V}|1\r"));
@@ -215,6 +225,13 @@ fn bad() -> Vec<(&'static str, Call)> {
     put("/form/1", "multipart/form-data; boundary=x", part);
     put("/form/1", &format!("multipart/form-data; boundary=x; boundary={V}"), V.to_owned());
     put("/fhir/Patient/1", &format!("text/{V}"), V.to_owned());
+    calls
+}
+
+/// The same outside of bodies, and in what changes a part of one.
+fn bad_questions() -> Vec<(&'static str, Call)> {
+    let json = "application/fhir+json";
+    let mut calls = Vec::new();
     for query in [
         format!("{V}={V}"),
         format!("name:contains={V}"),
@@ -256,7 +273,8 @@ fn bad() -> Vec<(&'static str, Call)> {
 #[tokio::test]
 async fn no_refusal_of_any_format_tells_the_value() {
     let bed = bed();
-    let calls = bad();
+    let bodies = bad_resources().into_iter().chain(bad_bodies()).map(|call| ("clinician", call));
+    let calls: Vec<_> = bodies.chain(bad_questions()).collect();
     assert!(calls.len() > 70, "{}", calls.len());
     let mut told = Vec::new();
     for (number, (who, call)) in calls.iter().enumerate() {
