@@ -8,6 +8,7 @@
 use super::bounded::Bounded;
 use super::failures::{Errand, Failure, Failures, Verdicts};
 use super::flight::Flights;
+use super::former::{Former, FormerKey, Listed, Since};
 use super::metered::Metered;
 use super::opening::{OpenId, Opened, Opening, Wanted};
 use super::sealing::{Sealing, Slot};
@@ -15,7 +16,7 @@ use super::settings::{ANSWER_MAX, JITTER, STALE_MAX};
 use super::store::KeyStore;
 use super::{CacheSettings, Keyring, KeyringError, KmsCall};
 use crate::seal::{
-    Commitment, CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, Head, KeyRef, Placement,
+    Commitment, CryptoProvider, DataKey, EncryptedDataKey, EncryptionContext, Envelope, Head, KeyId, KeyRef, Placement,
     Purpose, Scope, SealingKey, Suite, UnwrappedKey,
 };
 use crate::telemetry::names;
@@ -91,9 +92,11 @@ pub(super) struct Inner {
     generation: AtomicU64,
     pub(super) sealing: Bounded<Slot, Arc<Sealing>>,
     pub(super) opening: Bounded<OpenId, Arc<Opened>>,
+    pub(super) former: Bounded<Since, Arc<Former>>,
     pub(super) failures: Failures,
     pub(super) sealing_flights: Flights<(u64, Errand), Result<Arc<Sealing>, Failure>>,
     pub(super) opening_flights: Flights<(u64, Errand), Opening>,
+    pub(super) former_flights: Flights<(u64, Errand), Listed>,
     pub(super) sealing_places: Arc<Semaphore>,
     pub(super) opening_places: Arc<Semaphore>,
 }
@@ -114,9 +117,11 @@ impl Keys {
             generation: AtomicU64::new(0),
             sealing: Bounded::new(max),
             opening: Bounded::new(max),
+            former: Bounded::new(max),
             failures: Failures::new(max),
             sealing_flights: Flights::new(runtime.clone()),
-            opening_flights: Flights::new(runtime),
+            opening_flights: Flights::new(runtime.clone()),
+            former_flights: Flights::new(runtime),
             sealing_places: Arc::new(Semaphore::new(IN_BACKGROUND_MAX)),
             opening_places: Arc::new(Semaphore::new(IN_BACKGROUND_MAX)),
         };
@@ -145,6 +150,21 @@ impl Keys {
         placement: Placement,
     ) -> Result<Arc<Held<Arc<SealingKey>>>, KeyringError> {
         self.inner.sealing(Slot::new(scope, suite.purpose(), placement)).await.map(sealing)
+    }
+
+    /// The keys that sealed values to be looked for before `active` did, and still open, if they are at hand.
+    #[must_use]
+    pub fn former_keys_at_hand(&self, scope: Scope, active: KeyId) -> Option<Vec<FormerKey>> {
+        self.inner.former_at_hand(Since { scope, active })
+    }
+
+    /// The keys that sealed values to be looked for before `active` did, and still open. A store is asked which there are
+    /// as often as a key that seals is confirmed.
+    ///
+    /// # Errors
+    /// [`KeyringError`] if they are not at hand and one of them cannot be had: what it sealed would not be found.
+    pub async fn former_keys(&self, scope: Scope, active: KeyId) -> Result<Vec<FormerKey>, KeyringError> {
+        self.inner.former(Since { scope, active }).await
     }
 
     /// The one key of [`Purpose::Format`] of `scope`, if it is at hand. It seals and opens.
@@ -201,6 +221,7 @@ impl Keys {
         self.inner.generation.fetch_add(1, Ordering::SeqCst);
         self.inner.sealing.clear();
         self.inner.opening.clear();
+        self.inner.former.clear();
         self.inner.failures.clear();
         self.inner.show_counts();
     }

@@ -1,6 +1,7 @@
 //! What failed a moment ago is not asked for again: a KEK in trouble is not helped by being asked more.
 
 use super::bounded::Bounded;
+use super::former::Since;
 use super::opening::OpenId;
 use super::sealing::Slot;
 use super::store::StoreError;
@@ -25,6 +26,8 @@ pub(super) enum Errand {
     Confirm(Slot),
     /// A key that opens.
     Open(OpenId),
+    /// Which keys were there before the one that seals.
+    List(Since),
 }
 
 /// Why an errand failed.

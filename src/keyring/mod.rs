@@ -10,6 +10,7 @@ mod bounded;
 mod cached;
 mod failures;
 mod flight;
+mod former;
 mod life;
 pub mod local;
 mod metered;

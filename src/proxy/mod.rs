@@ -34,7 +34,7 @@ use crate::document;
 use crate::keyring::{Held, KeyringError, Keys};
 use crate::policy::Policy;
 use crate::seal::stream::StreamHead;
-use crate::seal::{Envelope, Placement, Scope, SealingKey, Suite, UnwrappedKey};
+use crate::seal::{Envelope, KeyId, Placement, Scope, SealingKey, Suite, UnwrappedKey};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use route::Routes;
 use std::sync::Arc;
@@ -118,6 +118,15 @@ impl Gate {
         }
         let _place = self.place_to_wait()?;
         self.keys.sealing_key(scope, suite, placement).await
+    }
+
+    /// The keys that sealed values to be looked for before `active` did.
+    async fn former_keys(&self, scope: Scope, active: KeyId) -> Result<Vec<Arc<Held<SealingKey>>>, KeyringError> {
+        if let Some(held) = self.keys.former_keys_at_hand(scope, active) {
+            return Ok(held);
+        }
+        let _place = self.place_to_wait()?;
+        self.keys.former_keys(scope, active).await
     }
 
     /// The key by which values of `scope` keep their format.

@@ -50,8 +50,19 @@ pub enum SearchKind {
 pub(super) enum Pair<'q> {
     /// It passes as it is written.
     Kept(&'q str),
-    /// Its values are sealed: its name as it is to be written, and what it looks for, any of them.
-    Sealed { name: String, items: Vec<Item> },
+    /// Its values are sealed: its name as it is to be written, and what it looks for.
+    Sealed { name: String, asks: Asks, items: Vec<Item> },
+}
+
+/// What several values of a pair ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asks {
+    /// There is one, and no way to ask for another beside it.
+    One,
+    /// Any of them.
+    Any,
+    /// None of them.
+    None,
 }
 
 /// One of the values that a pair looks for.
@@ -154,7 +165,12 @@ impl Searches {
             (SearchKind::Date, None) => (text.clone(), dates(&value, &rules).ok_or_else(refused)?),
             _ => return Err(refused()),
         };
-        Ok(Pair::Sealed { name: encoded(&name), items })
+        let asks = match (kind, parameter.modifier) {
+            (SearchKind::Plain, _) => Asks::One,
+            (_, Some("not")) => Asks::None,
+            _ => Asks::Any,
+        };
+        Ok(Pair::Sealed { name: encoded(&name), asks, items })
     }
 
     /// Whether what no rule is for may pass as it is written.
@@ -386,7 +402,7 @@ mod tests {
         let pairs = searches().read(query, Some("Patient")).map_err(|refusal| (refusal.code, refusal.detail))?;
         let pair = |pair: &Pair<'_>| match pair {
             Pair::Kept(pair) => (*pair).to_owned(),
-            Pair::Sealed { name, items } => {
+            Pair::Sealed { name, items, .. } => {
                 let item = |item: &Item| format!("{}<{}>{:?}", item.prefix, item.text, item.fields);
                 format!("{name}={}", items.iter().map(item).collect::<Vec<_>>().join(","))
             }
@@ -490,7 +506,7 @@ mod tests {
         let item = Item { prefix: String::new(), text: "a,b|c".into(), fields: vec![7] };
         assert_eq!(
             searches.read("last=a,b|c", None).unwrap(),
-            [Pair::Sealed { name: "last".into(), items: vec![item] }]
+            [Pair::Sealed { name: "last".into(), asks: Asks::One, items: vec![item] }]
         );
         for query in ["last:exact=a", "x.last=a", "LAST=a"] {
             assert_eq!(searches.read(query, None).unwrap_err().code, Code::QueryNotAllowed, "{query}");

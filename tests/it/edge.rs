@@ -39,7 +39,7 @@ async fn expect_refusals(gate: &Gate, wanted: &[(&str, u64)]) {
 }
 
 /// Sends the bytes on a connection of their own and reads what comes until the gate closes it.
-async fn raw(client: &Client, bytes: impl AsRef<[u8]>) -> String {
+pub(crate) async fn raw(client: &Client, bytes: impl AsRef<[u8]>) -> String {
     let mut tls = client.tls().await.unwrap();
     // The gate may have seen enough before the end.
     let _written = tls.write_all(bytes.as_ref()).await;
@@ -61,7 +61,7 @@ async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
 }
 
 /// The statuses of the responses in a text, in order.
-fn statuses(text: &str) -> Vec<u16> {
+pub(crate) fn statuses(text: &str) -> Vec<u16> {
     let starts = text.split("HTTP/1.").skip(1);
     starts.filter_map(|start| start.get(2..5)?.parse().ok()).collect()
 }

@@ -1,5 +1,7 @@
 //! A real FHIR server behind the gate, and every sample patient through both.
 
+mod conditions;
+
 use crate::fixture::fhir_server::FhirServer;
 use crate::fixture::leak::find_leaks;
 use crate::fixture::service::request;

@@ -1,5 +1,8 @@
 //! What stands outside of bodies: queries, path segments, header fields, and URLs in what comes back.
 
+mod chained;
+mod rotated;
+
 use crate::fixture::keys::with_file_store;
 use crate::fixture::{Bed, Call};
 use serde_json::{Value, json};

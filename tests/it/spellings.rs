@@ -1,7 +1,8 @@
 //! JSON in odd but valid spellings: what a rule selects is sealed however it is written, and comes back as it was.
 
 use crate::fixture::leak::find_leaks;
-use crate::fixture::{Bed, Call, Reply};
+use crate::fixture::upstream::Speaker;
+use crate::fixture::{Bed, Call, Reply, Setup};
 use bytes::Bytes;
 use futures_util::stream;
 use http::Method;
@@ -141,6 +142,29 @@ async fn the_largest_value_that_is_taken_comes_back() {
     let usual = Bed::start();
     for (bed, length) in [(&small, 100), (&small, 390), (&usual, 700_000), (&usual, 1_048_000)] {
         comes_back(bed, format!("{{\"note\":\"{}\"}}", "x".repeat(length)), length).await;
+    }
+}
+
+/// In whatever pieces the upstream gives it back.
+#[tokio::test]
+async fn a_long_value_comes_back_however_the_answer_is_cut() {
+    let document = format!("{{\"note\":\"{}\"}}", "x".repeat(1_048_000));
+    let bed = Bed::start();
+    assert_eq!(bed.make("clinician", &Call::new("PUT /Patient/odd").json(&document)).await.status, 200);
+    let kept = bed.upstream.take_only().text();
+    let upstream = Speaker::start();
+    // Of the same KEK.
+    let gate = Setup::before(upstream.addr()).start();
+    for length in [4 << 10, 64 << 10, 1 << 20] {
+        let chunks: String = kept
+            .as_bytes()
+            .chunks(length)
+            .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap()))
+            .collect();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        upstream.say(format!("{head}{chunks}0\r\n\r\n"));
+        let read = gate.as_client("clinician").get("/Patient/odd").await;
+        assert!(read.text() == document, "{length}: {}", read.text().get(..300).unwrap_or_default());
     }
 }
 

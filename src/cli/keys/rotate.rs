@@ -19,7 +19,7 @@ pub(in crate::cli) struct Rotate {
     /// What it is for: lookup, field or stream.
     #[arg(long, value_parser = parse_purpose)]
     purpose: Purpose,
-    /// For lookup keys: accept that equal values, sealed before and after, are not found as equal any more.
+    /// For lookup keys: accept that equal values, sealed before and after, have two tokens.
     #[arg(long)]
     accept_new_tokens: bool,
 }
@@ -35,8 +35,8 @@ pub(super) async fn rotate(arguments: Rotate) -> Result<Exit, Failure> {
         }
         Purpose::Lookup if !accept_new_tokens => {
             return Err(Failure::new(
-                "with another lookup key equal values have two tokens, and a search finds one of them; old ones still open. \
-                 If that is accepted, say --accept-new-tokens",
+                "with another lookup key equal values have two tokens: searches of FHIR ask for both, but unique columns, joins, \
+                 path segments and other parameters take them for two values. If that is accepted, say --accept-new-tokens",
             ));
         }
         _ => {}

@@ -92,6 +92,9 @@ impl KeyState {
     }
 }
 
+/// How many rows are read at a time where all are looked through.
+const PAGE: usize = 256;
+
 /// Where rows are. Every write is one conditional write, durable when it returns.
 pub trait KeyStore: Send + Sync {
     /// What logs and errors call it.
@@ -116,6 +119,22 @@ pub trait KeyStore: Send + Sync {
 
     /// The rows after that of `after`, in the order of their ids, at most `count`.
     fn list(&self, after: Option<KeyId>, count: usize) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>>;
+
+    /// All rows of a scope and purpose, in the order of their ids.
+    fn of(&self, scope: Scope, purpose: Purpose) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
+        Box::pin(async move {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = self.list(after, PAGE).await?;
+                after = page.last().map(KeyRow::id);
+                let is_last = page.len() < PAGE;
+                found.extend(page.into_iter().filter(|row| (row.scope, row.purpose) == (scope, purpose)));
+                if is_last {
+                    return Ok(found);
+                }
+            }
+        })
+    }
 }
 
 /// What became of an imported row.

@@ -264,6 +264,13 @@ impl Postgres {
         Err(Failed::Contended)
     }
 
+    async fn of(&self, scope: Scope, purpose: Purpose) -> Result<Vec<KeyRow>, Failed> {
+        let (scope, purpose) = (scope.as_str(), purpose.as_str());
+        let rest = "WHERE scope = $1 AND purpose = $2";
+        let found = self.rows(rest, &[(&scope, Type::TEXT), (&purpose, Type::TEXT)]).await?;
+        Ok(found.into_iter().map(|found| found.row).collect())
+    }
+
     async fn list(&self, after: Option<KeyId>, count: usize) -> Result<Vec<KeyRow>, Failed> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let count = i64::try_from(count).unwrap_or(i64::MAX);
@@ -337,5 +344,9 @@ impl KeyStore for Postgres {
 
     fn list(&self, after: Option<KeyId>, count: usize) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
         Box::pin(self.bounded(async move { self.again(|| Self::list(self, after, count)).await }))
+    }
+
+    fn of(&self, scope: Scope, purpose: Purpose) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
+        Box::pin(self.bounded(async move { self.again(|| Self::of(self, scope, purpose)).await }))
     }
 }

@@ -148,6 +148,7 @@ pub(super) struct Rows {
     rows: Mutex<Vec<KeyRow>>,
     pub(super) down: AtomicBool,
     pub(super) activations: AtomicUsize,
+    pub(super) listings: AtomicUsize,
 }
 
 impl Rows {
@@ -222,7 +223,15 @@ impl KeyStore for Rows {
         unreachable!("the cache imports no row")
     }
 
-    fn list(&self, _: Option<KeyId>, _: usize) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
-        unreachable!("the cache lists no row")
+    fn list(&self, after: Option<KeyId>, count: usize) -> BoxFuture<'_, Result<Vec<KeyRow>, StoreError>> {
+        Box::pin(async move {
+            self.turn().await?;
+            self.listings.fetch_add(1, Ordering::SeqCst);
+            let mut rows = self.all();
+            rows.retain(|row| after.is_none_or(|after| row.id() > after));
+            rows.sort_by_key(KeyRow::id);
+            rows.truncate(count);
+            Ok(rows)
+        })
     }
 }

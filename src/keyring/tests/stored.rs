@@ -293,3 +293,77 @@ async fn a_key_is_in_the_store_before_it_seals() {
     assert!(matches!(going.await.unwrap(), Err(KeyringError::Unavailable { .. })));
     assert_eq!((store.all().len(), at_hand(&keys)), (0, None));
 }
+
+async fn former(keys: &Keys, active: KeyId) -> Result<Vec<KeyId>, KeyringError> {
+    Ok(keys.former_keys(scope(), active).await?.iter().map(|held| held.key.id()).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn former_lookup_keys_are_those_that_still_open() {
+    let (keks, store, keyset) = (Keks::new(), Rows::new(), Rows::new());
+    let mut rows: Vec<KeyRow> = (0..6).map(|_| row(&keks, Purpose::Lookup, seconds(10))).collect();
+    rows.sort_by_key(KeyRow::id);
+    let states =
+        [KeyState::DecryptOnly, KeyState::Revoked, KeyState::Shredded, KeyState::DecryptOnly, KeyState::Active];
+    for (row, state) in rows.iter_mut().zip(states) {
+        row.state = state;
+        store.put(row.clone());
+    }
+    // That of the keyset goes before the store's, which sealed before there was a keyset.
+    keyset.put(rows[5].clone());
+    let elsewhere = KeyRow { scope: Scope::parse("other").unwrap(), ..row(&keks, Purpose::Lookup, seconds(10)) };
+    store.put(elsewhere);
+    store.put(row(&keks, Purpose::Field, seconds(10)));
+    let keys = keys_on(&keks, settings(), Some(&keyset), Some(&store));
+    let active = stored(&keys, Suite::Deterministic).await.unwrap().key.id();
+    assert_eq!(active, rows[5].id());
+    let wanted = vec![rows[0].id(), rows[3].id(), rows[4].id()];
+    assert!(keys.former_keys_at_hand(scope(), active).is_none());
+    assert_eq!(former(&keys, active).await, Ok(wanted.clone()));
+    let at_hand = keys.former_keys_at_hand(scope(), active).unwrap();
+    assert_eq!(at_hand.iter().map(|held| held.key.id()).collect::<Vec<_>>(), wanted);
+    // Once another one seals, this one is a former one, at once.
+    assert_eq!(former(&keys, rows[0].id()).await, Ok(vec![rows[3].id(), rows[4].id(), rows[5].id()]));
+    // One that is taken out of use is not looked for, whatever the list says.
+    store.change(rows[3].id(), |row| row.state = KeyState::Revoked);
+    pass(seconds(200)).await;
+    let fresh = keys_on(&keks, settings(), Some(&keyset), Some(&store));
+    assert_eq!(former(&fresh, active).await, Ok(vec![rows[0].id(), rows[4].id()]));
+    store.change(rows[0].id(), |row| row.state = KeyState::Shredded);
+    fresh.purge();
+    assert_eq!(former(&fresh, active).await, Ok(vec![rows[4].id()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_would_miss_a_former_key_fails() {
+    let (keks, store) = (Keks::new(), Rows::new());
+    let (old, new) = (row(&keks, Purpose::Lookup, seconds(20)), row(&keks, Purpose::Lookup, seconds(10)));
+    store.put(KeyRow { state: KeyState::DecryptOnly, ..old.clone() });
+    store.put(new.clone());
+    for stale_if_error in [0, 1000] {
+        let settings = CacheSettings { stale_if_error: seconds(stale_if_error), ..settings() };
+        let keys = keys_on(&keks, settings, None, Some(&store));
+        keks.be(Mood::Denied("DisabledException"));
+        assert!(matches!(former(&keys, new.id()).await, Err(KeyringError::Denied { .. })));
+        keks.be(Mood::Works);
+        keys.purge();
+        let listings = store.listings.load(Ordering::SeqCst);
+        let good = Ok(vec![old.id()]);
+        for _ in 0..10 {
+            assert_eq!(former(&keys, new.id()).await, good);
+        }
+        assert_eq!(store.listings.load(Ordering::SeqCst), listings + 1, "they are listed once");
+        store.down.store(true, Ordering::SeqCst);
+        pass(seconds(260)).await;
+        assert_eq!(former(&keys, new.id()).await, good, "the list holds as long as a key that seals");
+        pass(seconds(100)).await;
+        let later = former(&keys, new.id()).await;
+        match stale_if_error {
+            0 => assert!(matches!(later, Err(KeyringError::Unavailable { .. })), "{later:?}"),
+            _ => assert_eq!(later, good, "nobody said no"),
+        }
+        store.down.store(false, Ordering::SeqCst);
+        pass(seconds(1)).await;
+        assert_eq!(former(&keys, new.id()).await, good);
+    }
+}

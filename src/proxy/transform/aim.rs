@@ -5,11 +5,13 @@ use super::super::headers;
 use super::super::rescue::{Code, Refusal};
 use super::super::route::Route;
 use super::super::rule::{FieldRule, Treatment};
-use super::super::search::{Item, Pair, encoded};
+use super::super::search::{Asks, Item, Pair, encoded};
 use super::super::target;
 use super::mark::is_mark;
 use super::sealing::Sealing;
+use crate::keyring::KeyringError;
 use crate::policy::View;
+use crate::seal::Context;
 use crate::seal::token::holds_token;
 use crate::view::looks_hidden;
 use http::request::Parts;
@@ -66,40 +68,45 @@ impl Sealing<'_> {
                     return Err(Refusal::with_detail(Code::TokenNotAccepted, "query"));
                 }
                 Pair::Kept(pair) => pair.to_owned(),
-                Pair::Sealed { name, items } => {
+                Pair::Sealed { name, asks, items } => {
                     let mut values = Vec::new();
                     for item in items {
-                        self.item(item, &mut values).await?;
+                        values.push(self.item(item, asks).await?);
                     }
-                    format!("{name}={}", values.join(","))
+                    asked(&name, asks, &values)
                 }
             });
         }
         Ok(sealed.join("&"))
     }
 
-    async fn item(&mut self, Item { prefix, text, fields }: Item, values: &mut Vec<String>) -> Result<(), Refusal> {
+    /// All that the value may have been sealed to.
+    async fn item(&mut self, Item { prefix, text, fields }: Item, asks: Asks) -> Result<Vec<String>, Refusal> {
         if target::may_hold_token(prefix.as_bytes()) {
             return Err(Refusal::with_detail(Code::TokenNotAccepted, "query"));
         }
         let prefix = encoded(&prefix);
         if fields.is_empty() && text.is_empty() {
-            values.push(prefix);
-            return Ok(());
+            return Ok(vec![prefix]);
         }
+        let mut values: Vec<String> = Vec::new();
         // It could have been sealed as any of them; a token says itself as what.
         for field in &fields {
-            let value = self.looked_for(*field, &text, "query").await?;
-            let value = format!("{prefix}{}", encoded(&value));
-            if !values.contains(&value) {
-                values.push(value);
-            }
+            let mut sealed = vec![self.looked_for(*field, &text, "query").await?];
             if holds_token(text.as_bytes()) {
-                break;
+                return Ok(vec![format!("{prefix}{}", encoded(&text))]);
+            }
+            if asks != Asks::One {
+                sealed.extend(self.formerly(*field, &text).await?);
+            }
+            for value in sealed.into_iter().map(|value| format!("{prefix}{}", encoded(&value))) {
+                if !values.contains(&value) {
+                    values.push(value);
+                }
             }
         }
         // No rule is for that system.
-        if fields.is_empty() { Err(Code::QueryNotAllowed.into()) } else { Ok(()) }
+        if fields.is_empty() { Err(Code::QueryNotAllowed.into()) } else { Ok(values) }
     }
 
     /// A URL or a search in a document: `Patient?identifier=…`, `identifier=…`.
@@ -162,6 +169,34 @@ impl Sealing<'_> {
         self.outside(rule, text, place).await
     }
 
+    /// What the value was sealed to by keys that another one took over from.
+    async fn formerly(&mut self, field: usize, text: &str) -> Result<Vec<String>, Refusal> {
+        let protected = self.protected;
+        let class = protected.field(field).ok_or(Code::Internal)?.class;
+        if text.is_empty() || !matches!(class.treatment, Treatment::Deterministic { .. }) {
+            return Ok(Vec::new());
+        }
+        let context = Context { class: class.class, scope: self.permit.scope(), bind: &[] };
+        let (suite, placement) = class.treatment.key().ok_or(Code::Internal)?;
+        let active = self.gate.sealing_key(context.scope, suite, placement).await?.key.id();
+        // One that does not open leaves what it sealed out: a create that is to come about only once would come about twice.
+        let former = self.gate.former_keys(context.scope, active).await.map_err(|error| match error {
+            KeyringError::Rejected { .. } | KeyringError::UnknownKek | KeyringError::UnknownKey { .. } => {
+                Refusal::from(Code::KeyDenied).because(error)
+            }
+            error => error.into(),
+        })?;
+        let (kind, value) = class.treatment.canonical_outside(text)?;
+        let manner = class.treatment.manner(kind).ok_or(Code::Internal)?;
+        let mut sealed = Vec::new();
+        for held in former {
+            let token = held.key.seal(&mut self.workspace, &context, manner, &value).map_err(|_| Code::Internal)?;
+            self.ledger.key(held.key.id(), &held);
+            sealed.push(token.as_str().to_owned());
+        }
+        Ok(sealed)
+    }
+
     /// A value that the upstream is to keep.
     async fn written(&mut self, field: usize, text: &str, place: &str) -> Result<String, Refusal> {
         let protected = self.protected;
@@ -190,6 +225,20 @@ impl Sealing<'_> {
         rule.keeps(&sealed).map_err(|code| about(code.into()))?;
         String::from_utf8(sealed).map_err(|_| Code::Internal.into())
     }
+}
+
+/// A pair that asks for values, of each of which there may be several forms.
+fn asked(name: &str, asks: Asks, values: &[Vec<String>]) -> String {
+    if asks != Asks::None {
+        return format!("{name}={}", values.concat().join(","));
+    }
+    // Servers differ in what a list excludes. Of parameters that are repeated each one holds.
+    let most = values.iter().map(Vec::len).max().unwrap_or_default();
+    let pairs = (0..most).map(|number| {
+        let values: Vec<&str> = values.iter().filter_map(|forms| forms.get(number)).map(String::as_str).collect();
+        format!("{name}={}", values.join(","))
+    });
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 /// The type of resource that a path names: `/fhir/Patient`, `/fhir/Patient/_search`.

@@ -114,6 +114,7 @@ impl<'a> Sealing<'a> {
         let is_search = is_search && Media::of(headers).is_some_and(|media| media.format == Format::Form);
         let media = if is_search { Media::of(headers) } else { self.protected.formats.media(headers) };
         let media = media.and_then(|media| media.sent_by(method));
+        self.announced(&incoming, media.as_ref(), is_search)?;
         let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search;
         let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
         let until = Instant::now() + limits.body_timeout;
@@ -167,6 +168,17 @@ impl<'a> Sealing<'a> {
             return Err(too_large_sealed());
         }
         Ok(Sealed::Whole(coding.encode(sealed).await.ok_or(Code::Internal)?.into()))
+    }
+
+    /// Judges a body of a stated length by what is said of it: who waits to be asked for it is not asked in vain.
+    fn announced(&self, incoming: &Incoming, media: Option<&Media>, is_search: bool) -> Result<(), Refusal> {
+        let length = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
+        let is_read =
+            |format: &Format| self.protected.formats.takes(format) && !matches!(format, Format::Html | Format::Text);
+        if length > 0 && !is_search && !media.is_some_and(|media| is_read(&media.format)) {
+            return Err(Code::ContentTypeUnsupported.into());
+        }
+        if length > self.gate.limits.body_bytes_max { Err(Code::BodyTooLarge.into()) } else { Ok(()) }
     }
 
     /// Seals as far as the input reaches; tells whether that is the end.

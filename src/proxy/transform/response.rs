@@ -144,11 +144,11 @@ pub(in crate::proxy) async fn plan(
 }
 
 /// The limits of a body, by its length if that is known. What was within the limits of a request is longer now: a token by less than
-/// twice and some key, an object by as many tokens as there are values in it.
+/// twice, keys and padding apart, an object by as many tokens as there are values in it.
 fn largest(limits: &Bounds, length: Option<usize>) -> Limits {
-    const OF_KEYS: usize = 64 << 10;
+    const AROUND: usize = 256 << 10;
     let document = limits.document.clone();
-    let value_bytes_max = document.value_bytes_max.saturating_mul(2).saturating_add(OF_KEYS);
+    let value_bytes_max = document.value_bytes_max.saturating_mul(2).saturating_add(AROUND);
     let value_bytes_max = length.unwrap_or_else(|| value_bytes_max.max(limits.buffer_bytes_max));
     Limits { value_bytes_max, object_bytes_max: limits.response_bytes_max, ..document }
 }

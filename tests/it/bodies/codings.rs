@@ -5,7 +5,7 @@ use async_compression::tokio::write::{BrotliDecoder, GzipDecoder, ZlibDecoder, Z
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
 use tokio::io::AsyncWriteExt;
 
-const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
+pub(super) const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
 const DOCUMENT: &str = "{\"ssn\":\"999-12-3456\",\"n\":1.10}";
 
 macro_rules! coded {
@@ -17,7 +17,7 @@ macro_rules! coded {
     }};
 }
 
-async fn encoded(coding: &str, body: &[u8]) -> Vec<u8> {
+pub(super) async fn encoded(coding: &str, body: &[u8]) -> Vec<u8> {
     match coding {
         "gzip" => coded!(GzipEncoder, body),
         "deflate" => coded!(ZlibEncoder, body),
@@ -26,7 +26,7 @@ async fn encoded(coding: &str, body: &[u8]) -> Vec<u8> {
     }
 }
 
-async fn decoded(coding: &str, body: &[u8]) -> Vec<u8> {
+pub(super) async fn decoded(coding: &str, body: &[u8]) -> Vec<u8> {
     match coding {
         "gzip" => coded!(GzipDecoder, body),
         "deflate" => coded!(ZlibDecoder, body),

@@ -3,13 +3,17 @@
 mod carriers;
 mod codings;
 mod coverage;
+mod export;
 mod fhir;
 mod files;
 mod forms;
+mod framing;
 mod hidden;
 mod legacy;
 mod long;
 mod ndjson;
+mod oddities;
+mod outcomes;
 mod pages;
 mod patches;
 mod streams;

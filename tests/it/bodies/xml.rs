@@ -1,6 +1,7 @@
 //! XML: documents, messages, FHIR.
 
 use crate::fixture::keys::with_file_store;
+use crate::fixture::leak::find_leaks;
 use crate::fixture::{Bed, Call};
 
 const ROUTES: &str = "
@@ -226,5 +227,147 @@ async fn what_could_be_read_in_two_ways_or_is_unknown_goes_nowhere() {
     ] {
         let call = Call::new(&format!("PUT {path}")).of_type("application/xml", &body);
         bed.refuses("clinician", &call, (400, "body_invalid")).await;
+    }
+}
+
+const NAME: &str = "Zwetschgenmus & Söhne";
+
+#[tokio::test]
+async fn a_value_is_sealed_however_xml_writes_it() {
+    let bed = xml();
+    let fhir = "xmlns=\"http://hl7.org/fhir\"";
+    let spelled =
+        ["Zwetschgenmus &amp; S&#246;hne", "Zwetschgenmus &#x26; S&#xF6;hne", "&#90;wetschgenmus &#38; Söhne"];
+    let mut bodies: Vec<(&str, String)> = Vec::new();
+    for value in spelled {
+        bodies.push(("/document/1", format!("<patient><name>{value}</name></patient>")));
+        bodies
+            .push(("/document/1", format!("<p:patient xmlns:p='urn:hl7-org:v3'><p:name>{value}</p:name></p:patient>")));
+        bodies.push(("/document/1", format!("<patientRole><id root='1' extension='{value}'/></patientRole>")));
+        bodies.push(("/document/1", format!("<patientRole><id\n extension = \"{value}\"\t></id></patientRole>")));
+        bodies.push(("/resource/1", format!("<Patient {fhir}><name><family value=\"{value}\"/></name></Patient>")));
+        bodies.push((
+            "/resource/1",
+            format!("<Patient {fhir}><name><family id='a' value='{value}' ></family></name></Patient>"),
+        ));
+        bodies.push((
+            "/resource/1",
+            format!(
+                "<f:Patient xmlns:f='http://hl7.org/fhir'><f:name><f:family value='{value}'/></f:name></f:Patient>"
+            ),
+        ));
+        bodies.push((
+            "/resource/1",
+            format!("<Bundle {fhir}><entry><resource><a:Patient xmlns:a='http://hl7.org/fhir'><a:name><a:family value='{value}'/></a:name></a:Patient></resource></entry></Bundle>"),
+        ));
+    }
+    bodies.push(("/document/1", "<patient><name><![CDATA[Zwetschgenmus & Söhne]]></name></patient>".to_owned()));
+    for (path, body) in bodies {
+        let wrote = bed.make("clinician", &Call::new(&format!("PUT {path}")).of_type("application/xml", &body)).await;
+        assert_eq!(wrote.status, 200, "{body}: {}", wrote.text());
+        let kept = bed.upstream.take_only().text();
+        let leaks = find_leaks(
+            kept.as_bytes(),
+            &[("name".to_owned(), NAME.to_owned()), ("name".to_owned(), "wetschgenmus".to_owned())],
+        );
+        assert!(leaks.is_empty() && kept.matches("sgv1.").count() == 1, "{body} became {kept}: {leaks:#?}");
+        let read = bed.make("clinician", &Call::new(&format!("GET {path}"))).await.text();
+        assert!(
+            read.contains("Zwetschgenmus &amp; Söhne") || read.contains("<![CDATA[Zwetschgenmus & Söhne]]>"),
+            "{body}: {read}"
+        );
+        let support = bed.make("support", &Call::new(&format!("GET {path}"))).await.text();
+        assert!(support.contains("[REDACTED]") && !support.contains("wetschgenmus"), "{body}: {support}");
+        bed.upstream.take_all();
+    }
+}
+
+/// Each is read by some parsers as a name, and by others as nothing, as another one or as a file of theirs.
+#[tokio::test]
+async fn what_a_document_type_or_an_entity_could_make_of_xml_goes_nowhere() {
+    let bed = xml();
+    let fhir = "xmlns=\"http://hl7.org/fhir\"";
+    let resource = |family: &str| format!("<Patient {fhir}><name><family value=\"{family}\"/></name></Patient>");
+    let document = |name: &str| format!("<patient><name>{name}</name></patient>");
+    let bomb = "<!DOCTYPE a [<!ENTITY a \"Zwetschgenmus\"><!ENTITY b \"&a;&a;&a;&a;\"><!ENTITY c \"&b;&b;&b;&b;\">]>";
+    for start in [
+        "<!DOCTYPE Patient>",
+        "<!DOCTYPE Patient SYSTEM \"http://127.0.0.1:9/x.dtd\">",
+        "<!DOCTYPE Patient PUBLIC \"-//x\" \"file:///etc/passwd\">",
+        "<!DOCTYPE a [<!ENTITY c SYSTEM \"file:///etc/passwd\">]>",
+        "<!DOCTYPE a [<!ENTITY % c SYSTEM \"http://127.0.0.1:9/\"> %c;]>",
+        "<!DOCTYPE a [<!ATTLIST family value CDATA \"Zwetschgenmus\">]>",
+        "<?xml version='1.0'?>\n<!DOCTYPE a [<!ENTITY c 'x'>]>\n",
+        "<!doctype html>",
+        bomb,
+    ] {
+        for (path, body) in [
+            ("/document/1", document("&c;")),
+            ("/document/1", document("Zwetschgenmus")),
+            ("/resource/1", resource("&c;")),
+            ("/resource/1", resource("Zwetschgenmus")),
+        ] {
+            let call = Call::new(&format!("PUT {path}")).of_type("application/xml", format!("{start}{body}"));
+            bed.refuses("clinician", &call, (400, "body_invalid")).await;
+        }
+    }
+    for odd in
+        ["&name;", "&", "&#0;", "&#xD800;", "&#x110000;", "&#;", "&#xZZ;", "&amp", "&AMP;", "&nbsp;", "<", "\u{1}"]
+    {
+        for (path, body) in [("/document/1", document(odd)), ("/resource/1", resource(odd))] {
+            let call = Call::new(&format!("PUT {path}")).of_type("application/xml", body);
+            bed.refuses("clinician", &call, (400, "body_invalid")).await;
+        }
+    }
+    for body in [
+        format!("<Patient {fhir}><name><family><![CDATA[Zwetschgenmus]]></family></name></Patient>"),
+        format!("<Patient {fhir}><![CDATA[Zwetschgenmus]]><name><family value='x'/></name></Patient>"),
+        format!("<Patient {fhir}><name><family VALUE='Zwetschgenmus'/></name></Patient>"),
+        format!(
+            "<Patient {fhir} xmlns:x='http://hl7.org/fhir'><name><family x:value='Zwetschgenmus'/></name></Patient>"
+        ),
+        format!("<Patient {fhir}><?pi Zwetschgenmus?><name><x:family value='Zwetschgenmus'/></name></Patient>"),
+        "<f:Patient><f:name><f:family value='Zwetschgenmus'/></f:name></f:Patient>".to_owned(),
+        "<f:Patient xmlns:f='http://hl7.org/FHIR'><f:name><f:family value='Zwetschgenmus'/></f:name></f:Patient>"
+            .to_owned(),
+        format!("<Patient {fhir}><name><family value='Zwetschgenmus'/></name></Patient><Patient {fhir}/>"),
+        format!("<Patient {fhir}><name><family value=Zwetschgenmus/></name></Patient>"),
+        format!("<Patient {fhir}><name><family value='Zwetschgenmus'/></name>"),
+    ] {
+        let call = Call::new("PUT /resource/1").of_type("application/fhir+xml", body);
+        bed.refuses("clinician", &call, (400, "body_invalid")).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_for_xml_is_given_it_and_json_otherwise() {
+    let bed = Bed::with(|setup| {
+        let routes =
+            ROUTES.replace("    resources_allowed: [", "    query_allowed: [_format]\n    resources_allowed: [");
+        setup.replace("\nroutes:\n", &routes)
+    });
+    let json = "{\"resourceType\":\"Patient\",\"name\":[{\"family\":\"Zwetschgenmus\"}]}";
+    bed.make("clinician", &Call::new("PUT /resource/1").of_type("application/fhir+json", json)).await;
+    let kept = bed.upstream.take_only();
+    let token = kept.json()["name"][0]["family"].as_str().unwrap().to_owned();
+    let xml = format!("<Patient xmlns=\"http://hl7.org/fhir\"><name><family value=\"{token}\"/></name></Patient>");
+    bed.upstream.script(move |received| {
+        let asks = received.target.ends_with("_format=xml")
+            || received.headers.get("accept").is_some_and(|accept| accept == "application/fhir+xml");
+        let (kind, body) =
+            if asks { ("application/fhir+xml", xml.clone()) } else { ("application/fhir+json", kept.text()) };
+        Some(http::Response::builder().header("content-type", kind).body(body.into()).unwrap())
+    });
+    for (call, kind) in [
+        (Call::new("GET /resource/1?_format=xml"), "application/fhir+xml"),
+        (Call::new("GET /resource/1").header("accept", "application/fhir+xml"), "application/fhir+xml"),
+        (Call::new("GET /resource/1").header("accept", "application/fhir+json"), "application/fhir+json"),
+        (Call::new("GET /resource/1"), "application/fhir+json"),
+    ] {
+        let read = bed.make("clinician", &call).await;
+        assert_eq!(read.header("content-type"), Some(kind), "{call}");
+        assert!(read.text().contains("Zwetschgenmus") && !read.text().contains("sgv1."), "{call}: {}", read.text());
+        let support = bed.make("support", &call).await.text();
+        assert!(support.contains("[REDACTED]") && !support.contains("Zwetschgenmus"), "{call}: {support}");
     }
 }

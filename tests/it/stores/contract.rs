@@ -20,6 +20,7 @@ pub(super) async fn hold(one: &dyn KeyStore, two: &dyn KeyStore) -> Vec<KeyRow> 
     a_shredded_key_is_a_tombstone(one, two).await;
     an_import_changes_nothing_that_is_there(one, two).await;
     what_no_store_may_hold_is_refused(one).await;
+    the_keys_of_a_scope_and_purpose_are_told(one, two).await;
     rows_are_listed_page_by_page(one, two).await
 }
 
@@ -71,6 +72,19 @@ async fn a_key_takes_over_from_the_one_that_was_read(one: &dyn KeyStore, two: &d
     let behind = KeyRow { changed_at: old.created_at, created_at: old.created_at, ..row("rotated") };
     assert_eq!(one.activate(behind.clone(), Some(new.id())).await, Ok(behind));
     assert_eq!(two.row(new.id()).await.unwrap().map(|row| row.changed_at), Some(new.changed_at));
+}
+
+async fn the_keys_of_a_scope_and_purpose_are_told(one: &dyn KeyStore, two: &dyn KeyStore) {
+    let of = |purpose| KeyRow { purpose, ..row("told") };
+    let (old, new, other) = (of(Purpose::Lookup), of(Purpose::Lookup), of(Purpose::Format));
+    one.activate(old.clone(), None).await.unwrap();
+    one.activate(new.clone(), Some(old.id())).await.unwrap();
+    one.activate(other.clone(), None).await.unwrap();
+    let mut wanted = vec![one.row(old.id()).await.unwrap().unwrap(), new];
+    wanted.sort_by_key(KeyRow::id);
+    assert_eq!(two.of(old.scope, Purpose::Lookup).await, Ok(wanted));
+    assert_eq!(two.of(old.scope, Purpose::Format).await, Ok(vec![other]));
+    assert_eq!(two.of(old.scope, Purpose::Stream).await, Ok(vec![]));
 }
 
 async fn racing_processes_agree(one: &dyn KeyStore, two: &dyn KeyStore) {
