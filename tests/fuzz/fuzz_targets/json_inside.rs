@@ -23,11 +23,8 @@ static FILTERED: LazyLock<Arc<Rules>> = LazyLock::new(|| {
         "$..p",
     ];
     let paths = paths.map(|path| FieldPath::parse(path).expect("a path"));
-    let of = |(number, path)| {
-        // What the second selects passes.
-        let rule = (number != 1).then_some(number);
-        Selected { path: JsonPath::Field(path), rule, role: Role::Value }
-    };
+    // What the second selects passes.
+    let of = |(rule, path)| Selected { path: JsonPath::Field(path), rule, role: Role::Value, passes: rule == 1 };
     let paths: Vec<_> = paths.iter().enumerate().map(of).collect();
     Arc::new(Rules::compile_all(&paths, &[]).expect("few steps"))
 });
@@ -44,9 +41,9 @@ static BY_TYPE: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     ];
     let paths = paths.map(|path| FhirPath::parse(path).expect("a path"));
     let deep = FieldPath::parse("$..secret").expect("a path");
-    let of = |(rule, path)| Selected { path: JsonPath::Fhir(path), rule: Some(rule), role: Role::Value };
+    let of = |(rule, path)| Selected { path: JsonPath::Fhir(path), rule, role: Role::Value, passes: false };
     let mut paths: Vec<_> = paths.iter().enumerate().map(of).collect();
-    paths.push(Selected { path: JsonPath::Field(&deep), rule: Some(paths.len()), role: Role::Value });
+    paths.push(Selected { path: JsonPath::Field(&deep), rule: paths.len(), role: Role::Value, passes: false });
     let types = ["Bundle", "Parameters"].map(str::to_owned);
     Arc::new(Rules::compile_all(&paths, &types).expect("few steps"))
 });
@@ -56,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
         match FhirPath::parse(text) {
             Ok(path) => {
                 assert_eq!(path.to_string(), text);
-                let selected = Selected { path: JsonPath::Fhir(&path), rule: Some(0), role: Role::Value };
+                let selected = Selected { path: JsonPath::Fhir(&path), rule: 0, role: Role::Value, passes: false };
                 assert!(Rules::compile_all(&[selected], &[]).is_ok() || text.len() > 4096);
             }
             Err(error) => assert!((1..=text.chars().count() + 1).contains(&error.column())),

@@ -27,7 +27,7 @@ static BY_TYPE: LazyLock<Arc<Rules>> = LazyLock::new(|| {
         "Resource.text.div",
     ];
     let paths = paths.map(|path| FhirPath::parse(path).expect("a path"));
-    let of = |(rule, path)| Selected { path: JsonPath::Fhir(path), rule: Some(rule), role: Role::Value };
+    let of = |(rule, path)| Selected { path: JsonPath::Fhir(path), rule, role: Role::Value, passes: false };
     let paths: Vec<_> = paths.iter().enumerate().map(of).collect();
     Arc::new(Rules::compile_all(&paths, &["Bundle".to_owned()]).expect("few steps"))
 });
