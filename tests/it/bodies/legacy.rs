@@ -32,12 +32,18 @@ routes:
     upstream: app
     rules:
       - {hl7: PID-3, class: ssn}
+      - {hl7: PID-5, class: name}
+      - {hl7: PID-7, class: note}
   - name: interchange
     path: /interchange/{id}
     methods: [GET, PUT]
     upstream: app
     rules:
       - {x12: 'NM1*IL-3', class: name}
+      - {x12: 'NM1*IL-4', class: name}
+      - {x12: 'NM1*IL-9', class: ssn}
+      - {x12: 'N3', class: note}
+      - {x12: 'DMG-2', class: note}
 ";
 
 fn legacy() -> Bed {

@@ -10,7 +10,7 @@ routes:
     path: /document/{id}
     methods: [GET, PUT]
     upstream: app
-    rules: [{xml: '//patient/name', class: name}]
+    rules: [{xml: '//patient/name', class: name}, {xml: '//patientRole/id/@extension', class: ssn}]
   - name: resource
     path: /resource/{id}
     methods: [GET, PUT]
