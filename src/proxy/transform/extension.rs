@@ -106,7 +106,7 @@ pub(super) fn put_back(body: &[u8], carried: Carried, value: &[u8], edits: &mut 
 /// Leaves a mark in the place of the sealed value.
 pub(super) fn hide(body: &[u8], carried: Carried, url: &[u8], edits: &mut Edits) -> Result<(), Code> {
     if body.get(carried.entry) == Some(&b'<') {
-        return xml::hide(body, carried.entry, url, edits);
+        return xml::hide(body, (carried.beside, carried.entry), url, edits);
     }
     let (_, end) = parts(body, carried.entry).ok_or(Code::Internal)?;
     edits.replace(carried.entry..end, [b"{\"url\":\"", url, b"\",\"valueBoolean\":true}"].concat());

@@ -53,10 +53,15 @@ pub(in super::super) fn put_back(
     Ok(())
 }
 
-/// Leaves a mark in the place of the extension at `entry`.
-pub(in super::super) fn hide(body: &[u8], entry: usize, url: &[u8], edits: &mut Edits) -> Result<(), Code> {
+/// Leaves a mark in the place of the extension at `entry`, which may declare a prefix of its own: the mark has that of the primitive.
+pub(in super::super) fn hide(
+    body: &[u8],
+    (primitive, entry): (usize, usize),
+    url: &[u8],
+    edits: &mut Edits,
+) -> Result<(), Code> {
     let whole = element(body, entry).ok_or(Code::Internal)?;
-    let mark = extension(prefix(body, &whole.name)?, url, (b"valueBoolean", b"true"));
+    let mark = extension(prefix(body, &start_tag(body, primitive)?.name)?, url, (b"valueBoolean", b"true"));
     edits.replace(entry..whole.end, mark);
     Ok(())
 }
@@ -168,10 +173,10 @@ mod tests {
 
     #[test]
     fn a_mark_stands_where_the_value_was() {
-        let document = "<b><f:extension url='urn:sealgate:sealed'><f:valueString value='T'/></f:extension><x/></b>";
+        let document = "<f:b><g:extension xmlns:g='x' url='urn:sealgate:sealed'><g:valueString value='T'/></g:extension><x/></f:b>";
         let mut edits = Edits::default();
-        hide(document.as_bytes(), 3, b"urn:x", &mut edits).unwrap();
-        let want = "<b><f:extension url=\"urn:x\"><f:valueBoolean value=\"true\"/></f:extension><x/></b>";
+        hide(document.as_bytes(), (0, 5), b"urn:x", &mut edits).unwrap();
+        let want = "<f:b><f:extension url=\"urn:x\"><f:valueBoolean value=\"true\"/></f:extension><x/></f:b>";
         assert_eq!(made(document, edits), want);
     }
 }
