@@ -1,5 +1,6 @@
 //! Bodies that a rule takes whole.
 
+use super::codings::encoded;
 use crate::fixture::gate::Setup;
 use crate::fixture::{Bed, Call};
 use http::Method;
@@ -111,6 +112,38 @@ async fn long_files_stream_both_ways_and_break_off_where_they_were_cut() {
         bed.gate
             .wait_for_event(|_| bed.gate.events_named("BodyCompleted").iter().filter(is_broken).count() == broken + 1);
     }
+}
+
+#[tokio::test]
+async fn whatever_is_said_of_a_body_it_is_sealed_or_goes_nowhere() {
+    let bed = files("");
+    let secret = b"{\"ssn\":\"Peter Chalmers\"}";
+    let packed = encoded("gzip", secret).await;
+    let put = |body: &[u8]| Call::new("PUT /any/1").body(body);
+    for (call, is_coded) in [
+        (put(secret), false),
+        (put(secret).header("content-type", "application/json; charset=utf-16"), false),
+        (put(secret).header("content-type", "application/x-www-form-urlencoded"), false),
+        (put(secret).header("content-type", "application/json-patch+json"), false),
+        (put(&packed).header("content-type", "text/plain").header("content-encoding", "gzip"), true),
+    ] {
+        let wrote = bed.make("clinician", &call).await;
+        assert!(wrote.status == 200, "{call}: {}", wrote.text());
+        let sent = bed.upstream.take_only();
+        assert!(!holds(&sent.body, b"Chalmers") && sent.body.starts_with(b"sgv1\0") != is_coded, "{call}");
+        if !is_coded {
+            bed.upstream.keep_as("application/octet-stream", "/any/1", sent.body);
+            let read = bed.make("clinician", &Call::new("GET /any/1").header("range", "bytes=0-3")).await;
+            assert!(read.status == 200 && read.body == secret[..], "{call}: {}", read.text());
+            let head = bed.make("clinician", &Call::new("HEAD /file/1")).await;
+            assert!(head.body.is_empty() && head.header("content-length").is_none_or(|length| length == "0"), "{call}");
+        }
+        bed.upstream.take_all();
+    }
+    let part = Call::new("PUT /any/1").body(secret).header("content-type", "image/png").header("content-encoding", "x");
+    bed.refuses("clinician", &part, (415, "content_encoding_unsupported")).await;
+    let patch = Call::new("PATCH /file/1").of_type("text/plain", secret);
+    bed.refuses("clinician", &patch, (415, "content_type_unsupported")).await;
 }
 
 #[tokio::test]
