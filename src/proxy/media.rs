@@ -350,11 +350,23 @@ impl Formats {
     }
 }
 
-/// The type of resource that a path names, if it names one alone: `/fhir/Patient/1`.
+/// The type of resource that a path names: `/fhir/Patient/1`, whatever the id looks like, or `/fhir/Patient`. Nothing if it could be
+/// another one: `/fhir/Thing/Patient`.
 fn resource<'p>(rules: &json::Rules, path: &'p str) -> Option<&'p str> {
-    let mut named = path.split('/').filter(|segment| rules.knows_resource(segment));
-    let first = named.next()?;
-    named.all(|other| other == first).then_some(first)
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty()).rev();
+    let (last, before) = (segments.next()?, segments.next());
+    if let Some(kind) = before.filter(|kind| rules.knows_resource(kind)) {
+        return segments.all(|other| !rules.knows_resource(other)).then_some(kind);
+    }
+    // What stands before a type alone must be none itself, in no spelling.
+    let is_base = before.is_none_or(|name| {
+        let is_plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
+        let mut letters = name.chars();
+        let kind: String = letters.next().into_iter().map(|first| first.to_ascii_uppercase()).chain(letters).collect();
+        is_plain && !rules.knows_resource(&kind)
+    });
+    let is_only = is_base && segments.all(|other| !rules.knows_resource(other));
+    (is_only && rules.knows_resource(last)).then_some(last)
 }
 
 /// What reads a body of a format that is made of JSON by some rules.

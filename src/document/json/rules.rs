@@ -151,7 +151,8 @@ impl Rules {
     }
 
     /// Whether any path is one by resource type.
-    pub(in crate::document) fn by_resource_type(&self) -> bool {
+    #[must_use]
+    pub fn by_resource_type(&self) -> bool {
         self.resources.is_some()
     }
 

@@ -32,6 +32,9 @@ impl Sealing<'_> {
         limits: &Limits,
     ) -> Result<Vec<(Range<u64>, Vec<u8>)>, Refusal> {
         let mut written = Vec::new();
+        if !self.protected.formats.json.as_ref().is_some_and(|rules| rules.by_resource_type()) {
+            return Ok(written);
+        }
         for found in find(body) {
             let about = |refusal: Refusal| {
                 let place = format!("the patch at offset {}", found.range.start);
@@ -69,6 +72,11 @@ fn find(body: &[u8]) -> Vec<Found> {
     let Some(top) = memchr::memmem::find(body, PATCH).and_then(|_| memchr::memchr(b'{', body)) else {
         return Vec::new();
     };
+    let says = |name, value: &[u8]| member(body, top, name).and_then(|range| body.get(range)) == Some(value);
+    let is_carried_out = says(b"\"type\"", b"\"transaction\"") || says(b"\"type\"", b"\"batch\"");
+    if !is_carried_out || !says(b"\"resourceType\"", b"\"Bundle\"") {
+        return Vec::new();
+    }
     let entries = member(body, top, b"\"entry\"").and_then(|entries| parts(body, entries.start));
     entries.into_iter().flat_map(|(entries, _)| entries).filter_map(|entry| found(body, entry.value.start)).collect()
 }
@@ -83,18 +91,33 @@ fn found(body: &[u8], entry: usize) -> Option<Found> {
     let url: String = serde_json::from_slice(text(at(request, b"\"url\"")?)?).ok().filter(|_| is_patch)?;
     let range = at(resource, b"\"data\"")?;
     let base64: String = serde_json::from_slice(text(range.clone())?).ok()?;
-    let path = url.split('?').next().unwrap_or_default().to_owned();
+    let path = target(&url)?.to_owned();
     Some(Found { range, path, patch: BASE64.decode(base64.as_bytes()).ok()? })
 }
 
-/// The value of the only member of that name, with its quotes.
+/// The type that an entry's URL names, which is `Type/id` or `Type?query` and nothing that could be read otherwise.
+fn target(url: &str) -> Option<&str> {
+    let end = url.find(['/', '?'])?;
+    let (kind, rest) = url.split_at_checked(end)?;
+    let is_id = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_good = rest.starts_with('?') || rest.strip_prefix('/').is_some_and(is_id);
+    (is_good && kind.bytes().all(|b| b.is_ascii_alphabetic())).then_some(kind)
+}
+
+/// The value of the only member of that name, with its quotes; nothing if another name could be read as that one.
 fn member(body: &[u8], object: usize, name: &[u8]) -> Option<Range<usize>> {
     if body.get(object) != Some(&b'{') {
         return None;
     }
     let (members, _) = parts(body, object)?;
-    let mut named = members.into_iter().filter(|member| body.get(member.name.clone()) == Some(name));
-    named.next().filter(|_| named.next().is_none()).map(|member| member.value)
+    let text = |range: &Range<usize>| body.get(range.clone()).unwrap_or_default();
+    // Names that are escaped, or no ASCII, may be any name to some reader.
+    if members.iter().any(|member| !text(&member.name).is_ascii() || text(&member.name).contains(&b'\\')) {
+        return None;
+    }
+    let mut named = members.into_iter().filter(|member| text(&member.name).eq_ignore_ascii_case(name));
+    let only = named.next().filter(|_| named.next().is_none())?;
+    (text(&only.name) == name).then_some(only.value)
 }
 
 #[cfg(test)]
@@ -103,13 +126,13 @@ mod tests {
 
     #[test]
     fn only_what_every_reader_takes_for_a_patch_is_one() {
-        let entry = r#"{"resource":{"resourceType":"Binary","contentType":"application/json-patch+json","data":"W10="},"request":{"method":"PATCH","url":"Patient/1?x=/Person/"}}"#;
+        let entry = r#"{"resource":{"resourceType":"Binary","contentType":"application/json-patch+json","data":"W10="},"request":{"method":"PATCH","url":"Patient/1"}}"#;
         let found = |entry: &str| {
-            let bundle = format!(" {{\"resourceType\":\"Bundle\",\"entry\":[{{}}, {entry}]}}");
+            let bundle = format!(" {{\"resourceType\":\"Bundle\",\"type\":\"transaction\",\"entry\":[{{}}, {entry}]}}");
             let found = find(bundle.as_bytes());
             found.into_iter().map(|found| (bundle[found.range].to_owned(), found.path, found.patch)).collect::<Vec<_>>()
         };
-        assert_eq!(found(entry), [("\"W10=\"".to_owned(), "Patient/1".to_owned(), b"[]".to_vec())]);
+        assert_eq!(found(entry), [("\"W10=\"".to_owned(), "Patient".to_owned(), b"[]".to_vec())]);
         for (from, to) in [
             ("PATCH", "PUT"),
             ("Binary", "Patient"),
@@ -121,6 +144,13 @@ mod tests {
             ("\"method\":", "\"method\":\"PUT\",\"method\":"),
             ("\"data\":", "\"data\":\"e30=\",\"data\":"),
             ("\"contentType\":", "\"contentType\":\"text/plain\",\"contentType\":"),
+            ("\"url\":", "\"ur\\u006c\":\"Person/1\",\"url\":"),
+            ("\"url\":", "\"URL\":\"Person/1\",\"url\":"),
+            ("Patient/1", "%50atient/1"),
+            ("Patient/1", "Patient;x/1"),
+            ("Patient/1", "Patient/../Person/1"),
+            ("Patient/1", "http://x/Patient/1"),
+            ("Patient/1", "Patient/1/$x"),
         ] {
             assert_eq!(found(&entry.replacen(from, to, 1)), [], "{from} {to}");
         }

@@ -156,7 +156,7 @@ impl<'a> Sealing<'a> {
         }
         rewriter.finish();
         let mut changes = Changes::of(&media);
-        if media.format == Format::Json {
+        if media.format == Format::Json && *method == Method::POST {
             changes.edits = self.patches_inside(&bytes, &whole).await?;
             self.done = changes.edits.iter().map(|(range, _)| range.start).collect();
         }

@@ -64,7 +64,10 @@ impl Sealing<'_> {
             return self.piece(slot, piece).await;
         }
         if self.done.contains(&slot.range().start) {
-            return Ok(None);
+            // Only the rule for attachments makes way for those of what is patched.
+            let written = slot.rule().and_then(|number| self.protected.written.get(number));
+            let is_attachment = written.is_none_or(|rule| rule.key == "fhir" && rule.place == "Binary.data");
+            return if is_attachment { Ok(None) } else { Err(Code::PatchNotPossible.into()) };
         }
         if let Some(number) = slot.rule().filter(|number| self.protected.refused.contains(number)) {
             let place = self.protected.written.get(number).map_or("", |written| &written.place);
