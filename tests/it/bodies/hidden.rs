@@ -241,3 +241,57 @@ async fn a_patch_puts_no_resource_together_that_the_rules_would_not_know() {
     });
     expect_none(&leaks(&bed, calls.chain(merges)).await);
 }
+
+#[tokio::test]
+async fn an_id_that_looks_like_a_type_is_none() {
+    let bed = packed();
+    bed.upstream.always(200, &[], "");
+    let (name, merged) =
+        (json!([{"op": "add", "path": "/name", "value": [{"family": SECRET}]}]), json!({"name": [{"family": SECRET}]}));
+    let paths =
+        ["Patient/Medication", "patient/Medication", "PATIENT/Medication", "Thing/Medication", "Patient%20/Medication"];
+    let calls = paths.iter().flat_map(|path| {
+        let patch =
+            |kind: &str, body: &Value| Call::new(&format!("PATCH /fhir/{path}")).of_type(kind, body.to_string());
+        [patch("application/json-patch+json", &name), patch("application/merge-patch+json", &merged)]
+    });
+    expect_none(&leaks(&bed, calls).await);
+}
+
+#[tokio::test]
+async fn a_patch_inside_that_may_be_read_otherwise_is_an_attachment() {
+    let bed = Bed::with(|setup| {
+        let routes = "
+routes:
+  - {name: base, path: /fhir, methods: [POST], upstream: app, packs: [fhir-r4]}
+  - {name: plain, path: /plain, methods: [POST], upstream: app, rules: [{path: $..data, class: note}]}
+";
+        with_file_store(setup.replace("\nroutes:\n", routes))
+            .replace("  ssn: {mask: {keep_last: 4}}\n  name: {mask: {keep_first: 1}}\n", "")
+    });
+    bed.upstream.always(200, &[], "");
+    let patch = format!(r#"[{{"op":"add","path":"/name","value":[{{"family":"{SECRET}"}}]}}]"#);
+    let data = data_encoding::BASE64.encode(patch.as_bytes());
+    let entry = |request: &str| {
+        format!(
+            r#"{{"resourceType":"Bundle","type":"transaction","entry":[{{"resource":{{"resourceType":"Binary","contentType":"application/json-patch+json","data":"{data}"}},"request":{{"method":"PATCH",{request}}}}}]}}"#
+        )
+    };
+    for request in [
+        r#""url":"%50atient/1""#,
+        r#""url":"Patient;x/1""#,
+        r#""url":"Medication/../Patient/1""#,
+        r#""url":"Medication/1","ur\u006c":"Patient/1""#,
+        r#""url":"Medication/1","URL":"Patient/1""#,
+    ] {
+        for path in ["/fhir", "/plain"] {
+            let call = Call::new(&format!("POST {path}")).of_type("application/fhir+json", entry(request));
+            bed.make("clinician", &call).await;
+            for sent in bed.upstream.take_all() {
+                assert!(!sent.text().contains(&data), "{path} {request}: {}", sent.text());
+            }
+        }
+    }
+    let plain = Call::new("POST /plain").json(entry(r#""url":"Medication/1""#));
+    bed.refuses("billing", &plain, (422, "field_not_writable")).await;
+}

@@ -233,7 +233,7 @@ pub(super) fn rows() -> Vec<Row> {
         // Its patches are sealed as such, and touch nothing that is.
         Row {
             phi: Phi::Nobody,
-            passage: Passage::Change("PUT"),
+            passage: Passage::Change("POST"),
             ..fhir("fhir/requests/bundle_transaction_patch_authorized.json")
         },
         fhir("fhir/requests/hapi_*.json"),
