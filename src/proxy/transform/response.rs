@@ -115,7 +115,7 @@ pub(in crate::proxy) async fn plan(
         let start = Start { bytes: body.into(), ended: start.ended };
         return plan.file(gate, (about, rule), (start, incoming), until).await;
     }
-    let largest = largest(limits, (!is_longer).then_some(body.len()));
+    let largest = largest(limits, &media.format, (!is_longer).then_some(body.len()));
     let binds = Binds::of_path(about.route, about.path);
     let binds = if is_longer {
         binds
@@ -145,11 +145,13 @@ pub(in crate::proxy) async fn plan(
 
 /// The limits of a body, by its length if that is known. What was within the limits of a request is longer now: a token by less than
 /// twice, keys and padding apart, an object by as many tokens as there are values in it.
-fn largest(limits: &Bounds, length: Option<usize>) -> Limits {
+fn largest(limits: &Bounds, format: &Format, length: Option<usize>) -> Limits {
     const AROUND: usize = 256 << 10;
     let document = limits.document.clone();
     let value_bytes_max = document.value_bytes_max.saturating_mul(2).saturating_add(AROUND);
-    let value_bytes_max = length.unwrap_or_else(|| value_bytes_max.max(limits.buffer_bytes_max));
+    // In XML elements are held by the limit of values.
+    let streamed = if *format == Format::Xml { limits.response_bytes_max } else { value_bytes_max };
+    let value_bytes_max = length.unwrap_or_else(|| streamed.max(limits.buffer_bytes_max));
     Limits { value_bytes_max, object_bytes_max: limits.response_bytes_max, ..document }
 }
 

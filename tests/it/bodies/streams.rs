@@ -112,6 +112,8 @@ async fn a_fault_in_a_long_response_breaks_it_off() {
 async fn what_grew_by_being_sealed_is_within_the_limits_when_it_comes_back() {
     let bed = Bed::with(|setup| {
         let rules = "rules: &rules\n      - {path: \"$.identifier[?@.system=='urn:x'].value\", class: ssn}\n";
+        let xml = "rules: *rules\n  - name: xml\n    path: /xml/{id}\n    methods: [GET, PUT]\n    upstream: app\n    resources_allowed: [Bundle]\n    rules: [{fhir: Patient.birthDate, class: note, as: extension}, {xml: \"//section[title='x']//p\", class: note}]\n  - name: open\n";
+        let setup = setup.replace("rules: *rules\n  - name: open\n", xml);
         let limits = "  limits: {buffer_bytes_max: 4096, value_bytes_max: 60000, object_bytes_max: 60000, body_bytes_max: 1048576}\n";
         setup.replace("rules: &rules\n", rules).replace("  limits: {}\n", limits)
     });
@@ -127,6 +129,19 @@ async fn what_grew_by_being_sealed_is_within_the_limits_when_it_comes_back() {
         assert_eq!(wrote.status, 200, "{}", wrote.text());
         assert!(bed.upstream.take_only().text().contains("\"sgv1."));
         let read = bed.make("clinician", &Call::new("GET /Patient/1")).await;
+        assert!(read.text() == body, "what is read is another text");
+        bed.upstream.take_all();
+    }
+    let primitive = format!(
+        "<Patient xmlns=\"http://hl7.org/fhir\"><birthDate value=\"1974\"><!--{}--></birthDate></Patient>",
+        "c".repeat(600_000)
+    );
+    let section = format!("<section xmlns=\"urn:s\">{}<title>x</title></section>", "<p>1</p>".repeat(6000));
+    for body in [primitive, section] {
+        let wrote = bed.make("clinician", &Call::new("PUT /xml/1").of_type("application/xml", &body)).await;
+        assert_eq!(wrote.status, 200, "{}", wrote.text());
+        assert!(bed.upstream.take_only().text().contains("sgv1."));
+        let read = bed.make("clinician", &Call::new("GET /xml/1")).await;
         assert!(read.text() == body, "what is read is another text");
         bed.upstream.take_all();
     }
