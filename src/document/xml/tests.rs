@@ -1,5 +1,6 @@
 //! The rewriter as its callers see it.
 
+mod fhir;
 mod grammar;
 mod properties;
 mod slots;
