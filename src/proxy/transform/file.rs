@@ -9,8 +9,8 @@ use super::shown::Opening;
 use super::{Start, next, unopenable};
 use crate::audit::event::FieldAction;
 use crate::policy::View;
+use crate::seal::Context;
 use crate::seal::stream::{MAGIC, StreamHead, StreamOpener};
-use crate::seal::{Context, OpenError};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -89,7 +89,7 @@ pub(super) async fn begin(
     let bound = binds.of_body(rule).map_err(|error| refused(cause(error)))?;
     let bind = borrowed(&bound);
     let opener = StreamOpener::begin(&key.key, &head, &Context { class, scope, bind: &bind });
-    let opener = opener.map_err(|error| refused(not_opened(error)))?;
+    let opener = opener.map_err(|error| refused(cause(error)))?;
     let mut reader = Reader::Opened(Some(Box::new(opener)));
     let shown = reader.read(start.bytes.get(from..).unwrap_or_default(), start.ended).map_err(refused)?;
     Ok(Begun { reader, shown, action, key: Some(key) })
@@ -102,9 +102,9 @@ impl Reader {
             Self::Kept => Ok(more.to_vec()),
             Self::Opened(opener) => {
                 let mut shown = Vec::with_capacity(more.len());
-                opener.as_mut().ok_or(Code::Internal)?.write(more, &mut shown).map_err(not_opened)?;
+                opener.as_mut().ok_or(Code::Internal)?.write(more, &mut shown).map_err(cause)?;
                 if ended {
-                    opener.take().ok_or(Code::Internal)?.finish(&mut shown).map_err(not_opened)?;
+                    opener.take().ok_or(Code::Internal)?.finish(&mut shown).map_err(cause)?;
                 }
                 Ok(shown)
             }
@@ -122,8 +122,4 @@ async fn more(start: &mut Start, incoming: &mut Incoming, until: Instant) -> Res
 
 fn cause(cause: impl std::fmt::Display) -> Refusal {
     Refusal::from(Code::ResponseUnopenable).because(cause)
-}
-
-fn not_opened(error: OpenError) -> Refusal {
-    cause(error)
 }

@@ -8,9 +8,10 @@ use super::sealing::Sealing;
 use super::unfinished;
 use super::watch;
 use crate::document::Limits;
-use crate::document::json::parts;
+use crate::document::json::{Rules, parts};
 use data_encoding::BASE64;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The type of a patch. Written otherwise, it is sealed whole, and no server takes it for one.
 const PATCH: &[u8] = b"\"application/json-patch+json\"";
@@ -25,14 +26,18 @@ struct Found {
 }
 
 impl Sealing<'_> {
-    /// What takes the place of which part of a body that is there whole.
+    /// What takes the place of which part of a body that is there whole, and was posted to that path.
     pub(super) async fn patches_inside(
         &mut self,
+        path: &str,
         body: &[u8],
         limits: &Limits,
     ) -> Result<Vec<(Range<u64>, Vec<u8>)>, Refusal> {
         let mut written = Vec::new();
-        if !self.protected.formats.json.as_ref().is_some_and(|rules| rules.by_resource_type()) {
+        // What is posted to a type is kept as it is.
+        let last = path.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or_default();
+        let is_carried_out = |rules: &Arc<Rules>| rules.by_resource_type() && !rules.knows_resource(last);
+        if !self.protected.formats.json.as_ref().is_some_and(is_carried_out) {
             return Ok(written);
         }
         for found in find(body) {

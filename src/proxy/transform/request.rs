@@ -157,7 +157,7 @@ impl<'a> Sealing<'a> {
         rewriter.finish();
         let mut changes = Changes::of(&media);
         if media.format == Format::Json && *method == Method::POST {
-            changes.edits = self.patches_inside(&bytes, &whole).await?;
+            changes.edits = self.patches_inside(path, &bytes, &whole).await?;
             self.done = changes.edits.iter().map(|(range, _)| range.start).collect();
         }
         if !self.turn(&mut *rewriter, &mut changes).await? {

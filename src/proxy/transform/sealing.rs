@@ -63,15 +63,15 @@ impl Sealing<'_> {
         if let Some(piece) = slot.piece() {
             return self.piece(slot, piece).await;
         }
+        if let Some(number) = slot.rule().filter(|number| self.protected.refused.contains(number)) {
+            let place = self.protected.written.get(number).map_or("", |written| &written.place);
+            return Err(Refusal::with_detail(Code::ValueRefused, format!("field {place}")));
+        }
         if self.done.contains(&slot.range().start) {
             // Only the rule for attachments makes way for those of what is patched.
             let written = slot.rule().and_then(|number| self.protected.written.get(number));
             let is_attachment = written.is_none_or(|rule| rule.key == "fhir" && rule.place == "Binary.data");
             return if is_attachment { Ok(None) } else { Err(Code::PatchNotPossible.into()) };
-        }
-        if let Some(number) = slot.rule().filter(|number| self.protected.refused.contains(number)) {
-            let place = self.protected.written.get(number).map_or("", |written| &written.place);
-            return Err(Refusal::with_detail(Code::ValueRefused, format!("field {place}")));
         }
         let rule = slot.rule().and_then(|index| self.protected.field(index));
         let Some(rule) = rule else { return self.judge_unsealed(slot).await };

@@ -295,3 +295,24 @@ routes:
     let plain = Call::new("POST /plain").json(entry(r#""url":"Medication/1""#));
     bed.refuses("billing", &plain, (422, "field_not_writable")).await;
 }
+
+#[tokio::test]
+async fn bytes_in_an_extension_are_sealed_as_attachments() {
+    let bed = packed();
+    let data = data_encoding::BASE64.encode(SECRET.as_bytes());
+    for (body, at) in [
+        (
+            json!({"resourceType": "Patient", "extension": [{"url": "urn:x", "valueBase64Binary": data}]}),
+            "/extension/0/valueBase64Binary",
+        ),
+        (
+            json!({"resourceType": "Patient", "_gender": {"extension": [{"url": "urn:x", "valueBase64Binary": data}]}}),
+            "/_gender/extension/0/valueBase64Binary",
+        ),
+    ] {
+        assert_eq!(bed.make("clinician", &fhir(&body)).await.json(), body);
+        let kept = bed.upstream.take_only().json();
+        let kept = data_encoding::BASE64.decode(kept.pointer(at).unwrap().as_str().unwrap().as_bytes()).unwrap();
+        assert!(kept.starts_with(b"sgv1."), "{at}: {}", kept.escape_ascii());
+    }
+}

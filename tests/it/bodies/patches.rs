@@ -131,7 +131,7 @@ fn transaction(content_type: &str, url: &str, data: &str) -> Value {
 #[tokio::test]
 async fn patches_in_a_transaction_are_sealed_as_patches() {
     let bed = Bed::with(|setup| {
-        let routes = "\nroutes:\n  - {name: base, path: /fhir, methods: [POST], upstream: app, packs: [fhir-r4]}\n";
+        let routes = "\nroutes:\n  - {name: base, path: /fhir, methods: [POST], upstream: app, packs: [fhir-r4]}\n  - {name: types, path: '/fhir/{type}', methods: [POST], upstream: app, packs: [fhir-r4]}\n  - {name: kept, path: '/fhir/{type}/{id}', methods: [GET, PUT], upstream: app, packs: [fhir-r4]}\n";
         with_file_store(setup.replace("\nroutes:\n", routes))
             .replace("  ssn: {mask: {keep_last: 4}}\n  name: {mask: {keep_first: 1}}\n", "")
     });
@@ -161,6 +161,23 @@ async fn patches_in_a_transaction_are_sealed_as_patches() {
     ] {
         bed.refuses("clinician", &post(&transaction(PATCH, url, &base64(patch))), refusal).await;
     }
+    // A transaction that is kept is not carried out, and comes back as it was.
+    bed.upstream.script(|_| None);
+    let kept = transaction(PATCH, "Patient/1", &base64(operations));
+    for call in ["POST /fhir/Bundle", "POST /fhir/Bundle/", "PUT /fhir/Bundle/1"] {
+        let wrote = bed.make("clinician", &Call::new(call).of_type("application/fhir+json", kept.to_string())).await;
+        for sent in bed.upstream.take_all() {
+            assert!(
+                wrote.status.is_success() && wrote.json() == kept && !sent.text().contains(&base64(operations)),
+                "{call}"
+            );
+        }
+        assert!(wrote.status.is_success() || call.ends_with('/'), "{call}: {}", wrote.text());
+    }
+    let read = bed.make("clinician", &Call::new("GET /fhir/Bundle/1")).await;
+    assert_eq!(read.json(), kept);
+    bed.upstream.take_all();
+    bed.upstream.always(200, &[], "");
     // What is no patch, or may be read as none, is an attachment.
     for (content_type, data) in [
         ("application/pdf", base64(operations)),
