@@ -1,6 +1,7 @@
 //! The state of a rewriter between two bytes of its input, and what of that input still matters.
 
 mod grammar;
+mod run;
 mod strings;
 
 use std::ops::Range;
@@ -94,6 +95,14 @@ pub(in crate::document) struct Frame {
     holds: bool,
     /// Of an object that is looked into: which of the names that are looked for have come.
     seen: u64,
+}
+
+impl Frame {
+    /// One in which nothing is selected.
+    fn dead(start: u64, object: bool) -> Frame {
+        let verdict = Verdict::NOTHING;
+        Frame { start, object, live: false, indexed: false, index: 0, verdict, kind: None, holds: false, seen: 0 }
+    }
 }
 
 /// A selected object or array that is being read.

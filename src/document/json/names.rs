@@ -78,7 +78,7 @@ impl Names {
 #[inline]
 fn is_unusual(name: &[u8]) -> bool {
     let is_edge = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
-    !name.is_ascii() || is_edge(name.first()) || is_edge(name.last()) || memchr::memchr(0, name).is_some()
+    is_edge(name.first()) || is_edge(name.last()) || name.iter().any(|byte| !matches!(byte, 1..0x80))
 }
 
 /// Letters of one kind (Go takes the long `s` for an `s`, and the sign of the kelvin for a `k`), without blanks at the ends
@@ -100,6 +100,16 @@ pub(super) enum Named {
     /// But for what servers may fold.
     Alike(usize),
     No,
+}
+
+impl Named {
+    /// The row, of the name or of one like it.
+    pub(super) fn row(self) -> Option<usize> {
+        match self {
+            Named::Exactly(row) | Named::Alike(row) => Some(row),
+            Named::No => None,
+        }
+    }
 }
 
 /// Mixes the length and both ends of a name, without the bit that tells the case of ASCII letters.

@@ -56,6 +56,13 @@ pub(super) struct Resources {
     pub(super) places: [usize; 3],
 }
 
+impl Resources {
+    /// Whether a row is that of `resourceType` or of a name under which a resource stands.
+    pub(super) fn know(&self, row: usize) -> bool {
+        self.kind == row || self.places.contains(&row)
+    }
+}
+
 /// How it is found out whether tests hold.
 pub(super) struct Probing {
     /// What finds the values that are compared; the first is the type of a resource.
@@ -73,6 +80,9 @@ const PLACES: [&str; 3] = ["resource", "contained", "outcome"];
 pub(super) const CONTAINED_PLACE: usize = 1;
 
 pub(super) const KIND: &str = "resourceType";
+
+/// How long these names are: a bit each.
+pub(super) const LENGTHS: u64 = 1 << PLACES[0].len() | 1 << PLACES[1].len() | 1 << PLACES[2].len() | 1 << KIND.len();
 
 /// Which rule a path is of, and as what.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -37,6 +37,8 @@ pub(super) fn string(bytes: &[u8], from: usize, escaped: &mut bool) -> Result<Re
                     }
                 }
             }
+            // Letters of Latin, Greek and Cyrillic, which stand alone or among others.
+            Some(0xc2..0xe0) if matches!(bytes.get(at + 1), Some(0x80..0xc0)) => at += 2,
             Some(0x80..) => {
                 let end = skip_inside(bytes, at);
                 match std::str::from_utf8(bytes.get(at..end).unwrap_or_default()) {
@@ -76,11 +78,15 @@ const SHORT: usize = 64;
 pub(super) fn skip_plain(bytes: &[u8], from: usize) -> usize {
     match bytes.get(from..).and_then(two_words) {
         Some(([first, second], _)) => {
-            let (first, second) = (special(first), special(second));
-            match first | second {
-                0 => skip_more_plain(bytes, from + 16),
-                _ => from + if first != 0 { byte_of(first) } else { 8 + byte_of(second) },
+            let first = special(first);
+            if first != 0 {
+                return from + byte_of(first);
             }
+            let second = special(second);
+            if second != 0 {
+                return from + 8 + byte_of(second);
+            }
+            skip_more_plain(bytes, from + 16)
         }
         None => skip_more_plain(bytes, from),
     }
@@ -212,7 +218,6 @@ pub(super) fn number(bytes: &[u8], from: usize, digits: &mut Digits) -> usize {
     at
 }
 
-/// How many bytes of `word` stand at the start of `bytes`.
 /// Whether a text is a number (RFC 8259 6) and nothing else.
 #[must_use]
 pub fn is_number(text: &[u8]) -> bool {
@@ -225,6 +230,7 @@ pub fn is_literal(text: &[u8]) -> bool {
     matches!(text, b"true" | b"false") || is_number(text)
 }
 
+/// How many bytes of `word` stand at the start of `bytes`.
 pub(super) fn common(bytes: &[u8], word: &[u8]) -> usize {
     bytes.iter().zip(word).take_while(|(a, b)| a == b).count()
 }

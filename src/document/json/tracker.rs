@@ -5,7 +5,7 @@ mod spot;
 use std::sync::Arc;
 
 use super::names::Named;
-use super::rules::{CONTAINED_PLACE, Probing, Rule, Rules, members, row, row_mut};
+use super::rules::{CONTAINED_PLACE, LENGTHS, Probing, Rule, Rules, members, row, row_mut};
 use crate::document::Role;
 
 pub(in crate::document) use spot::{Guide, Spot};
@@ -84,6 +84,12 @@ impl Verdict {
     #[inline]
     pub(super) fn moves(self) -> bool {
         self.has(MOVES)
+    }
+
+    /// Whether it does whatever stands there.
+    #[inline]
+    pub(super) fn matters(self) -> bool {
+        self.path().is_some() || self.has(MOVES | ELEMENTS)
     }
 
     /// Whether there is something about its name that has to be looked into.
@@ -180,6 +186,17 @@ impl Tracker {
         self.rules.resources.is_some()
     }
 
+    /// Whether a plain name may matter where nothing is live.
+    #[inline]
+    pub(super) fn may_matter(&self, name: &[u8]) -> bool {
+        let Some(resources) = &self.rules.resources else { return false };
+        let is_edge = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b' ');
+        let is_long_so = LENGTHS >> name.len().min(63) & 1 != 0;
+        is_edge(name.first())
+            || is_edge(name.last())
+            || is_long_so && self.rules.names.find(name).row().is_some_and(|row| resources.know(row))
+    }
+
     /// Whether a name, as it stands, is one that paths mention; which one, small numbers first.
     pub(super) fn mentioned(&self, name: &[u8]) -> Option<usize> {
         match self.rules.names.find(name) {
@@ -233,7 +250,7 @@ impl Tracker {
     /// Whether something in the object at `level` waits for just that name.
     fn is_wanted(&self, level: usize, name: usize, live: bool) -> bool {
         let Rules { words, takes, resources, .. } = &*self.rules;
-        let of_resources = resources.as_ref().is_some_and(|known| known.kind == name || known.places.contains(&name));
+        let of_resources = resources.as_ref().is_some_and(|known| known.know(name));
         let states = row(&self.levels, *words, level).iter().zip(row(takes, *words, name)).zip(row(takes, *words, 0));
         of_resources || live && states.into_iter().any(|((live, by_name), by_any)| live & by_name & !by_any != 0)
     }

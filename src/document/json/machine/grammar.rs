@@ -15,13 +15,23 @@ impl Machine {
             State::Text => return self.text(view),
             State::Passing => return self.passing(view),
             State::Number => return self.number(view),
-            _ => self.at = scan::skip_space(view, self.at),
+            _ => {
+                if matches!(self.run(view)?, Flow::Found) {
+                    return Ok(Flow::Found);
+                }
+                self.at = scan::skip_space(view, self.at);
+            }
         }
         let Some(&byte) = view.get(self.at) else {
             return Ok(Flow::Starved);
         };
         match (self.state, byte) {
-            (State::FirstMember | State::Member, b'"') => return self.members(view),
+            (State::FirstMember | State::Member, b'"') => {
+                self.token = self.at;
+                self.escaped = false;
+                self.at += 1;
+                self.state = State::Name;
+            }
             (State::Colon, b':') => self.step(State::Value),
             (State::Comma, b',') => self.comma(),
             (State::FirstMember, b'}') | (State::FirstElement, b']') => return self.close(byte),

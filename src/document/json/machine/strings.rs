@@ -7,46 +7,6 @@ use crate::document::json::tracker::Verdict;
 use crate::document::{Fault, Kind, Place};
 
 impl Machine {
-    /// At the quote of a member name. Reads on through plain members as far as they go: a short cut that does what the
-    /// states would do, and leaves to them whatever is not a string without escapes.
-    pub(super) fn members(&mut self, view: &[u8]) -> Turn {
-        let mut at = self.at;
-        loop {
-            match self.plain(view, at, self.limits.name_bytes_max) {
-                Some(end) => at = end,
-                None => {
-                    self.state = State::Name;
-                    return Ok(Flow::Go);
-                }
-            }
-            let flow = self.whole_name(view.get(self.token..at).unwrap_or_default())?;
-            if matches!(flow, Flow::Found) || view.get(at) != Some(&b':') {
-                return Ok(flow);
-            }
-            self.state = State::Value;
-            at = scan::skip_space(view, at + 1);
-            self.at = at;
-            match view.get(at) {
-                Some(b'"') if !self.verdict.moves() => {}
-                Some(&byte) => return self.value(view, byte),
-                None => return Ok(Flow::Starved),
-            }
-            let flow = self.open_text(view)?;
-            if !matches!(flow, Flow::Go) || self.state != State::Comma {
-                return Ok(flow);
-            }
-            at = scan::skip_space(view, self.at);
-            if view.get(at) == Some(&b',') {
-                at = scan::skip_space(view, at + 1);
-                self.state = State::Member;
-            }
-            self.at = at;
-            if self.state != State::Member || view.get(at) != Some(&b'"') {
-                return Ok(Flow::Go);
-            }
-        }
-    }
-
     /// Inside a member name.
     pub(super) fn name(&mut self, view: &[u8]) -> Turn {
         let max = self.limits.name_bytes_max;
@@ -63,7 +23,7 @@ impl Machine {
     }
 
     #[inline(always)]
-    fn whole_name(&mut self, raw: &[u8]) -> Turn {
+    pub(super) fn whole_name(&mut self, raw: &[u8]) -> Turn {
         self.state = State::Colon;
         self.verdict = match self.frames.last() {
             Some(&Frame { live, verdict, .. }) if live || self.tracker.knows_resources() => {
