@@ -255,7 +255,7 @@ pub enum FieldAction {
     Plain,
     /// Response: shown masked.
     Masked,
-    /// Response: shown as redacted.
+    /// Response: shown as redacted, or not at all.
     Redacted,
     /// Response: found in the clear at the upstream and shown in the clear.
     Unsealed,
@@ -270,7 +270,7 @@ impl FieldAction {
         match view {
             View::Plain => Self::Plain,
             View::Mask => Self::Masked,
-            View::Redact | View::Deny => Self::Redacted,
+            View::Redact | View::Remove | View::Deny => Self::Redacted,
             View::Sealed => Self::Left,
         }
     }

@@ -167,7 +167,7 @@ pub(super) fn policy(
     principals: Vec<raw::Principal>,
     scope: Option<Scope>,
 ) -> Policy {
-    let mut checked = HashMap::new();
+    let mut checked: HashMap<Arc<str>, Role> = HashMap::new();
     for (name, role) in roles {
         let role = self::role(files, classes, &key("roles", &name), role);
         checked.insert(Arc::from(name), role);
@@ -185,6 +185,12 @@ pub(super) fn policy(
                 let said = format!("unknown role {}; roles are named under `roles`", files.quoted(&at, role));
                 files.problem_of(&at, &["roles"], said);
             }
+        }
+        let of_roles = || principal.roles.iter().filter_map(|role| checked.get(role.as_str()));
+        if of_roles().any(Role::removes) && !of_roles().all(|role| role.read_only) {
+            let message =
+                "a role that removes values stands beside one that may write: what is left would be written back";
+            files.problem_of(&key(&path, "roles"), &["roles"], message);
         }
         let Some(identity) = identity(files, &path, &principal) else {
             continue;
@@ -221,6 +227,10 @@ fn role(files: &mut Files<'_>, classes: &Classes, path: &str, raw: raw::Role) ->
             role.views.insert(rule.class, view(raw));
         }
     }
+    if role.removes() && !read_only {
+        let message = "who sees values removed would delete them by writing back what is left: say `read_only: true`";
+        files.problem_of(path, &[&key(path, "read_only")], message);
+    }
     if read_only && !writes.is_empty() {
         files.problem_of(&key(path, "writes"), &[&key(path, "read_only")], "a read-only role writes nothing");
     }
@@ -240,6 +250,7 @@ const fn view(raw: raw::View) -> View {
         raw::View::Plain => View::Plain,
         raw::View::Mask => View::Mask,
         raw::View::Redact => View::Redact,
+        raw::View::Remove => View::Remove,
         raw::View::Sealed => View::Sealed,
         raw::View::Deny => View::Deny,
     }

@@ -172,6 +172,16 @@ fn what_stands_in_a_file_is_told() {
             ],
         ),
         (
+            "{default_view: redact, views: {name: mask}, writes: [ssn]}",
+            "{default_view: redact, views: {name: remove}, writes: []}",
+            &[
+                "roles.desk: who sees values removed would delete them by writing back what is left: say `read_only: true`",
+                "principals[0].roles: a role that removes values stands beside one that may write: what is left would be written back",
+                "principals[1].roles: a role that removes values stands beside one that may write: what is left would be written back",
+            ],
+        ),
+        ("{default_view: redact, views: {name: mask}, writes: [ssn]}", "{default_view: remove, read_only: true}", &[]),
+        (
             "dns: other.example",
             "spiffe: spiffe://test.example/desk",
             &["principals[1]: this identity stands twice; give all its roles in one entry"],

@@ -12,6 +12,8 @@ pub enum View {
     Mask,
     /// Replaced by a fixed text; no key is asked for.
     Redact,
+    /// Taken out of a JSON document, with what is empty without it; elsewhere as `Redact`.
+    Remove,
     /// The token itself.
     Sealed,
     /// Not at all: an exchange on a route with such a class is refused.
@@ -32,6 +34,12 @@ pub struct Role {
 }
 
 impl Role {
+    /// Whether it has values taken out.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        self.default_view.iter().chain(self.views.values()).any(|view| *view == View::Remove)
+    }
+
     pub(super) fn view(&self, class: Class) -> Option<View> {
         self.views.get(&class).copied().or(self.default_view)
     }

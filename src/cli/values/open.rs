@@ -251,7 +251,7 @@ fn one(
                 unseal(&held.key, sealed, bind, hides)
             }
         },
-        (View::Redact, _) => Ok(Shown::Redacted),
+        (View::Redact | View::Remove, _) => Ok(Shown::Redacted),
         (View::Sealed, Sealed::Token(_, text)) => Ok(Shown::Token(text.clone())),
         (View::Sealed, Sealed::Format { text, .. }) => Ok(Shown::Token(String::from_utf8_lossy(text).into_owned())),
         (View::Deny, _) => Err(Code::ClassDenied.into()),

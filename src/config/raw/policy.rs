@@ -105,6 +105,8 @@ pub enum View {
     Mask,
     /// As the fixed text `[REDACTED]`.
     Redact,
+    /// Taken out of a JSON document, with what is empty without it; elsewhere as `redact`.
+    Remove,
     /// As the token.
     Sealed,
     /// Not at all: exchanges on routes with such a class are refused.

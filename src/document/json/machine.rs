@@ -97,14 +97,6 @@ pub(in crate::document) struct Frame {
     seen: u64,
 }
 
-impl Frame {
-    /// One in which nothing is selected.
-    fn dead(start: u64, object: bool) -> Frame {
-        let verdict = Verdict::NOTHING;
-        Frame { start, object, live: false, indexed: false, index: 0, verdict, kind: None, holds: false, seen: 0 }
-    }
-}
-
 /// A selected object or array that is being read.
 struct Hold {
     rule: Rule,

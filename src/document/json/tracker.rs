@@ -1,6 +1,7 @@
 //! Where a document stands among the paths of its rules, while it streams by.
 
 mod spot;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -9,116 +10,8 @@ use super::rules::{CONTAINED_PLACE, LENGTHS, Probing, Rule, Rules, members, row,
 use crate::document::Role;
 
 pub(in crate::document) use spot::{Guide, Spot};
-
-/// What the rules say of a value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
-    path: u32,
-    bits: u16,
-}
-
-const NO_PATH: u32 = u32::MAX;
-
-/// Something below the value may be selected.
-const LIVE: u16 = 1;
-/// Whether it is selected, or what below it is, depends on what is inside.
-const ASKS: u16 = 2;
-/// A resource may stand here.
-const PLACE: u16 = 4;
-/// The path that selects it means the elements of an array, not the array.
-const ELEMENTS: u16 = 8;
-/// It is the value of a member that tells the type of a resource.
-const KIND: u16 = 16;
-/// Its name is that of a ruled member but for the case.
-const ALIKE: u16 = 32;
-/// What selects it is a path that lets it pass.
-const PASSES: u16 = 64;
-/// It may have to be moved within its object.
-const MOVES: u16 = 128;
-/// Nothing but a resource may stand here.
-const CONTAINED: u16 = 256;
-
-impl Verdict {
-    /// Not selected, and nothing below it is.
-    pub(super) const NOTHING: Verdict = Verdict { path: NO_PATH, bits: 0 };
-
-    /// The path that selects the value.
-    #[inline]
-    pub(super) fn path(self) -> Option<u32> {
-        (self.path != NO_PATH && !self.has(PASSES)).then_some(self.path)
-    }
-
-    /// Whether something below it may be selected.
-    #[inline]
-    pub(super) fn live(self) -> bool {
-        self.has(LIVE)
-    }
-
-    /// Whether the rules have to look into it, if it is an object.
-    #[inline]
-    pub(super) fn asks(self) -> bool {
-        self.has(ASKS | PLACE)
-    }
-
-    /// Whether tests are to be made in it.
-    pub(super) fn is_tested(self) -> bool {
-        self.has(ASKS)
-    }
-
-    /// Whether a resource may stand there.
-    pub(super) fn is_place(self) -> bool {
-        self.has(PLACE)
-    }
-
-    /// Whether nothing but a resource may stand there.
-    pub(super) fn is_contained(self) -> bool {
-        self.has(CONTAINED)
-    }
-
-    /// Whether it is selected by a path that means the elements, should it be an array.
-    pub(super) fn means_elements(self) -> bool {
-        self.has(ELEMENTS)
-    }
-
-    /// Whether the object that it stands in has to be there whole for it.
-    #[inline]
-    pub(super) fn moves(self) -> bool {
-        self.has(MOVES)
-    }
-
-    /// Whether it does whatever stands there.
-    #[inline]
-    pub(super) fn matters(self) -> bool {
-        self.path().is_some() || self.has(MOVES | ELEMENTS)
-    }
-
-    /// Whether there is something about its name that has to be looked into.
-    #[inline]
-    pub(super) fn is_odd(self) -> bool {
-        self.has(KIND | ALIKE)
-    }
-
-    pub(super) fn is_kind(self) -> bool {
-        self.has(KIND)
-    }
-
-    pub(super) fn is_alike(self) -> bool {
-        self.has(ALIKE)
-    }
-
-    #[inline]
-    fn has(self, bits: u16) -> bool {
-        self.bits & bits != 0
-    }
-
-    fn with(self, bits: u16, is_set: bool) -> Verdict {
-        Verdict { bits: if is_set { self.bits | bits } else { self.bits }, ..self }
-    }
-
-    fn without(self, bits: u16) -> Verdict {
-        Verdict { bits: self.bits & !bits, ..self }
-    }
-}
+pub(super) use verdict::Verdict;
+use verdict::{ALIKE, ASKS, CONTAINED, ELEMENTS, KIND, LIVE, MOVES, NO_PATH, PASSES, PLACE};
 
 /// What was found inside an object.
 pub(super) struct Probed {

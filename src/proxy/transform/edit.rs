@@ -1,6 +1,6 @@
 //! One value of a response that is shown otherwise than it stands there.
 
-use super::super::rescue::Refusal;
+use super::super::rescue::{Code, Refusal};
 use super::dress::Worn;
 use super::edits::Edits;
 use super::extension::{self, Carried};
@@ -8,6 +8,7 @@ use super::mark::{self, Seen, UNOPENABLE, absent};
 use super::shown::{Shown, written};
 use crate::audit::event::FieldAction;
 use crate::document::Escape;
+use crate::document::json::parts;
 use crate::seal::Class;
 use std::ops::Range;
 
@@ -53,6 +54,17 @@ impl Edit {
             again: self.again.map(place),
             ..self
         }
+    }
+
+    /// What has to be taken out of a JSON document, if that is so: the value, or the extension that carries it. The `<div>` of a
+    /// narrative stays, which must have one.
+    pub(super) fn removes(&self, body: &[u8]) -> Result<Option<Range<usize>>, Refusal> {
+        if !matches!(self.shown, Shown::Removed) || self.head.is_some() || matches!(self.worn, Worn::Tags { .. }) {
+            return Ok(None);
+        }
+        let Some(carried) = self.carried else { return Ok(Some(self.range.clone())) };
+        let (_, end) = parts(body, carried.entry).ok_or(Code::Internal)?;
+        Ok(Some(carried.entry..end))
     }
 
     /// `seen`: of FHIR, which has a form of its own for values that are absent.

@@ -44,8 +44,8 @@ impl Edits {
 
     /// Where the deletion starts that ends at `end`, white space apart.
     pub(super) fn deletion_before(&self, body: &[u8], end: usize) -> Option<usize> {
-        let end = body.get(..end)?.trim_ascii_end().len();
-        self.deletions.get(&end).copied()
+        let text = body.get(..end)?.trim_ascii_end().len();
+        self.deletions.get(&end).or_else(|| self.deletions.get(&text)).copied()
     }
 
     /// Makes them; `None` if they overlap or reach beyond the body.

@@ -127,13 +127,14 @@ fn plain_name(body: &[u8], value: usize) -> Result<Range<usize>, Code> {
     if is_plain { Ok(name) } else { Err(Code::ValueNotWritable) }
 }
 
-/// Takes a member or element out that is not the only one, with a comma: the next, or where it is the last one, that before it and
+/// Takes a member or element out that is not the only one, with a comma: the next and the white space after it, or where it is the last one, that before it and
 /// before all that were taken out directly before it.
-fn delete(body: &[u8], range: Range<usize>, edits: &mut Edits) -> Result<(), Code> {
+pub(super) fn delete(body: &[u8], range: Range<usize>, edits: &mut Edits) -> Result<(), Code> {
     let after = body.get(range.end..).ok_or(Code::Internal)?;
     let blanks = after.len() - after.trim_ascii_start().len();
-    if after.get(blanks) == Some(&b',') {
-        edits.delete(range.start..range.end + blanks + 1);
+    if let Some((b',', next)) = after.get(blanks..).and_then(<[u8]>::split_first).map(|(first, rest)| (*first, rest)) {
+        let indent = next.len() - next.trim_ascii_start().len();
+        edits.delete(range.start..range.end + blanks + 1 + indent);
         return Ok(());
     }
     let mut start = range.start;

@@ -79,7 +79,7 @@ pub(super) async fn begin(
             return Ok(Begun { reader: Reader::Kept, shown, action, key: None });
         }
         // Nothing could stand in its place that would not be taken for a file.
-        View::Mask | View::Redact | View::Deny => return Err(refused(Code::ClassDenied.into())),
+        View::Mask | View::Redact | View::Remove | View::Deny => return Err(refused(Code::ClassDenied.into())),
     }
     let key = gate.stream_key(&head).await;
     let key = key.map_err(|error| {

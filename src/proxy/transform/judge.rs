@@ -88,6 +88,7 @@ pub(super) fn shown(
         View::Plain => Some(opened(None)),
         View::Mask => Some(opened(Some(class.mask))),
         View::Redact | View::Deny => Some(Shown::Redacted),
+        View::Remove => Some(Shown::Removed),
         View::Sealed => None,
     };
     (class.class, FieldAction::of_view(view), shown)
@@ -144,6 +145,7 @@ fn unsealed(
             let masked = Shown::Masked { rule: rule.class.mask, kind, text: text.to_vec() };
             (FieldAction::Masked, Some(masked))
         }
+        View::Remove => (FieldAction::Redacted, Some(Shown::Removed)),
         // Who sees tokens only must not see what is not one.
         View::Redact | View::Deny | View::Sealed => (FieldAction::Redacted, Some(Shown::Redacted)),
     };

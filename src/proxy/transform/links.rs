@@ -108,7 +108,7 @@ pub(super) fn whole(about: About<'_>, class: &ClassRule, value: &[u8]) -> Result
         View::Mask => {
             (FieldAction::Masked, Some(Shown::Masked { rule: class.mask, kind: Kind::Text, text: value.to_vec() }))
         }
-        View::Redact | View::Deny | View::Sealed => (FieldAction::Redacted, Some(Shown::Redacted)),
+        View::Redact | View::Remove | View::Deny | View::Sealed => (FieldAction::Redacted, Some(Shown::Redacted)),
     }))
 }
 

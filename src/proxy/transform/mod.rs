@@ -16,6 +16,7 @@ mod mark;
 mod opening;
 mod patches;
 mod reader;
+mod removal;
 mod request;
 mod response;
 mod sealing;

@@ -8,6 +8,7 @@ use super::edit::{Edit, Otherwise};
 use super::extension::Carried;
 use super::judge::{judge, stray};
 use super::links::links;
+use super::removal::Holds;
 use super::response::{About, Plan, not_understood};
 use super::unfinished;
 use crate::document::{Escape, Rewrite, Role, Slot, Step};
@@ -21,6 +22,8 @@ pub(super) struct Document {
     /// What was found in what the rewriter has not let go yet.
     edits: Vec<Edit>,
     pub(super) base: usize,
+    /// What it has let go of a line that has not ended, where values are taken out.
+    kept: Vec<u8>,
     /// The objects that carry a sealed value, by their rules.
     carriers: HashSet<(Option<usize>, usize)>,
     /// Whether the body is there whole.
@@ -30,13 +33,20 @@ pub(super) struct Document {
 impl Document {
     /// Starts on one; `whole`: whether it is there whole.
     pub(super) fn begin(rewriter: Box<dyn Rewrite>, media: Media, whole: bool) -> Self {
-        Self { rewriter, media, edits: Vec::new(), base: 0, carriers: HashSet::new(), whole }
+        Self { rewriter, media, edits: Vec::new(), base: 0, kept: Vec::new(), carriers: HashSet::new(), whole }
     }
 
     /// Plans for what the rewriter lets go of, as far as the input reaches; tells whether that is the end.
     pub(super) fn read(&mut self, about: About<'_>, binds: &Binds<'_>, plan: &mut Plan) -> Result<bool, Refusal> {
         let is_done = self.find(about, binds, plan)?;
-        let part = self.rewriter.take_output();
+        let mut part = std::mem::take(&mut self.kept);
+        part.extend(self.rewriter.take_output());
+        let holds = Holds::of(&self.media.format).filter(|_| about.removes());
+        if holds == Some(Holds::Lines) && !is_done {
+            let lines = memchr::memrchr(b'\n', &part).map_or(0, |end| end + 1);
+            self.kept = part.split_off(lines);
+        }
+        plan.holds = holds;
         let end = self.base + part.len();
         plan.base = self.base;
         plan.fhir = self.media.fhir && self.whole;

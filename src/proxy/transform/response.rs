@@ -18,12 +18,13 @@ use super::inner::{self, Whole};
 use super::links::{Link, links, location, whole};
 use super::mark::Seen;
 use super::reader::Document;
+use super::removal::{Holds, remove};
 use super::shown::{Opening, Shown, context};
 use super::{ReadFailure, Start, read_start, unfinished, unopenable};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
 use crate::document::{Escape, Fault, Limits};
-use crate::policy::Permit;
+use crate::policy::{Permit, View};
 use crate::seal::token::holds_token;
 use crate::seal::{Class, Envelope, Scope};
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub(in crate::proxy) struct Plan {
     pub(super) body: Bytes,
     pub(super) base: usize,
     pub(super) fhir: bool,
+    /// What it holds, if values can be taken out of it.
+    pub(super) holds: Option<Holds>,
     /// Header fields that hold something to be shown otherwise.
     heads: Vec<(HeaderName, Bytes)>,
     pub(super) edits: Vec<Edit>,
@@ -93,8 +96,11 @@ pub(in crate::proxy) async fn plan(
     };
     let coding = Coding::of(headers).ok_or(Code::ResponseNotUnderstood);
     let limits = &gate.limits;
-    // What must be known of the whole body before any of it is shown is read whole.
-    let streams = matches!(coding, Ok(Coding::Identity)) && about.protected.pairings.is_none();
+    let media = about.protected.formats.media(headers);
+    // What must be known of the whole body before any of it is shown is read whole: also whether an object would be empty.
+    let is_one = media.as_ref().and_then(|media| Holds::of(&media.format)).is_some_and(|holds| holds == Holds::One);
+    let streams =
+        matches!(coding, Ok(Coding::Identity)) && about.protected.pairings.is_none() && !(is_one && about.removes());
     let most = if streams { limits.buffer_bytes_max.min(limits.response_bytes_max) } else { limits.response_bytes_max };
     let until = Instant::now() + target.response_timeout;
     let start = read_start(&mut incoming, most, until).await.map_err(broken)?;
@@ -106,7 +112,7 @@ pub(in crate::proxy) async fn plan(
     if is_longer && most == limits.response_bytes_max {
         return Err(Code::ResponseTooLarge.into());
     }
-    let media = about.protected.formats.media(headers).ok_or(Code::ResponseNotUnderstood)?;
+    let media = media.ok_or(Code::ResponseNotUnderstood)?;
     let body = coding?.decode(start.bytes.into(), limits.response_bytes_max).await.map_err(|error| match error {
         NotDecoded::Broken => Code::ResponseNotUnderstood,
         NotDecoded::TooLarge => Code::ResponseTooLarge,
@@ -163,6 +169,14 @@ pub(super) fn broken(failure: ReadFailure) -> Refusal {
     .into()
 }
 
+impl About<'_> {
+    /// Whether values are taken out of what the caller sees.
+    pub(super) fn removes(&self) -> bool {
+        let anywhere = self.protected.opens_anywhere.iter().flat_map(|all| all.iter().map(|rule| rule.class));
+        self.protected.classes.iter().copied().chain(anywhere).any(|class| self.permit.view(class) == View::Remove)
+    }
+}
+
 impl Plan {
     /// Begins to open a body that a rule takes whole.
     async fn file(
@@ -209,12 +223,26 @@ impl Plan {
     ///
     /// # Errors
     /// None that [`plan`] has not met before.
-    pub(in crate::proxy) fn carry_out(self, headers: &mut HeaderMap, _receipt: &Receipt) -> Result<Bytes, Refusal> {
+    pub(in crate::proxy) fn carry_out(mut self, headers: &mut HeaderMap, _receipt: &Receipt) -> Result<Bytes, Refusal> {
         let is_fhir = self.fhir;
         let mut of_body = Edits::default();
         let mut of_heads: Vec<Edits> = self.heads.iter().map(|_| Edits::default()).collect();
         let (body, mut seen) = (self.body, Seen::new());
         let is_kept = self.edits.is_empty();
+        if let Some(holds) = self.holds {
+            let mut removed = Vec::new();
+            for (number, edit) in self.edits.iter().enumerate() {
+                removed.extend(edit.removes(&body)?.map(|range| (number, range)));
+            }
+            removed.sort_by_key(|(_, range)| range.start);
+            let ranges: Vec<_> = removed.iter().map(|(_, range)| range.clone()).collect();
+            remove(&body, holds, &ranges, &mut of_body)?;
+            for (number, _) in removed {
+                if let Some(edit) = self.edits.get_mut(number) {
+                    edit.shown = Shown::Kept;
+                }
+            }
+        }
         for edit in self.edits {
             let edits = match edit.head {
                 Some(head) => of_heads.get_mut(head).ok_or(Code::Internal)?,

@@ -17,6 +17,8 @@ pub(super) enum Shown {
     Kept,
     /// A fixed text.
     Redacted,
+    /// Nothing, where its place can be taken out; else the fixed text.
+    Removed,
     /// A mark.
     Unopenable,
     /// What a token holds.
@@ -59,7 +61,7 @@ impl Shown {
     /// Whether the value is shown in part or not at all.
     pub(super) fn is_hidden(&self) -> bool {
         match self {
-            Self::Redacted | Self::Unopenable | Self::Masked { .. } => true,
+            Self::Redacted | Self::Removed | Self::Unopenable | Self::Masked { .. } => true,
             Self::Opened { mask, .. } | Self::Formatted { mask, .. } => mask.is_some(),
             Self::Kept => false,
         }
@@ -69,7 +71,7 @@ impl Shown {
     pub(super) fn write(self, (escape, worn): (Escape, &Worn), out: &mut Vec<u8>) -> Result<(), Refusal> {
         match self {
             Self::Kept | Self::Unopenable => Err(Code::Internal.into()),
-            Self::Redacted => written(escape, &worn.on(REDACTED.as_bytes()), out),
+            Self::Redacted | Self::Removed => written(escape, &worn.on(REDACTED.as_bytes()), out),
             Self::Masked { rule, kind, text } => written(escape, &worn.on(mask(rule, kind, &text).as_bytes()), out),
             Self::Opened { envelope, bound, mask: rule, key } => {
                 let (key, bind) = (key.ok_or(Code::Internal)?, borrowed(&bound));

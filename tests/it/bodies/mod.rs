@@ -16,6 +16,7 @@ mod oddities;
 mod outcomes;
 mod pages;
 mod patches;
+mod removal;
 mod streams;
 mod wholes;
 mod xml;

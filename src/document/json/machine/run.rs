@@ -4,6 +4,14 @@ use super::{Flow, Frame, Machine, State, Turn};
 use crate::document::json::scan::{self, Digits, Reach};
 use crate::document::json::tracker::Verdict;
 
+impl Frame {
+    /// One in which nothing is selected.
+    fn dead(start: u64, object: bool) -> Frame {
+        let verdict = Verdict::NOTHING;
+        Frame { start, object, live: false, indexed: false, index: 0, verdict, kind: None, holds: false, seen: 0 }
+    }
+}
+
 /// Where a run has come to.
 struct Run {
     at: usize,
