@@ -112,6 +112,9 @@ pub struct Exchange {
     pub record: Option<String>,
     /// Which classes, in which view, how many values.
     pub fields: Vec<FieldCount>,
+    /// How many FHIR resources of each type the response holds, where it is JSON and rules go by types.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceCount>,
     /// The data keys that were used, and the KEK calls that brought them: the first [`KEYS_MAX`] of them.
     pub keys: Vec<KeyUse>,
     /// How many more there were.
@@ -229,6 +232,16 @@ pub struct KeyChange {
     /// Why, of the last that did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+}
+
+/// How many resources of a type there are; those contained in others are not counted.
+#[derive(Clone, PartialEq, Eq, Serialize, Debug)]
+pub struct ResourceCount {
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: Box<str>,
+    /// How many.
+    pub count: u64,
 }
 
 /// How many values of a class were treated in one way.

@@ -109,4 +109,34 @@ pub trait Rewrite {
     /// The output that is final since the last call; empty when there is none. It never reaches past a waiting slot. Where
     /// every slot was kept it is the input.
     fn take_output(&mut self) -> Vec<u8>;
+
+    /// The resources that came since the last call, by type, where rules go by that and the format is JSON: those that are
+    /// contained in another are a part of it.
+    fn take_resources(&mut self) -> Resources {
+        Resources::default()
+    }
+}
+
+/// How many resources there are of each type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources(Vec<(Box<str>, u64)>);
+
+impl Resources {
+    /// Counts more of a type.
+    pub fn add(&mut self, kind: &str, more: u64) {
+        match self.0.iter_mut().find(|(known, _)| **known == *kind) {
+            Some((_, count)) => *count += more,
+            None => self.0.push((kind.into(), more)),
+        }
+    }
+
+    /// Adds it up with others.
+    pub fn extend(&mut self, others: &Resources) {
+        others.iter().for_each(|(kind, count)| self.add(kind, count));
+    }
+
+    /// Each type and its number, in the order in which they came first.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(kind, count)| (&**kind, *count))
+    }
 }

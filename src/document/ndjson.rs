@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::json::{self, Rules};
-use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
+use super::{Fault, Limits, Resources, Rewrite, Slot, Step, Watch};
 
 /// Rewrites one body of lines.
 pub struct Rewriter {
@@ -25,6 +25,7 @@ pub struct Rewriter {
     /// Where the byte after that stands in the body.
     offset: u64,
     output: Vec<u8>,
+    resources: Resources,
     finished: bool,
     fault: Option<Fault>,
 }
@@ -43,6 +44,7 @@ impl Rewriter {
             used: 0,
             offset: 0,
             output: Vec::new(),
+            resources: Resources::default(),
             finished: false,
             fault: None,
         }
@@ -62,6 +64,7 @@ impl Rewriter {
         }
         let step = line.step()?;
         self.output.append(&mut line.take_output());
+        self.resources.extend(&line.take_resources());
         match step {
             Step::Done => {
                 self.line = None;
@@ -161,6 +164,10 @@ impl Rewrite for Rewriter {
 
     fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
+    }
+
+    fn take_resources(&mut self) -> Resources {
+        std::mem::take(&mut self.resources)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What was done with values, and by which data keys, as it adds up: also over a body that is never there whole.
 
-use crate::audit::event::{Exchange, FieldAction, FieldCount, KEYS_MAX, KeyUse};
+use crate::audit::event::{Exchange, FieldAction, FieldCount, KEYS_MAX, KeyUse, ResourceCount};
+use crate::document::Resources;
 use crate::keyring::Held;
 use crate::seal::{Class, KeyId};
 
@@ -12,6 +13,8 @@ pub(super) struct Ledger {
     pub(super) keys_omitted: u64,
     /// How many values each rule met, by its number, and what was done with them.
     pub(super) met: Vec<(usize, FieldAction, u64)>,
+    /// The resources of a response.
+    pub(super) resources: Resources,
 }
 
 impl Ledger {
@@ -45,6 +48,12 @@ impl Ledger {
     pub(super) fn settle(self, record: &mut Exchange) {
         for FieldCount { class, action, count: more } in self.fields {
             count(&mut record.fields, class, action, more);
+        }
+        for (kind, more) in self.resources.iter() {
+            match record.resources.iter_mut().find(|known| *known.kind == *kind) {
+                Some(known) => known.count += more,
+                None => record.resources.push(ResourceCount { kind: kind.into(), count: more }),
+            }
         }
         record.keys_omitted += self.keys_omitted;
         for key in self.keys {

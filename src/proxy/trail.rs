@@ -48,6 +48,7 @@ impl Trail {
             scope: None,
             record: None,
             fields: Vec::new(),
+            resources: Vec::new(),
             keys: Vec::new(),
             keys_omitted: 0,
             upstream_status: None,

@@ -1,6 +1,7 @@
 //! The state of a rewriter between two bytes of its input, and what of that input still matters.
 
 mod grammar;
+mod look;
 mod run;
 mod strings;
 
@@ -12,8 +13,8 @@ use super::merge::Merge;
 use super::probe::Probe;
 use super::rules::{Rule, Rules};
 use super::scan::Digits;
-use super::tracker::{Spot, Tracker, Unresolved, Verdict};
-use crate::document::{Escape, Fault, Kind, Limits, Place, Role, Slot, Watch};
+use super::tracker::{Spot, Tracker, Verdict};
+use crate::document::{Escape, Fault, Kind, Limits, Place, Resources, Role, Slot, Watch};
 
 /// Positions are indices into the input at hand; `shift` moves them when its beginning is dropped.
 pub(super) struct Machine {
@@ -41,6 +42,8 @@ pub(super) struct Machine {
     /// Whether objects and arrays are gone into that a rule other than the first selects: texts alone are wanted.
     seeks_texts: bool,
     merge: Option<Merge>,
+    /// The resources that came.
+    resources: Resources,
     /// Whether the resource that was looked into last is made of others.
     holds: bool,
     /// Whether it is a part of such a resource.
@@ -170,6 +173,7 @@ impl Machine {
             merge: None,
             is_part: false,
             holds: false,
+            resources: Resources::default(),
             hold: None,
             waiting: None,
             clip: usize::MAX,
@@ -234,47 +238,6 @@ impl Machine {
         self.state == State::End
     }
 
-    /// Has the rules look into the object at hand, as far as they need; tells whether it is a resource, or nothing if there is not
-    /// enough input. The verdict on it is final then.
-    fn look_into(&mut self, view: &[u8]) -> Result<Option<bool>, Fault> {
-        let Some(probing) = self.tracker.probing() else { return Ok(Some(false)) };
-        let new = || Box::new(Probe::new(probing, &self.limits, self.base, self.at, self.verdict));
-        let mut probe = self.probe.take().unwrap_or_else(new);
-        let max = self.limits.object_bytes_max;
-        let view = view.get(..self.at.saturating_add(max).saturating_add(1)).unwrap_or(view);
-        let Some(mut probed) = probe.run(probing, view, self.end)? else {
-            if view.len() - self.at > max {
-                return Err(Fault::ValueTooLong { offset: self.offset(self.at), max });
-            }
-            self.probe = Some(probe);
-            return Ok(None);
-        };
-        let is_resource = probed.kind.is_some();
-        let offset = self.offset(self.at);
-        if let Some(merge) = &self.merge
-            && self.frames.iter().all(|frame| frame.object)
-        {
-            let level = self.frames.len();
-            let wanted = self.tracker.tests(level).filter_map(|test| probing.names.get(test));
-            merge
-                .check(view, self.at, level == 0, self.verdict.is_place(), &mut probed.kind, wanted)
-                .map_err(|what| Fault::Unaccepted { offset, what })?;
-        }
-        // Elsewhere elements have the same names that hold no resources.
-        let around = self.frames.iter().rev().find(|frame| frame.kind.is_some());
-        let is_needed = self.verdict.is_contained() || around.map_or(self.is_part, |frame| frame.holds);
-        if self.verdict.is_place() && is_needed && probed.kind.is_none() {
-            return Err(Fault::Unaccepted { offset, what: "an object that is no resource where one stands" });
-        }
-        self.holds = probed.kind.as_deref().is_some_and(|kind| CONTAINERS.iter().any(|known| known.as_bytes() == kind));
-        let resolved = self.tracker.resolve(self.frames.len(), &probed, self.verdict);
-        self.verdict = resolved.map_err(|error| match error {
-            Unresolved::NoResource => Fault::Unaccepted { offset, what: "a document that is no resource" },
-            Unresolved::UnknownType => Fault::Unaccepted { offset, what: "a resource of a type that no rule names" },
-        })?;
-        Ok(Some(is_resource))
-    }
-
     /// Reads on until something is found, the input is used up or the document is complete.
     pub(super) fn advance(&mut self, input: &[u8], finished: bool) -> Result<Halt, Fault> {
         if self.found.is_some() {
@@ -297,6 +260,10 @@ impl Machine {
             _ if self.state == State::End => Ok(Halt::Complete),
             _ => Err(Fault::UnexpectedEnd { offset: self.offset(input.len()) }),
         }
+    }
+
+    pub(super) fn take_resources(&mut self) -> Resources {
+        std::mem::take(&mut self.resources)
     }
 
     /// How far the input is settled: what is before this will not be asked for again.

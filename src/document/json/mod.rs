@@ -23,7 +23,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
+use super::{Fault, Limits, Resources, Rewrite, Slot, Step, Watch};
 
 pub use rules::{JsonPath, Rules, Selected, TooManySteps};
 pub use scan::{is_literal, is_number};
@@ -165,5 +165,8 @@ impl Rewrite for Rewriter {
 
     fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
+    }
+    fn take_resources(&mut self) -> Resources {
+        self.machine.take_resources()
     }
 }

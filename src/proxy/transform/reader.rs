@@ -39,6 +39,7 @@ impl Document {
     /// Plans for what the rewriter lets go of, as far as the input reaches; tells whether that is the end.
     pub(super) fn read(&mut self, about: About<'_>, binds: &Binds<'_>, plan: &mut Plan) -> Result<bool, Refusal> {
         let is_done = self.find(about, binds, plan)?;
+        plan.resources.extend(&self.rewriter.take_resources());
         let mut part = std::mem::take(&mut self.kept);
         part.extend(self.rewriter.take_output());
         let holds = Holds::of(&self.media.format).filter(|_| about.removes());

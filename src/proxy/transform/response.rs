@@ -23,7 +23,7 @@ use super::shown::{Opening, Shown, context};
 use super::{ReadFailure, Start, read_start, unfinished, unopenable};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
-use crate::document::{Escape, Fault, Limits};
+use crate::document::{Escape, Fault, Limits, Resources};
 use crate::policy::{Permit, View};
 use crate::seal::token::holds_token;
 use crate::seal::{Class, Envelope, Scope};
@@ -49,6 +49,7 @@ pub(in crate::proxy) struct Plan {
     pub(super) fields: Vec<(Class, FieldAction)>,
     /// What is done with the values that each rule met.
     pub(super) met: Vec<(usize, FieldAction)>,
+    pub(super) resources: Resources,
     keys: Vec<Opening>,
 }
 
@@ -207,7 +208,7 @@ impl Plan {
 
     /// What will be shown, and by which keys.
     pub(in crate::proxy) fn ledger(&self) -> Ledger {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger { resources: self.resources.clone(), ..Ledger::default() };
         let edits = self.edits.iter().map(|edit| &edit.told);
         for (class, action) in self.fields.iter().chain(edits) {
             ledger.field(*class, *action);

@@ -63,6 +63,7 @@ async fn a_resource_is_shown_without_what_is_protected() {
         assert_eq!(read[kept], whole[kept]);
     }
     let event = bed.gate.events().into_iter().rfind(|event| event["event"] == "ExchangeAnswered").unwrap();
+    assert_eq!(event["resources"], json!([{"type": "Patient", "count": 1}]));
     assert!(event["fields"].as_array().unwrap().iter().all(|field| field["action"] == "redacted"), "{event:#}");
 }
 
