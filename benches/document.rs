@@ -7,7 +7,7 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sealgate::document::json::{Rewriter, Rules, quote};
 use sealgate::document::path::FieldPath;
-use sealgate::document::{Limits, Rewrite, Step, Watch};
+use sealgate::document::{Limits, Rewrite, Step, Watch, csv, form, hl7v2, x12, xml};
 use sealgate::seal::Budget;
 use sealgate::seal::crypto::default_provider;
 use sealgate::seal::token::holds_token;
@@ -187,5 +187,55 @@ fn patient(criterion: &mut Criterion) {
     criterion.bench_function("seal a patient", |bench| bench.iter(|| write(black_box(PATIENT.as_bytes()))));
 }
 
-criterion_group!(benches, document, patient);
+/// Real samples in the other formats, with the values of people replaced; their text is read byte by byte.
+fn formats(criterion: &mut Criterion) {
+    const CSV: &str = include_str!("../tests/data/csv/patients.csv");
+    const HL7: &str = include_str!("../tests/data/hl7v2/ADT-A01-01.hl7");
+    const X12: &str = include_str!("../tests/data/x12/institutional-claim.837i");
+    const XML: &str = include_str!("../tests/data/ccda/diagnostic-imaging-report.xml");
+    const FORM: &str = include_str!("../tests/data/forms/openemr-new-patient-1.urlencoded");
+    let limits = Limits::default;
+    let csv = ["SSN", "FIRST", "LAST", "ADDRESS"].map(|path| csv::CsvPath::parse(path).expect("a column"));
+    let csv = Arc::new(csv::Rules::compile(&numbered(csv), b',').expect("a delimiter"));
+    let hl7 = ["PID-3", "PID-5", "PID-11", "NK1-2"].map(|path| hl7v2::Hl7Path::parse(path).expect("a field"));
+    let hl7 = Arc::new(hl7v2::Rules::compile(&numbered(hl7)));
+    let x12 = ["NM1*IL-3", "NM1*IL-4", "N3-1", "DMG-2"].map(|path| x12::X12Path::parse(path).expect("an element"));
+    let x12 = Arc::new(x12::Rules::compile(&numbered(x12)));
+    let xml = ["//{urn:hl7-org:v3}patient//{urn:hl7-org:v3}given", "//{urn:hl7-org:v3}streetAddressLine"];
+    let xml = xml.map(|path| xml::XmlPath::parse(path).expect("a path"));
+    let xml = Arc::new(xml::Rules::compile(&numbered(xml)).expect("few paths"));
+    let form = ["form_fname", "form_lname", "form_ss"].map(|path| form::FormPath::parse(path).expect("a field"));
+    let form = Arc::new(form::Rules::compile(&numbered(form)));
+    type Make<'a> = &'a dyn Fn() -> Box<dyn Rewrite>;
+    let cases: [(&str, &str, Make<'_>); 5] = [
+        ("CSV", CSV, &|| Box::new(csv::Rewriter::new(Arc::clone(&csv), limits(), None))),
+        ("HL7 v2", HL7, &|| Box::new(hl7v2::Rewriter::new(Arc::clone(&hl7), limits(), None))),
+        ("X12", X12, &|| Box::new(x12::Rewriter::new(Arc::clone(&x12), limits(), None))),
+        ("XML", XML, &|| Box::new(xml::Rewriter::new(Arc::clone(&xml), limits(), None))),
+        ("form", FORM, &|| Box::new(form::Rewriter::new(Arc::clone(&form), limits(), None))),
+    ];
+    let mut group = criterion.benchmark_group("formats");
+    for (name, body, make) in cases {
+        let run = |body: &[u8]| {
+            let (mut rewriter, mut slots) = (make(), 0);
+            rewriter.feed(body);
+            rewriter.finish();
+            while rewriter.step().expect("a good sample") == Step::Slot {
+                slots += 1;
+                rewriter.replace(b"sgv1.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
+            }
+            (slots, rewriter.take_output().len())
+        };
+        assert!(run(body.as_bytes()).0 > 0, "{name} holds what its rules select");
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bench| bench.iter(|| run(black_box(body.as_bytes()))));
+    }
+    group.finish();
+}
+
+fn numbered<T, const N: usize>(paths: [T; N]) -> Vec<(usize, T)> {
+    paths.into_iter().enumerate().collect()
+}
+
+criterion_group!(benches, document, patient, formats);
 criterion_main!(benches);
