@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::operation::{Operation, Verb, refused};
+use super::operation::{Operation, Verb, refused, start};
 use super::pointer::Pointer;
 use crate::document::Fault;
 use crate::document::json::{Member, parts, unquote};
@@ -23,8 +23,8 @@ const OTHER: &str = "a path of another type than the resource that is patched";
 
 /// Where the resource starts, if a JSON text is Parameters.
 pub(super) fn parameters(patch: &[u8]) -> Option<usize> {
-    let start = patch.iter().position(|byte| *byte == b'{')?;
-    let (members, _) = parts(patch, start)?;
+    let start = start(patch);
+    let (members, _) = parts(patch, start).filter(|_| patch.get(start) == Some(&b'{'))?;
     let kind = members.iter().find(|member| text(patch, &member.name).as_deref() == Some(b"resourceType"))?;
     (text(patch, &kind.value)? == b"Parameters").then_some(start)
 }

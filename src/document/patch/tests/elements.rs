@@ -162,6 +162,10 @@ fn what_is_no_fhirpath_patch_is_refused() {
         let found = yielded(&PATHS, &good.replacen(from, to, 1)).unwrap_err();
         assert!(found.starts_with(want), "{from} {to}: found {found}, wanted {want}");
     }
+    let listed = format!(r#"[{good},{{"name":[{{"family":"F"}}]}}]"#);
+    let found = yielded(&PATHS, &listed).unwrap_err();
+    assert!(found.starts_with("a FHIRPath Patch that is no Parameters"), "{found}");
+    assert!(yielded(&PATHS, &format!("\u{feff} {good} ")).is_ok());
     // Where rules name places in the document, paths of elements tell too little.
     let found = yielded(&["Patient.name.family", "$.x"], &good).unwrap_err();
     assert!(found.starts_with("a patch of elements where rules name places"), "{found}");
