@@ -15,8 +15,6 @@ pub(super) struct Judge {
     tests: Option<Guide>,
     by_type: bool,
     resource: Option<String>,
-    /// Whether paths name the elements of a resource: names stand for members, and for what is beside them.
-    names_elements: bool,
     /// Where the document stands that is patched.
     top: Spot,
 }
@@ -28,8 +26,6 @@ const COUNTED: &str = "patch needs context: a rule counts the elements of the ar
 const TYPE: &str = "a patch of a resourceType";
 const ALIKE: &str = "a name that differs from a ruled one by case alone";
 const PRIMITIVE: &str = "a patch of a primitive that is sealed beside its place";
-const UNKNOWN_ELEMENTS: &str = "a patch of elements where rules name places";
-const CHOICE: &str = "patch needs context: an element that has its type in its name";
 const NO_RESOURCE: &str = "a document that is no resource";
 
 /// In how many ways a pointer may be read.
@@ -46,16 +42,7 @@ impl Judge {
             None => return Err(UNKNOWN_TYPE),
         };
         let tests = guide.of_tests();
-        let resource = resource.map(str::to_owned);
-        Ok(Judge { guide, tests, by_type, resource, names_elements: false, top })
-    }
-
-    /// For patches whose paths name elements, of a resource of that type. Rules must go by that alone: others mind where
-    /// arrays are, of which such paths tell nothing.
-    pub(super) fn of_elements(rules: Arc<Rules>, resource: Option<&str>) -> Result<Judge, &'static str> {
-        let is_by_type = rules.is_by_resource_type_alone();
-        let judge = Judge::new(rules, resource)?;
-        if is_by_type { Ok(Judge { names_elements: true, ..judge }) } else { Err(UNKNOWN_ELEMENTS) }
+        Ok(Judge { guide, tests, by_type, resource: resource.map(str::to_owned), top })
     }
 
     /// Where a value stands that is no part of the document.
@@ -104,8 +91,7 @@ impl Judge {
         }
         let spots: Vec<Spot> = walk.readings.into_iter().map(|reading| reading.spot).collect();
         let spot = self.guide.merged(&spots).ok_or(NEEDS_CONTEXT)?;
-        let is_alone = self.guide.role(&spot) == Some(Role::Primitive) && !self.names_elements;
-        if is_alone { Err(PRIMITIVE) } else { Ok(spot) }
+        if self.guide.role(&spot) == Some(Role::Primitive) { Err(PRIMITIVE) } else { Ok(spot) }
     }
 
     /// Whether what stands at a pointer may go elsewhere, or be put there from elsewhere.
@@ -142,12 +128,9 @@ impl Judge {
 
     fn walk(&mut self, pointer: &Pointer) -> Result<Walk, &'static str> {
         let mut walk = Walk { readings: vec![Reading::of(self.top.clone())], ..Walk::default() };
-        for (number, token) in pointer.tokens().iter().enumerate() {
+        for token in pointer.tokens() {
             if walk.is_kind() {
                 return Err(TYPE);
-            }
-            if self.names_elements && number + 1 < pointer.tokens().len() && self.guide.mentions_variant(token) {
-                return Err(CHOICE);
             }
             self.step(&mut walk, token)?;
             if walk.readings.len() > READINGS_MAX {

@@ -1,11 +1,9 @@
-//! Patches of JSON documents, rewritten by the rules of the documents: JSON Patch (RFC 6902), merge patch (RFC 7396)
-//! and FHIRPath Patch (<https://hl7.org/fhir/R4/fhirpatch.html>).
+//! Patches of JSON documents, rewritten by the rules of the documents: JSON Patch (RFC 6902) and merge patch (RFC
+//! 7396).
 //!
 //! Nothing is applied here, and the document is not there to be asked: where a rule would have to look at it to tell
 //! whether something is protected, the patch is refused.
 
-mod elements;
-mod fhirpath;
 mod judge;
 mod operation;
 mod pointer;
@@ -19,8 +17,6 @@ use std::sync::{Arc, LazyLock};
 
 use super::json::{self, Rules, Spot};
 use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
-pub use elements::is_parameters;
-pub use fhirpath::ElementsRewriter;
 use judge::Judge;
 use operation::operations;
 

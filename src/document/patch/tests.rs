@@ -1,6 +1,5 @@
 //! The rewriters as their callers see them.
 
-mod elements;
 mod merging;
 mod operations;
 mod properties;

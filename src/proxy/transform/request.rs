@@ -16,7 +16,7 @@ use super::edits::Edits;
 use super::extension;
 use super::sealing::Sealing;
 use super::{ReadFailure, next, read_start, unfinished, watch};
-use crate::document::{self, Escape, Rewrite, Role, Slot, Step, patch};
+use crate::document::{self, Escape, Rewrite, Role, Slot, Step};
 use crate::policy::Permit;
 use bytes::Bytes;
 use http::Method;
@@ -126,7 +126,7 @@ impl<'a> Sealing<'a> {
         if !start.ended && most == limits.body_bytes_max {
             return Err(Code::BodyTooLarge.into());
         }
-        let mut media = media.ok_or(Code::ContentTypeUnsupported)?;
+        let media = media.ok_or(Code::ContentTypeUnsupported)?;
         let bytes = coding.decode(start.bytes.into(), limits.body_bytes_max).await.map_err(|error| match error {
             NotDecoded::Broken => Code::BodyInvalid,
             NotDecoded::TooLarge => Code::BodyTooLarge,
@@ -139,13 +139,10 @@ impl<'a> Sealing<'a> {
             let sealed = self.query(text, resource(path)).await?.into_bytes();
             return Ok(Sealed::Whole(coding.encode(sealed).await.ok_or(Code::Internal)?.into()));
         }
-        if media.format == Format::FhirPatch && start.ended && !patch::is_parameters(&bytes) {
-            media.format = Format::Merge;
-        }
         if start.ended {
             self.binds = Binds::read(self.protected, (route, path), (&media.format, &whole), &bytes)?;
         }
-        if media.format.patches().is_some() && self.protected.pairings.is_some() {
+        if matches!(media.format, Format::Patch | Format::Merge) && self.protected.pairings.is_some() {
             return Err(Refusal::with_detail(Code::PatchNeedsContext, "values are bound to fields"));
         }
         self.patches = media.format.patches();

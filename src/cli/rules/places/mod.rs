@@ -42,7 +42,6 @@ impl Places {
             | Format::Text
             | Format::Patch
             | Format::Merge
-            | Format::FhirPatch
             | Format::Multipart(_)
             | Format::File(_) => Vec::new(),
         };

@@ -210,15 +210,6 @@ impl Guide {
         self.tracker.mentioned(name).is_some()
     }
 
-    /// Whether a path has a step that an element of that name may have in JSON, with the name of a type after it or beside
-    /// its value.
-    pub(in crate::document) fn mentions_variant(&self, name: &[u8]) -> bool {
-        self.tracker.rules.names.all().any(|known| {
-            let after = known.strip_prefix(name).and_then(<[u8]>::first);
-            after.is_some_and(u8::is_ascii_uppercase) || known.strip_prefix(b"_") == Some(name)
-        })
-    }
-
     /// Whether one of these rules can select the value or anything inside of it.
     pub(in crate::document) fn leads_to(&self, spot: &Spot, numbers: &[usize]) -> bool {
         self.reached(spot).iter().flatten().any(|rule| numbers.contains(&rule.number))
