@@ -295,8 +295,9 @@ impl Machine {
             hold.start -= dropped;
             self.clip = self.clip.saturating_sub(dropped);
         }
+        // What was replaced since is settled although the end of the object is awaited.
         if let Some((_, from)) = &mut self.waiting {
-            *from -= dropped;
+            *from = from.saturating_sub(dropped);
         }
         if let Some(probe) = &mut self.probe {
             probe.shift(dropped);

@@ -408,6 +408,13 @@ fn what_belongs_to_a_sealed_primitive_is_told_apart() {
             (Some(0), Role::Carried, "\"f\"", Some(101)),
         ];
         assert_eq!(seen, want.map(|(rule, role, raw, around)| (rule, role, raw.to_owned(), around)));
+        // Who has no use for the end of the object may replace each at once.
+        let mut rewriter = Rewriter::new(Arc::clone(&rules), Limits::default(), None);
+        let replaced = rewrite(&mut rewriter, document.as_bytes(), lengths, &mut |slot| {
+            (slot.role() != Role::Companion).then(|| b"0".to_vec())
+        });
+        let want = document.replace("\"d\"", "0").replace("\"e\"", "0").replace("\"f\"", "0");
+        assert_eq!(String::from_utf8(replaced.unwrap()).unwrap(), want);
     }
 }
 
