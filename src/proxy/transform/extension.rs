@@ -127,8 +127,8 @@ fn plain_name(body: &[u8], value: usize) -> Result<Range<usize>, Code> {
     if is_plain { Ok(name) } else { Err(Code::ValueNotWritable) }
 }
 
-/// Takes a member or element out that is not the only one, with a comma: the next and the white space after it, or where it is the last one, that before it and
-/// before all that were taken out directly before it.
+/// Takes a member or element out that is not the only one, with a comma: the next and the white space after it, or where it is the
+/// last one, that before it and before all that were taken out directly before it.
 pub(super) fn delete(body: &[u8], range: Range<usize>, edits: &mut Edits) -> Result<(), Code> {
     let after = body.get(range.end..).ok_or(Code::Internal)?;
     let blanks = after.len() - after.trim_ascii_start().len();

@@ -31,6 +31,8 @@ impl Link {
     /// What becomes of it in a text, in which the URL starts at `start`.
     pub(super) fn edit(self, head: Option<usize>, start: usize, escape: Escape) -> Edit {
         let Link { range, class, action, shown, again } = self;
+        // A part of a text cannot be taken out of the document that the text is in.
+        let shown = if matches!(shown, Shown::Removed) { Shown::Redacted } else { shown };
         Edit {
             head,
             range: start + range.start..start + range.end,

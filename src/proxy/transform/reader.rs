@@ -22,6 +22,8 @@ pub(super) struct Document {
     /// What was found in what the rewriter has not let go yet.
     edits: Vec<Edit>,
     pub(super) base: usize,
+    /// What the body holds, if values are taken out of it.
+    holds: Option<Holds>,
     /// What it has let go of a line that has not ended, where values are taken out.
     kept: Vec<u8>,
     /// The objects that carry a sealed value, by their rules.
@@ -31,23 +33,24 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Starts on one; `whole`: whether it is there whole.
-    pub(super) fn begin(rewriter: Box<dyn Rewrite>, media: Media, whole: bool) -> Self {
-        Self { rewriter, media, edits: Vec::new(), base: 0, kept: Vec::new(), carriers: HashSet::new(), whole }
+    /// Starts on one; `whole`: whether it is there whole, `holds`: what, if values are taken out of it.
+    pub(super) fn begin(rewriter: Box<dyn Rewrite>, media: Media, whole: bool, holds: Option<Holds>) -> Self {
+        let (edits, kept, carriers) = (Vec::new(), Vec::new(), HashSet::new());
+        Self { rewriter, media, edits, base: 0, holds, kept, carriers, whole }
     }
 
     /// Plans for what the rewriter lets go of, as far as the input reaches; tells whether that is the end.
     pub(super) fn read(&mut self, about: About<'_>, binds: &Binds<'_>, plan: &mut Plan) -> Result<bool, Refusal> {
         let is_done = self.find(about, binds, plan)?;
         plan.resources.extend(&self.rewriter.take_resources());
-        let mut part = std::mem::take(&mut self.kept);
-        part.extend(self.rewriter.take_output());
-        let holds = Holds::of(&self.media.format).filter(|_| about.removes());
-        if holds == Some(Holds::Lines) && !is_done {
-            let lines = memchr::memrchr(b'\n', &part).map_or(0, |end| end + 1);
-            self.kept = part.split_off(lines);
+        let mut part = self.rewriter.take_output();
+        if self.holds == Some(Holds::Lines) {
+            self.kept.append(&mut part);
+            let lines = memchr::memrchr(b'\n', &self.kept).map_or(0, |end| end + 1);
+            let rest = if is_done { Vec::new() } else { self.kept.split_off(lines) };
+            part = std::mem::replace(&mut self.kept, rest);
         }
-        plan.holds = holds;
+        plan.holds = self.holds;
         let end = self.base + part.len();
         plan.base = self.base;
         plan.fhir = self.media.fhir && self.whole;

@@ -99,9 +99,9 @@ pub(in crate::proxy) async fn plan(
     let limits = &gate.limits;
     let media = about.protected.formats.media(headers);
     // What must be known of the whole body before any of it is shown is read whole: also whether an object would be empty.
-    let is_one = media.as_ref().and_then(|media| Holds::of(&media.format)).is_some_and(|holds| holds == Holds::One);
+    let holds = media.as_ref().and_then(|media| Holds::of(&media.format)).filter(|_| about.removes());
     let streams =
-        matches!(coding, Ok(Coding::Identity)) && about.protected.pairings.is_none() && !(is_one && about.removes());
+        matches!(coding, Ok(Coding::Identity)) && about.protected.pairings.is_none() && holds != Some(Holds::One);
     let most = if streams { limits.buffer_bytes_max.min(limits.response_bytes_max) } else { limits.response_bytes_max };
     let until = Instant::now() + target.response_timeout;
     let start = read_start(&mut incoming, most, until).await.map_err(broken)?;
@@ -133,7 +133,7 @@ pub(in crate::proxy) async fn plan(
     let watch = about.protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
     let rewriter = about.protected.formats.reader(&media.format, largest, watch);
     let rewriter = rewriter.ok_or(Code::ResponseNotUnderstood)?;
-    let mut reader = Document::begin(rewriter, media, !is_longer);
+    let mut reader = Document::begin(rewriter, media, !is_longer, holds);
     reader.rewriter.feed(&body);
     if !is_longer {
         reader.rewriter.finish();
@@ -172,7 +172,7 @@ pub(super) fn broken(failure: ReadFailure) -> Refusal {
 
 impl About<'_> {
     /// Whether values are taken out of what the caller sees.
-    pub(super) fn removes(&self) -> bool {
+    fn removes(&self) -> bool {
         let anywhere = self.protected.opens_anywhere.iter().flat_map(|all| all.iter().map(|rule| rule.class));
         self.protected.classes.iter().copied().chain(anywhere).any(|class| self.permit.view(class) == View::Remove)
     }

@@ -67,6 +67,34 @@ async fn a_resource_is_shown_without_what_is_protected() {
     assert!(event["fields"].as_array().unwrap().iter().all(|field| field["action"] == "redacted"), "{event:#}");
 }
 
+/// A token in a URL is a part of a text, which stays.
+#[tokio::test]
+async fn what_a_search_looked_for_is_redacted_in_its_links() {
+    let bed = bed();
+    seen(
+        &bed,
+        "/fhir/Patient/1",
+        ("application/fhir+json", r#"{"resourceType":"Patient","name":[{"family":"Chalmers"}]}"#),
+    )
+    .await;
+    let kept: Value = serde_json::from_str(&bed.upstream.kept("/fhir/Patient/1")).unwrap();
+    let token = kept["name"][0]["family"].as_str().unwrap();
+    let url = |family: &str| format!("https://localhost/fhir/Patient?family={family}&_count=1");
+    let bundle = |family: &str, resource: Value| {
+        let link = json!([{"relation": "self", "url": url(family)}]);
+        json!({"resourceType": "Bundle", "type": "searchset", "link": link, "entry": [{"resource": resource}]})
+    };
+    let body = bundle(token, kept.clone()).to_string();
+    bed.upstream.always(200, &[("content-type", "application/fhir+json")], body);
+    let read = bed.make("support", &Call::new("GET /fhir/Bundle/1")).await;
+    assert_eq!(read.status, 200, "{}", read.text());
+    let shown = read.json()["link"][0]["url"].as_str().unwrap().to_owned();
+    assert!(!shown.contains("sgv1") && shown.contains("REDACTED"), "{shown}");
+    assert_eq!(read.json()["entry"], json!([{"resource": {"resourceType": "Patient"}}]));
+    let plain = bed.make("clinician", &Call::new("GET /fhir/Bundle/1")).await;
+    assert_eq!(plain.json()["link"][0]["url"], url("Chalmers"));
+}
+
 #[tokio::test]
 async fn parents_without_anything_left_go_too() {
     let bed = bed();
