@@ -7,6 +7,7 @@ use super::policy::Classes;
 use super::raw;
 use super::source::{item, key};
 use super::warnings;
+use crate::document::fhir::FhirPath;
 use crate::document::pairing::{NotCompiled, Pairing, Pairings, may_cover};
 use crate::proxy::coverage::Coverage;
 use crate::proxy::route::Template;
@@ -59,11 +60,18 @@ struct Read {
 
 pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Option<Protected> {
     let rules_path = key(path, "rules");
-    let read = read(files, classes, path, given);
+    let mut read = read(files, classes, path, given);
     let pairings = pairings(files, &rules_path, &read);
-    let Read { places, kinds, fields, written, .. } = read;
     let of_packs = given.packs.iter().flat_map(|pack| &pack.resources_allowed);
     let resources: Vec<String> = given.resources_allowed.iter().chain(of_packs).cloned().collect();
+    if let Some(place) = patches_by_path(&read.places, &resources) {
+        // As a rule of a pack it is for some of the documents alone.
+        read.written.push(Written { key: place.key(), place: place.text(), pack: Some(GATE.to_owned()) });
+        read.places.push(place);
+        read.kinds.push(Kept::Refused);
+        read.fields.push(None);
+    }
+    let Read { places, kinds, fields, written, .. } = read;
     let said =
         Said { resources: &resources, csv_delimiter: given.csv_delimiter, pages: given.opens_anywhere.is_some() };
     let compiled = places::compile(&places, &kinds, &said);
@@ -103,6 +111,19 @@ pub(super) fn rules(files: &mut Files<'_>, classes: &Classes, path: &str, given:
         }
     }
     Some(protected)
+}
+
+/// Whose rule it is that the gate itself has.
+const GATE: &str = "sealgate";
+
+/// The operations of a FHIRPath Patch, in an entry of a transaction too, where Parameters are taken at all: they say by paths where
+/// their values go.
+fn patches_by_path(places: &[Place], resources: &[String]) -> Option<Place> {
+    let names = |place: &Place| matches!(place, Place::Fhir(path) if path.resource() == Some("Parameters"));
+    let place = FhirPath::parse("Parameters.parameter.where(name='operation').part").ok().map(Place::Fhir)?;
+    let is_by_type = places.iter().any(|place| matches!(place, Place::Fhir(_)));
+    let is_taken = resources.iter().any(|known| known == "Parameters") || places.iter().any(names);
+    (is_by_type && is_taken && !places.contains(&place)).then_some(place)
 }
 
 fn read(files: &mut Files<'_>, classes: &Classes, path: &str, given: &Given<'_>) -> Read {

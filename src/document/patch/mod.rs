@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use super::json::{self, Rules, Spot};
+use super::json::{self, Rules, Spot, parts, unquote};
 use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
 use judge::Judge;
 use operation::operations;
@@ -28,6 +28,18 @@ use operation::operations;
 /// patched: without it, rules by resource type cannot be applied, and every patch is refused.
 pub fn merge(rules: Arc<Rules>, resource: Option<&str>, limits: Limits, watch: Option<Watch>) -> json::Rewriter {
     json::Rewriter::merging(rules, resource, limits, watch)
+}
+
+/// Whether a JSON body says to any reader that it is Parameters. A server of FHIR takes such a body for a FHIRPath Patch
+/// (<https://hl7.org/fhir/R4/fhirpatch.html>), whose values stand elsewhere than in the document.
+pub fn is_parameters(body: &[u8]) -> bool {
+    let says = |range: &Range<usize>, word: &[u8]| {
+        let text = body.get(range.clone()).and_then(unquote).unwrap_or_default();
+        text.trim_ascii().eq_ignore_ascii_case(word)
+    };
+    let top = operation::start(body);
+    let (members, _) = parts(body, top).filter(|_| body.get(top) == Some(&b'{')).unwrap_or_default();
+    members.iter().any(|member| says(&member.name, b"resourceType") && says(&member.value, b"Parameters"))
 }
 
 /// Rewrites one JSON Patch (`application/json-patch+json`), which is kept whole until its end has come, up to

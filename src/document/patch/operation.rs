@@ -42,7 +42,7 @@ pub(super) fn operations(patch: &[u8], depth_max: usize) -> Result<Vec<Operation
 }
 
 /// Where the top value starts.
-fn start(patch: &[u8]) -> usize {
+pub(super) fn start(patch: &[u8]) -> usize {
     let rest = patch.strip_prefix(b"\xef\xbb\xbf").unwrap_or(patch);
     patch.len() - rest.trim_ascii_start().len()
 }

@@ -16,7 +16,7 @@ use super::edits::Edits;
 use super::extension;
 use super::sealing::Sealing;
 use super::{ReadFailure, next, read_start, unfinished, watch};
-use crate::document::{self, Escape, Rewrite, Role, Slot, Step};
+use crate::document::{self, Escape, Rewrite, Role, Slot, Step, patch};
 use crate::policy::Permit;
 use bytes::Bytes;
 use http::Method;
@@ -115,7 +115,10 @@ impl<'a> Sealing<'a> {
         let media = if is_search { Media::of(headers) } else { self.protected.formats.media(headers) };
         let media = media.and_then(|media| media.sent_by(method));
         self.announced(&incoming, media.as_ref(), is_search)?;
-        let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search;
+        // Rules by resource type refuse what is of another type than the one that is patched.
+        let by_type = self.protected.formats.json.as_ref().is_some_and(|rules| rules.by_resource_type());
+        let is_untyped = !by_type && media.as_ref().is_some_and(|media| media.format == Format::Merge);
+        let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search && !is_untyped;
         let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
         let until = Instant::now() + limits.body_timeout;
         let start = read_start(&mut incoming, most, until).await.map_err(refused)?;
@@ -144,6 +147,9 @@ impl<'a> Sealing<'a> {
         }
         if matches!(media.format, Format::Patch | Format::Merge) && self.protected.pairings.is_some() {
             return Err(Refusal::with_detail(Code::PatchNeedsContext, "values are bound to fields"));
+        }
+        if is_untyped && patch::is_parameters(&bytes) {
+            return Err(Refusal::with_detail(Code::PatchNeedsContext, "a FHIRPath Patch, whose paths no rule knows"));
         }
         self.patches = media.format.patches();
         let rewriter = self.protected.formats.rewriter(&media.format, path, whole.clone(), Some(watch));

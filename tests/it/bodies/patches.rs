@@ -44,6 +44,64 @@ fn is_token(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.starts_with("sgv1."))
 }
 
+/// Its paths say where values go, which no rule for the places of a document knows.
+#[tokio::test]
+async fn a_fhirpath_patch_goes_nowhere() {
+    const SERVER: &str = "  - name: base
+    path: /fhir
+    methods: [POST]
+    upstream: app
+    resources_allowed: [Bundle, Parameters]
+    rules: [{fhir: Patient.name.family, class: name}]
+";
+    let bed = Bed::with(|setup| {
+        let classes = "\nclasses:\n  taxid: {suite: deterministic}\n  mrn: {suite: deterministic}\n  surname: {suite: deterministic}\n";
+        let limits = "  limits: {buffer_bytes_max: 2048}\n";
+        with_file_store(
+            setup
+                .replace("  limits: {}\n", limits)
+                .replace("\nclasses:\n", classes)
+                .replace("\nroutes:\n", &format!("{ROUTES}{SERVER}")),
+        )
+    });
+    bed.upstream.always(200, &[], "");
+    let operation = r#"{"name":"operation","part":[{"name":"type","valueCode":"replace"},{"name":"path","valueString":"Patient.name[0].family"},{"name":"value","valueString":"Windsor"}]}"#;
+    let patch = |kind: &str| format!(r#"{{{kind},"parameter":[{operation}]}}"#);
+    let good = patch(r#""resourceType":"Parameters""#);
+    let any = [
+        good.clone(),
+        patch(r#""resource\u0054ype":"Paramet\u0065rs""#),
+        patch(r#""resourceType":"Patient","resourceType":"Parameters""#),
+        patch(r#""resourceType":"Parameters","resourceType":"Patient""#),
+        patch(r#""ResourceType":"parameters ""#),
+        format!("\u{feff} {good}"),
+        // However long it is.
+        patch(&format!(r#""x":"{}","resourceType":"Parameters""#, "x".repeat(8 << 10))),
+    ];
+    for media_type in ["application/fhir+json", "application/json", "application/merge-patch+json"] {
+        for body in &any {
+            let call = Call::new("PATCH /plain/1").of_type(media_type, body.clone());
+            bed.refuses("clinician", &call, (422, "patch_needs_context")).await;
+        }
+        let call = Call::new("PATCH /fhir/Patient/1").of_type(media_type, good.clone());
+        bed.refuses("clinician", &call, (400, "body_invalid")).await;
+    }
+    // Nor in an entry of a transaction, where Parameters are allowed.
+    let bundle = format!(
+        r#"{{"resourceType":"Bundle","type":"transaction","entry":[{{"resource":{good},"request":{{"method":"PATCH","url":"Patient/1"}}}}]}}"#
+    );
+    let call = Call::new("POST /fhir").of_type("application/fhir+json", bundle);
+    bed.refuses("clinician", &call, (422, "value_refused")).await;
+    let others = r#"{"resourceType":"Parameters","parameter":[{"name":"mode","valueCode":"full"}]}"#;
+    let sent = bed.make("clinician", &Call::new("POST /fhir").of_type("application/fhir+json", others)).await;
+    assert_eq!((sent.status.as_u16(), bed.upstream.take_only().text().as_str()), (200, others), "{}", sent.text());
+    // A resource is merged where rules name places, if it is no such patch.
+    let merged =
+        Call::new("PATCH /plain/1").of_type("application/fhir+json", r#"{"resourceType":"Patient","ssn":"1"}"#);
+    assert_eq!(bed.make("clinician", &merged).await.status, 200);
+    assert!(is_token(&bed.upstream.take_only().json()["ssn"]));
+}
+
 #[tokio::test]
 async fn values_of_a_patch_are_sealed_by_the_rule_of_their_place() {
     let bed = patched();
