@@ -26,6 +26,8 @@ pub enum Format {
     Patch,
     /// A JSON merge patch (RFC 7396).
     Merge,
+    /// FHIR in JSON that PATCH sends: a FHIRPath Patch. What is none is a merge patch.
+    FhirPatch,
     /// One JSON document a line.
     Ndjson,
     /// `application/xml`, `text/xml` or a `+xml` type (RFC 7303).
@@ -53,6 +55,7 @@ pub enum Format {
 pub(super) enum Patching {
     Operations,
     Members,
+    Elements,
 }
 
 /// Types and what they are. Those of lines of JSON and of HL7 v2 are not registered, but for FHIR's.
@@ -84,6 +87,7 @@ impl Format {
         match self {
             Self::Patch => Some(Patching::Operations),
             Self::Merge => Some(Patching::Members),
+            Self::FhirPatch => Some(Patching::Elements),
             _ => None,
         }
     }
@@ -145,9 +149,10 @@ impl Media {
     /// whatever it says.
     pub(super) fn sent_by(self, method: &Method) -> Option<Media> {
         let format = match (*method == Method::PATCH, self.format) {
+            (true, Format::Json) if self.fhir => Format::FhirPatch,
             (true, Format::Json | Format::Merge) => Format::Merge,
             (true, Format::Patch) => Format::Patch,
-            (true, _) | (false, Format::Patch | Format::Merge) => return None,
+            (true, _) | (false, Format::Patch | Format::Merge | Format::FhirPatch) => return None,
             (false, format) => format,
         };
         Some(Media { format, ..self })
@@ -287,6 +292,11 @@ impl Formats {
                 let resource = resource(rules, path);
                 Some(Box::new(patch::merge(Arc::clone(rules), resource, limits, watch)))
             }
+            Format::FhirPatch => {
+                let rules = self.json.as_ref()?;
+                let resource = resource(rules, path);
+                Some(Box::new(patch::ElementsRewriter::new(Arc::clone(rules), resource, limits, watch)))
+            }
             Format::Json | Format::Ndjson => Some(rewriter(self.json.as_ref()?, format, limits, watch)),
             Format::Xml => Some(Box::new(xml::Rewriter::new(Arc::clone(self.xml.as_ref()?), limits, watch))),
             Format::Form => Some(Box::new(form::Rewriter::new(Arc::clone(self.form.as_ref()?), limits, watch))),
@@ -307,7 +317,7 @@ impl Formats {
     /// The same for a body of a response.
     pub(super) fn reader(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
         match format {
-            Format::Multipart(_) | Format::Patch | Format::Merge | Format::File(_) => None,
+            Format::Multipart(_) | Format::Patch | Format::Merge | Format::FhirPatch | Format::File(_) => None,
             Format::Html if self.pages => Some(Box::new(html::Rewriter::new(limits, MARK))),
             Format::Text if self.pages => Some(Box::new(text::Rewriter::new(limits, MARK))),
             format => self.rewriter(format, "", limits, watch),
@@ -318,7 +328,7 @@ impl Formats {
     #[must_use]
     pub const fn takes(&self, format: &Format) -> bool {
         match format {
-            Format::Json | Format::Ndjson | Format::Patch | Format::Merge => self.json.is_some(),
+            Format::Json | Format::Ndjson | Format::Patch | Format::Merge | Format::FhirPatch => self.json.is_some(),
             Format::Xml => self.xml.is_some(),
             Format::Form => self.form.is_some(),
             Format::Multipart(_) => self.multipart.is_some(),
@@ -344,7 +354,7 @@ impl Formats {
                 let rules = Arc::clone(self.json.as_ref()?);
                 Some(Box::new(ndjson::Rewriter::new(rules, limits, watch).showing_passed()))
             }
-            Format::Patch | Format::Merge | Format::Multipart(_) | Format::File(_) => None,
+            Format::Patch | Format::Merge | Format::FhirPatch | Format::Multipart(_) | Format::File(_) => None,
             format => self.rewriter(format, "", limits, watch),
         }
     }

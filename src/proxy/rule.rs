@@ -81,7 +81,9 @@ impl Written {
     #[must_use]
     pub fn is_for(&self, format: &Format) -> bool {
         match format {
-            Format::Json | Format::Ndjson | Format::Patch | Format::Merge => matches!(self.key, "path" | "fhir"),
+            Format::Json | Format::Ndjson | Format::Patch | Format::Merge | Format::FhirPatch => {
+                matches!(self.key, "path" | "fhir")
+            }
             Format::Xml => matches!(self.key, "xml" | "fhir"),
             Format::Csv => self.key == "csv",
             Format::Hl7 => self.key == "hl7",

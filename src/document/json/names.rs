@@ -39,6 +39,11 @@ impl Names {
         }
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().map(|(name, _)| &**name)
+    }
+
     /// The row of a name, 0 if no path mentions it.
     pub(super) fn row(&self, name: &[u8]) -> usize {
         match self.find(name) {

@@ -166,6 +166,12 @@ impl Rules {
         self.resources.is_some()
     }
 
+    /// Whether every path is one by resource type.
+    #[must_use]
+    pub fn is_by_resource_type_alone(&self) -> bool {
+        self.by_resource_type() && self.initial.iter().all(|word| *word == 0)
+    }
+
     /// Whether resources of that type are known to rules by resource type.
     #[must_use]
     pub fn knows_resource(&self, name: &str) -> bool {

@@ -25,7 +25,8 @@ const MOVED: &str = "move or copy of a value that is protected";
 const COUNTED: &str = "patch needs context: a rule counts the elements of the array";
 const TYPE: &str = "a patch of a resourceType";
 const ALIKE: &str = "a name that differs from a ruled one by case alone";
-const PRIMITIVE: &str = "a patch of a primitive that is sealed beside its place";
+pub(super) const PRIMITIVE: &str = "a patch of a primitive that is sealed beside its place";
+const UNKNOWN_ELEMENTS: &str = "a patch of elements where rules name places";
 const NO_RESOURCE: &str = "a document that is no resource";
 
 /// In how many ways a pointer may be read.
@@ -43,6 +44,14 @@ impl Judge {
         };
         let tests = guide.of_tests();
         Ok(Judge { guide, tests, by_type, resource: resource.map(str::to_owned), top })
+    }
+
+    /// For patches whose paths name elements, of a resource of that type. Rules must go by that alone: others mind where
+    /// arrays are, of which such paths tell nothing.
+    pub(super) fn of_elements(rules: Arc<Rules>, resource: Option<&str>) -> Result<Judge, &'static str> {
+        let is_by_type = rules.is_by_resource_type_alone();
+        let judge = Judge::new(rules, resource)?;
+        if is_by_type { Ok(judge) } else { Err(UNKNOWN_ELEMENTS) }
     }
 
     /// Where a value stands that is no part of the document.
@@ -77,7 +86,24 @@ impl Judge {
             self.check_document(patch, value.start)?;
             return Ok(Some(self.guide.top()));
         }
-        self.placed(walk, *verb).map(Some)
+        let spot = self.placed(walk, *verb)?;
+        if self.guide.role(&spot) == Some(Role::Primitive) { Err(PRIMITIVE) } else { Ok(Some(spot)) }
+    }
+
+    /// Tells where an element stands, which has these names in JSON.
+    pub(super) fn named(&mut self, names: Vec<Vec<u8>>, verb: Verb) -> Result<Spot, &'static str> {
+        let walk = self.walk(&Pointer::of(names))?;
+        if walk.is_kind() {
+            return Err(TYPE);
+        }
+        if walk.beside || walk.readings.iter().any(|reading| self.guide.role(&reading.spot) == Some(Role::Companion)) {
+            return Err(PRIMITIVE);
+        }
+        self.placed(walk, verb)
+    }
+
+    pub(super) fn guide(&mut self) -> &mut Guide {
+        &mut self.guide
     }
 
     /// Where a new value stands, or one that is compared.
@@ -91,7 +117,7 @@ impl Judge {
         }
         let spots: Vec<Spot> = walk.readings.into_iter().map(|reading| reading.spot).collect();
         let spot = self.guide.merged(&spots).ok_or(NEEDS_CONTEXT)?;
-        if self.guide.role(&spot) == Some(Role::Primitive) { Err(PRIMITIVE) } else { Ok(spot) }
+        Ok(spot)
     }
 
     /// Whether what stands at a pointer may go elsewhere, or be put there from elsewhere.

@@ -1,11 +1,14 @@
-//! Patches of JSON documents, rewritten by the rules of the documents: JSON Patch (RFC 6902) and merge patch (RFC
-//! 7396).
+//! Patches of JSON documents, rewritten by the rules of the documents: JSON Patch (RFC 6902), merge patch (RFC 7396)
+//! and FHIRPath Patch (<https://hl7.org/fhir/R4/fhirpatch.html>).
 //!
 //! Nothing is applied here, and the document is not there to be asked: where a rule would have to look at it to tell
 //! whether something is protected, the patch is refused.
 
+mod elements;
+mod fhirpath;
 mod judge;
 mod operation;
+mod places;
 mod pointer;
 
 #[cfg(test)]
@@ -17,6 +20,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::json::{self, Rules, Spot, parts, unquote};
 use super::{Fault, Limits, Rewrite, Slot, Step, Watch};
+pub use fhirpath::ElementsRewriter;
 use judge::Judge;
 use operation::operations;
 

@@ -32,6 +32,11 @@ impl Pointer {
         Some(Pointer { tokens: parts.map(token).collect::<Option<_>>()? })
     }
 
+    /// The same of tokens.
+    pub(super) fn of(tokens: Vec<Vec<u8>>) -> Pointer {
+        Pointer { tokens }
+    }
+
     /// The reference tokens, escapes undone.
     pub(super) fn tokens(&self) -> &[Vec<u8>] {
         &self.tokens

@@ -1,5 +1,6 @@
 //! The rewriters as their callers see them.
 
+mod elements;
 mod merging;
 mod operations;
 mod properties;

@@ -1,5 +1,5 @@
-//! JSON Patches in the entries of a transaction: base64 in a Binary (FHIR R4, Patch in transactions). What in one meets a rule is
-//! sealed as in a patch that comes alone; any other content of a Binary is an attachment.
+//! Which patch a body is, and JSON Patches in the entries of a transaction: base64 in a Binary (FHIR R4, Patch in transactions).
+//! What in one meets a rule is sealed as in a patch that comes alone; any other content of a Binary is an attachment.
 
 use super::super::media::{Format, Patching};
 use super::super::rescue::{Code, Refusal};
@@ -26,6 +26,28 @@ struct Found {
 }
 
 impl Sealing<'_> {
+    fn is_by_type(&self) -> bool {
+        self.protected.formats.json.as_ref().is_some_and(|rules| rules.by_resource_type())
+    }
+
+    /// Whether such a body may be a FHIRPath Patch for the upstream. In a merge patch rules by resource type refuse what is of another
+    /// type than the one that is patched.
+    pub(super) fn may_be_by_path(&self, format: &Format) -> bool {
+        *format == Format::FhirPatch || *format == Format::Merge && !self.is_by_type()
+    }
+
+    /// What a body of that format is, now that it is known whether it is a FHIRPath Patch.
+    pub(super) fn patched(&self, format: Format, is_by_path: bool) -> Result<Format, Refusal> {
+        let needs_context = |what| Err(Refusal::with_detail(Code::PatchNeedsContext, what));
+        if format.patches().is_some() && self.protected.pairings.is_some() {
+            return needs_context("values are bound to fields");
+        }
+        if is_by_path && !self.is_by_type() {
+            return needs_context("a FHIRPath Patch, whose paths no rule knows");
+        }
+        Ok(if format == Format::FhirPatch && !is_by_path { Format::Merge } else { format })
+    }
+
     /// What takes the place of which part of a body that is there whole, and was posted to that path.
     pub(super) async fn patches_inside(
         &mut self,

@@ -115,10 +115,8 @@ impl<'a> Sealing<'a> {
         let media = if is_search { Media::of(headers) } else { self.protected.formats.media(headers) };
         let media = media.and_then(|media| media.sent_by(method));
         self.announced(&incoming, media.as_ref(), is_search)?;
-        // Rules by resource type refuse what is of another type than the one that is patched.
-        let by_type = self.protected.formats.json.as_ref().is_some_and(|rules| rules.by_resource_type());
-        let is_untyped = !by_type && media.as_ref().is_some_and(|media| media.format == Format::Merge);
-        let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search && !is_untyped;
+        let may_be_by_path = media.as_ref().is_some_and(|media| self.may_be_by_path(&media.format));
+        let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search && !may_be_by_path;
         let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
         let until = Instant::now() + limits.body_timeout;
         let start = read_start(&mut incoming, most, until).await.map_err(refused)?;
@@ -129,7 +127,7 @@ impl<'a> Sealing<'a> {
         if !start.ended && most == limits.body_bytes_max {
             return Err(Code::BodyTooLarge.into());
         }
-        let media = media.ok_or(Code::ContentTypeUnsupported)?;
+        let mut media = media.ok_or(Code::ContentTypeUnsupported)?;
         let bytes = coding.decode(start.bytes.into(), limits.body_bytes_max).await.map_err(|error| match error {
             NotDecoded::Broken => Code::BodyInvalid,
             NotDecoded::TooLarge => Code::BodyTooLarge,
@@ -142,14 +140,9 @@ impl<'a> Sealing<'a> {
             let sealed = self.query(text, resource(path)).await?.into_bytes();
             return Ok(Sealed::Whole(coding.encode(sealed).await.ok_or(Code::Internal)?.into()));
         }
+        media.format = self.patched(media.format, may_be_by_path && patch::is_parameters(&bytes))?;
         if start.ended {
             self.binds = Binds::read(self.protected, (route, path), (&media.format, &whole), &bytes)?;
-        }
-        if matches!(media.format, Format::Patch | Format::Merge) && self.protected.pairings.is_some() {
-            return Err(Refusal::with_detail(Code::PatchNeedsContext, "values are bound to fields"));
-        }
-        if is_untyped && patch::is_parameters(&bytes) {
-            return Err(Refusal::with_detail(Code::PatchNeedsContext, "a FHIRPath Patch, whose paths no rule knows"));
         }
         self.patches = media.format.patches();
         let rewriter = self.protected.formats.rewriter(&media.format, path, whole.clone(), Some(watch));

@@ -179,7 +179,7 @@ impl Sealing<'_> {
         let Some(patching) = self.patches else { return Ok(()) };
         // A primitive and what is beside it are two members, of which a patch has one; a part of an object is not all of it.
         let is_part = patching == Patching::Members && slot.kind() == JsonKind::Object && !slot.is_listed(0);
-        if slot.role() == Role::Primitive || is_part {
+        if slot.role() == Role::Primitive && patching != Patching::Elements || is_part {
             return Err(Code::PatchNeedsContext.into());
         }
         if !slot.is_test() {

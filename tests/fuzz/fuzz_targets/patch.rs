@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use sealgate::document::Role;
 use sealgate::document::fhir::FhirPath;
 use sealgate::document::json::{JsonPath, Rules, Selected};
-use sealgate::document::patch::{Rewriter, merge};
+use sealgate::document::patch::{ElementsRewriter, Rewriter, merge};
 use sealgate::document::path::FieldPath;
 use sealgate::seal::token::holds_token;
 use sealgate_fuzz::{Composites, judge};
@@ -39,6 +39,9 @@ fuzz_target!(|data: &[u8]| {
         });
         judge(data, Composites::Marked, &|limits| {
             Box::new(merge(Arc::clone(rules), resource, limits, Some(holds_token)))
+        });
+        judge(data, Composites::Marked, &|limits| {
+            Box::new(ElementsRewriter::new(Arc::clone(rules), resource, limits, Some(holds_token)))
         });
     }
 });

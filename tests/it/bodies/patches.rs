@@ -18,6 +18,7 @@ routes:
       - {fhir: Patient.telecom.value, class: surname}
       - {fhir: Patient.address.line, class: note}
       - {fhir: Patient.birthDate, class: note, as: extension}
+  - {name: packed, path: '/packed/{type}/{id}', methods: [PATCH], upstream: app, packs: [fhir-r4]}
   - name: plain
     path: /plain/{id}
     methods: [PATCH]
@@ -44,9 +45,9 @@ fn is_token(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.starts_with("sgv1."))
 }
 
-/// Its paths say where values go, which no rule for the places of a document knows.
+/// Its paths say where values go, and rules for the places of a document do not know them.
 #[tokio::test]
-async fn a_fhirpath_patch_goes_nowhere() {
+async fn a_fhirpath_patch_goes_nowhere_if_no_rule_knows_its_paths() {
     const SERVER: &str = "  - name: base
     path: /fhir
     methods: [POST]
@@ -83,8 +84,11 @@ async fn a_fhirpath_patch_goes_nowhere() {
             let call = Call::new("PATCH /plain/1").of_type(media_type, body.clone());
             bed.refuses("clinician", &call, (422, "patch_needs_context")).await;
         }
-        let call = Call::new("PATCH /fhir/Patient/1").of_type(media_type, good.clone());
-        bed.refuses("clinician", &call, (400, "body_invalid")).await;
+        // Where rules do, it is one in the type of FHIR alone, and only if everybody reads it as one.
+        for body in if media_type == "application/fhir+json" { &any[2..5] } else { &any[..6] } {
+            let call = Call::new("PATCH /fhir/Patient/1").of_type(media_type, body.clone());
+            bed.refuses("clinician", &call, (400, "body_invalid")).await;
+        }
     }
     // Nor in an entry of a transaction, where Parameters are allowed.
     let bundle = format!(
@@ -100,6 +104,132 @@ async fn a_fhirpath_patch_goes_nowhere() {
         Call::new("PATCH /plain/1").of_type("application/fhir+json", r#"{"resourceType":"Patient","ssn":"1"}"#);
     assert_eq!(bed.make("clinician", &merged).await.status, 200);
     assert!(is_token(&bed.upstream.take_only().json()["ssn"]));
+}
+
+#[tokio::test]
+async fn values_of_a_fhirpath_patch_are_sealed_by_the_rule_of_their_path() {
+    let bed = patched();
+    bed.upstream.always(200, &[], "");
+    let operation = |verb: &str, path: &str, rest: &[Value]| {
+        let head = [json!({"name": "type", "valueCode": verb}), json!({"name": "path", "valueString": path})];
+        let parts = [&head[..], rest].concat();
+        json!({"name": "operation", "part": parts})
+    };
+    let value = |key: &str, value: Value| json!({"name": "value", key: value});
+    let patch = |operations: &[Value]| {
+        let body = json!({"resourceType": "Parameters", "parameter": operations});
+        Call::new("PATCH /fhir/Patient/1").of_type("application/fhir+json", body.to_string())
+    };
+    let telecom = json!({"system": "phone", "value": "555-0100"});
+    let operations = [
+        operation("replace", "Patient.name[0].family", &[value("valueString", json!("Windsor"))]),
+        operation(
+            "add",
+            "Patient",
+            &[json!({"name": "name", "valueString": "telecom"}), value("valueContactPoint", telecom)],
+        ),
+        operation(
+            "add",
+            "Patient",
+            &[json!({"name": "name", "valueString": "birthDate"}), value("valueDate", json!("1974-12-25"))],
+        ),
+        operation("delete", "Patient.photo[0]", &[]),
+        operation("replace", "Patient.active", &[value("valueBoolean", json!(false))]),
+    ];
+    let sent = bed.make("clinician", &patch(&operations)).await;
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    let got = bed.upstream.take_only().json();
+    let part = |operation: usize, part: usize| &got["parameter"][operation]["part"][part];
+    assert!(is_token(&part(0, 2)["valueString"]), "{got}");
+    assert!(is_token(&part(1, 3)["valueContactPoint"]["value"]), "{got}");
+    // A date has no token in its place: the element that is added holds an extension alone.
+    assert_eq!(part(2, 3).get("valueDate"), None, "{got}");
+    assert_eq!(part(2, 3)["_valueDate"]["extension"][0]["url"], "urn:sealgate:sealed");
+    assert!(is_token(&part(2, 3)["_valueDate"]["extension"][0]["valueString"]), "{got}");
+    assert_eq!((&got["parameter"][3], &got["parameter"][4]), (&operations[3], &operations[4]));
+    for (operation, refusal) in [
+        (
+            operation("replace", "Patient.telecom.where(value='555-0100').use", &[value("valueCode", json!("old"))]),
+            (422, "patch_needs_context"),
+        ),
+        (
+            operation("replace", "Patient.name[0].period", &[value("valueHumanName", json!({"family": "Windsor"}))]),
+            (422, "patch_needs_context"),
+        ),
+        // A server may replace the date alone, and leave the extension with the old one.
+        (
+            operation("replace", "Patient.birthDate", &[value("valueDate", json!("1974-12-25"))]),
+            (422, "patch_needs_context"),
+        ),
+        (
+            operation("replace", "Patient.identifier[0].value", &[value("valueString", json!("12345"))]),
+            (422, "patch_needs_context"),
+        ),
+        (operation("replace", "Patient.name[0].family", &[]), (400, "body_invalid")),
+        (operation("replace", "Person.active", &[value("valueString", json!("x"))]), (400, "body_invalid")),
+    ] {
+        bed.refuses("clinician", &patch(&[operation]), refusal).await;
+    }
+    let family = operation("replace", "Patient.name[0].family", &[value("valueString", json!("Windsor"))]);
+    bed.refuses("desk", &patch(&[family]), (422, "field_not_writable")).await;
+    // What is no Parameters is merged, as it would be by any other name.
+    let merged = Call::new("PATCH /fhir/Patient/1");
+    let merged = merged.of_type("application/fhir+json", r#"{"resourceType":"Patient","name":[{"family":"Windsor"}]}"#);
+    assert_eq!(bed.make("clinician", &merged).await.status, 200);
+    assert!(is_token(&bed.upstream.take_only().json()["name"][0]["family"]));
+}
+
+#[tokio::test]
+async fn a_fhirpath_patch_is_sealed_by_the_rules_of_the_pack() {
+    let bed = patched();
+    bed.upstream.always(200, &[], "");
+    let send = |kind: &str, operation: &str| {
+        let body =
+            format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"operation","part":[{operation}]}}]}}"#);
+        Call::new(&format!("PATCH /packed/{kind}/1")).of_type("application/fhir+json", body)
+    };
+    let replace = |path: &str, value: &str| {
+        let path = format!(r#"{{"name":"path","valueString":"{path}"}}"#);
+        format!(r#"{{"name":"type","valueCode":"replace"}},{path},{{"name":"value",{value}}}"#)
+    };
+    for (kind, path, value, secrets) in [
+        ("Patient", "Patient.name[0].family", r#""valueString":"Windsor""#, &["Windsor"][..]),
+        ("Patient", "Patient.name.where(use='official').given[0]", r#""valueString":"Otto""#, &["Otto"]),
+        (
+            "Patient",
+            "Patient.name[0]",
+            r#""valueHumanName":{"family":"Windsor","given":["Otto"]}"#,
+            &["Windsor", "Otto"],
+        ),
+        ("Patient", "Patient.contact[0].name", r#""valueHumanName":{"family":"Windsor"}"#, &["Windsor"]),
+        ("Patient", "Patient.address[0]", r#""valueAddress":{"line":["Mill Lane 3"],"city":"Ely"}"#, &["Mill", "Ely"]),
+        (
+            "Patient",
+            "Patient.identifier[0]",
+            r#""valueIdentifier":{"system":"http://hl7.org/fhir/sid/us-ssn","value":"123-45-6789"}"#,
+            &["123-45"],
+        ),
+        ("Patient", "Patient.active", r#""valueBoolean":true"#, &[]),
+        ("Observation", "Observation.value", r#""valueString":"told by Otto""#, &["Otto"]),
+        ("Observation", "Observation.subject", r#""valueReference":{"display":"Otto Windsor"}"#, &["Otto"]),
+    ] {
+        let sent = bed.make("clinician", &send(kind, &replace(path, value))).await;
+        assert_eq!(sent.status, 200, "{path}: {}", sent.text());
+        let got = bed.upstream.take_only().text();
+        assert!(secrets.iter().all(|secret| !got.contains(secret)), "{path}: {got}");
+        assert!(secrets.is_empty() || got.contains("sgv1."), "{path}: {got}");
+        assert!(got.contains(path), "{got}");
+    }
+    for (kind, path, value) in [
+        ("Patient", "Patient.name[0].period", r#""valueHumanName":{"family":"Windsor"}"#),
+        ("Patient", "Patient.birthDate", r#""valueDate":"1999-05-06""#),
+        ("Patient", "Patient.deceased", r#""valueDate":"1999-05-06""#),
+        ("Patient", "Patient.name", r#""valueString":"Windsor""#),
+        ("Patient", "Patient.identifier[0].value", r#""valueString":"123-45-6789""#),
+        ("Patient", "Patient.name.where(family='Windsor').use", r#""valueCode":"old""#),
+    ] {
+        bed.refuses("clinician", &send(kind, &replace(path, value)), (422, "patch_needs_context")).await;
+    }
 }
 
 #[tokio::test]

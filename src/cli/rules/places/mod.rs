@@ -42,6 +42,7 @@ impl Places {
             | Format::Text
             | Format::Patch
             | Format::Merge
+            | Format::FhirPatch
             | Format::Multipart(_)
             | Format::File(_) => Vec::new(),
         };

@@ -20,6 +20,11 @@ impl Spot {
         self.verdict.path == NO_PATH && !self.verdict.has(LIVE | ASKS | PLACE)
     }
 
+    /// Whether a resource may stand there.
+    pub(in crate::document) fn is_place(&self) -> bool {
+        self.verdict.is_place()
+    }
+
     /// Whether what selects it means the elements of an array, not the array.
     pub(in crate::document) fn means_elements(&self) -> bool {
         self.verdict.means_elements()
@@ -208,6 +213,22 @@ impl Guide {
     /// Whether a path has a step of that name.
     pub(in crate::document) fn mentions(&self, name: &[u8]) -> bool {
         self.tracker.mentioned(name).is_some()
+    }
+
+    /// The names in paths that an element of that name may have in JSON: with the name of a type after it, or what is
+    /// beside its value.
+    pub(in crate::document) fn variants(&self, name: &[u8]) -> Vec<Vec<u8>> {
+        let is_variant = |known: &&[u8]| {
+            let after = known.strip_prefix(name).and_then(<[u8]>::first);
+            after.is_some_and(u8::is_ascii_uppercase) || known.strip_prefix(b"_") == Some(name)
+        };
+        self.tracker.rules.names.all().filter(is_variant).map(<[u8]>::to_vec).collect()
+    }
+
+    /// Whether a path goes on into just this value, should it be an object: not as it does anywhere.
+    pub(in crate::document) fn goes_on(&self, spot: &Spot) -> bool {
+        let own = spot.live.iter().zip(&self.tracker.rules.descendant).any(|(live, any)| live & !any != 0);
+        own || spot.verdict.has(ASKS)
     }
 
     /// Whether one of these rules can select the value or anything inside of it.

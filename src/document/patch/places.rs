@@ -1,0 +1,176 @@
+//! Where servers may put the values of FHIRPath Patches.
+//!
+//! A path names elements, and JSON has other names for some: `value` is `valueQuantity`, and what is inside of `birthDate`
+//! is in `_birthDate`. And there are servers that give a value to the first element on the path that has its type
+//! (HAPI FHIR, `FhirPatch`), or make of a text the object that belongs there.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::elements::{Put, Value};
+use super::judge::{Judge, PRIMITIVE};
+use super::operation::{Verb, refused};
+use crate::document::json::{self, NEEDS_CONTEXT, Rules, Spot, unquote};
+use crate::document::{Fault, Limits, Rewrite, Role, Step};
+
+/// In how many ways the names of a path may be written.
+const SPELLINGS_MAX: usize = 64;
+
+const COMPARED: &str = "patch needs context: a path that compares what is protected";
+const COERCED: &str = "patch needs context: a text where an object may stand in which something is protected";
+
+pub(super) struct Places<'a> {
+    judge: Judge,
+    rules: Arc<Rules>,
+    limits: Limits,
+    resource: Option<&'a str>,
+}
+
+/// What the rules select in a value at a spot.
+struct Selected {
+    spot: Spot,
+    values: Vec<(Range<u64>, Option<usize>, Role)>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(judge: Judge, rules: Arc<Rules>, limits: Limits, resource: Option<&'a str>) -> Places<'a> {
+        Places { judge, rules, limits, resource }
+    }
+
+    /// Where the value stands among the rules, if there is one: at the one place where they select all of it that they select at
+    /// any.
+    pub(super) fn of(&mut self, patch: &[u8], put: &Put) -> Result<Option<Spot>, Fault> {
+        let at = |what| refused(put.at.start, what);
+        let depth_max = self.limits.depth_max;
+        if put.path.names.len() > depth_max {
+            return Err(Fault::TooDeep { offset: put.at.start as u64, max: depth_max });
+        }
+        for names in &put.path.compared {
+            let (last, before) = names.split_last().ok_or_else(|| at(COMPARED))?;
+            let ends = [self.judge.guide().variants(last), vec![last.clone()]].concat();
+            let spots = self.spots(before, &ends, Verb::Test).map_err(at)?;
+            if spots.iter().any(|spot| self.judge.guide().role(spot).is_some()) {
+                return Err(at(COMPARED));
+            }
+        }
+        let (Some(value), Some((last, before))) = (&put.value, put.path.names.split_last()) else { return Ok(None) };
+        let typed = [last.as_slice(), &value.kind].concat();
+        let own = self.spots(before, &[last.clone(), typed], Verb::Add).map_err(at)?;
+        let elsewhere = self.elsewhere(&put.path.names, value).map_err(at)?;
+        let own = own.into_iter().map(|spot| self.select(patch, value, spot)).collect::<Result<Vec<_>, _>>()?;
+        let others =
+            elsewhere.into_iter().map(|spot| self.select(patch, value, spot)).collect::<Result<Vec<_>, _>>()?;
+        let is_most = |most: &&Selected| {
+            own.iter().all(|other| most.has_all(other)) && others.iter().all(|other| most.covers(other))
+        };
+        let most = own.iter().find(is_most).ok_or_else(|| at(NEEDS_CONTEXT))?;
+        let is_whole = |role: &Role| *role == Role::Value;
+        match most.values.as_slice() {
+            [(_, _, role)] if value.is_primitive() && put.replaces && !is_whole(role) => return Err(at(PRIMITIVE)),
+            [] if value.is_primitive() && self.is_coerced(patch, value, &own) => return Err(at(COERCED)),
+            _ => {}
+        }
+        Ok(Some(most.spot.clone()))
+    }
+
+    /// Where else the value may come to stand.
+    fn elsewhere(&mut self, path: &[Vec<u8>], value: &Value) -> Result<Vec<Spot>, &'static str> {
+        let mut spots = Vec::new();
+        for (number, name) in path.iter().enumerate() {
+            // A primitive has no elements but these.
+            let goes_on = path.get(number + 1);
+            let inside = goes_on.is_none_or(|next| [&b"extension"[..], b"id", b"value"].contains(&next.as_slice()));
+            if value.is_primitive() && !inside {
+                continue;
+            }
+            let mut ends = Vec::new();
+            for plain in untyped(name) {
+                ends.extend([plain.to_vec(), [plain, &value.kind].concat()]);
+                // Nothing else is made of a boolean.
+                if value.is_primitive() && value.kind != b"Boolean" {
+                    ends.extend(self.judge.guide().variants(plain).into_iter().filter(|name| !name.starts_with(b"_")));
+                }
+            }
+            for spot in self.spots(path.get(..number).unwrap_or_default(), &ends, Verb::Add)? {
+                if !spots.contains(&spot) {
+                    spots.push(spot);
+                }
+            }
+        }
+        Ok(spots)
+    }
+
+    /// The spots of an element whose name in JSON is one of `ends`, below elements that are called `before` in FHIR.
+    fn spots(&mut self, before: &[Vec<u8>], ends: &[Vec<u8>], verb: Verb) -> Result<Vec<Spot>, &'static str> {
+        let mut spellings: Vec<Vec<Vec<u8>>> = vec![Vec::new()];
+        for name in before {
+            let names = [self.judge.guide().variants(name), vec![name.clone()]].concat();
+            spellings = join(&spellings, &names)?;
+        }
+        let mut spots = Vec::new();
+        for names in join(&spellings, ends)? {
+            let spot = self.judge.named(names, verb)?;
+            if spot.is_place() {
+                return Err(NEEDS_CONTEXT);
+            }
+            if !spots.contains(&spot) {
+                spots.push(spot);
+            }
+        }
+        Ok(spots)
+    }
+
+    fn select(&self, patch: &[u8], value: &Value, spot: Spot) -> Result<Selected, Fault> {
+        let start = value.range.start as u64;
+        let mut reader = json::Rewriter::at(start, Arc::clone(&self.rules), self.limits.clone(), None);
+        reader = reader.within(self.resource);
+        reader.enter(&spot);
+        reader.feed(patch.get(value.range.clone()).unwrap_or_default());
+        reader.finish();
+        let mut values = Vec::new();
+        while reader.step()? == Step::Slot {
+            values.extend(reader.slot().map(|slot| (slot.range(), slot.rule(), slot.role())));
+            reader.keep();
+        }
+        Ok(Selected { spot, values })
+    }
+
+    /// Whether a text that no rule selects could be made part of an object there.
+    fn is_coerced(&mut self, patch: &[u8], value: &Value, own: &[Selected]) -> bool {
+        let text = patch.get(value.range.clone()).and_then(unquote).unwrap_or_default();
+        let guide = self.judge.guide();
+        own.iter().any(|Selected { spot, .. }| {
+            // A search of a resource may stand for a reference to it.
+            let reference = guide.member(spot, b"reference");
+            guide.goes_on(spot) || text.contains(&b'?') && guide.role(&reference).is_some()
+        })
+    }
+}
+
+impl Selected {
+    /// Whether all that the other selects is selected here, for the same rule.
+    fn has_all(&self, other: &Selected) -> bool {
+        other.values.iter().all(|value| self.values.contains(value))
+    }
+
+    /// Whether all that the other selects is selected here.
+    fn covers(&self, other: &Selected) -> bool {
+        let is_inside = |inner: &Range<u64>, outer: &Range<u64>| outer.start <= inner.start && inner.end <= outer.end;
+        let is_covered = |range: &Range<u64>| self.values.iter().any(|(outer, ..)| is_inside(range, outer));
+        other.values.iter().all(|(range, ..)| is_covered(range))
+    }
+}
+
+/// What an element may be called without its type: the name, and each beginning of it before a capital.
+fn untyped(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_end = |end: &usize| name.get(*end).is_none_or(u8::is_ascii_uppercase);
+    (1..=name.len()).filter(is_end).filter_map(|end| name.get(..end))
+}
+
+fn join(spellings: &[Vec<Vec<u8>>], names: &[Vec<u8>]) -> Result<Vec<Vec<Vec<u8>>>, &'static str> {
+    if spellings.len() * names.len() > SPELLINGS_MAX {
+        return Err(NEEDS_CONTEXT);
+    }
+    let with = |spelling: &Vec<Vec<u8>>, name: &Vec<u8>| [spelling.as_slice(), std::slice::from_ref(name)].concat();
+    Ok(spellings.iter().flat_map(|spelling| names.iter().map(move |name| with(spelling, name))).collect())
+}
