@@ -317,7 +317,7 @@ impl Formats {
     /// The same for a body of a response.
     pub(super) fn reader(&self, format: &Format, limits: Limits, watch: Option<Watch>) -> Option<Box<dyn Rewrite>> {
         match format {
-            Format::Multipart(_) | Format::Patch | Format::Merge | Format::FhirPatch | Format::File(_) => None,
+            Format::Patch | Format::Merge | Format::FhirPatch | Format::File(_) => None,
             Format::Html if self.pages => Some(Box::new(html::Rewriter::new(limits, MARK))),
             Format::Text if self.pages => Some(Box::new(text::Rewriter::new(limits, MARK))),
             format => self.rewriter(format, "", limits, watch),

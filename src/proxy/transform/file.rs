@@ -1,9 +1,10 @@
-//! A response that is a sealed file: opened as it comes, shown whole or not at all.
+//! A sealed file, as a response or as a part of one: shown whole or not at all. One that is a response is opened as it
+//! comes.
 
 use super::super::Gate;
 use super::super::rescue::{Code, Refusal};
 use super::super::rule::FieldRule;
-use super::bind::{Binds, borrowed};
+use super::bind::{Binds, Bound, borrowed};
 use super::response::About;
 use super::shown::Opening;
 use super::{Start, next, unopenable};
@@ -11,7 +12,9 @@ use crate::audit::event::FieldAction;
 use crate::policy::View;
 use crate::seal::Context;
 use crate::seal::stream::{MAGIC, StreamHead, StreamOpener};
+use bytes::Bytes;
 use hyper::body::Incoming;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What reads the rest of a file.
@@ -30,69 +33,132 @@ pub(super) struct Begun {
     pub(super) key: Option<Opening>,
 }
 
-/// Begins to open a file, of which at least one byte was read: its head, and what follows of it.
+/// What is done with a file.
+pub(super) enum Judged {
+    /// It is shown as it stands there.
+    Kept(FieldAction),
+    /// It is opened; what is sealed begins that many bytes after its start.
+    Opened(Box<StreamHead>, usize),
+}
+
+impl Judged {
+    pub(super) fn action(&self) -> FieldAction {
+        match self {
+            Self::Kept(action) => *action,
+            Self::Opened(..) => FieldAction::of_view(View::Plain),
+        }
+    }
+}
+
+/// Judges a file by its start, `ended` if that is all of it; nothing if more of it has to be there.
 ///
 /// # Errors
 /// [`Refusal`]: a file is shown as it is or not at all.
+pub(super) fn judge(
+    about: About<'_>,
+    rule: &FieldRule,
+    (start, ended): (&[u8], bool),
+) -> Result<Option<Judged>, Refusal> {
+    let view = about.permit.view(rule.class.class);
+    if start.len() < MAGIC.len() && !ended {
+        return Ok(None);
+    }
+    if !start.starts_with(MAGIC) {
+        return match (about.protected.shows_unsealed, view) {
+            (false, _) => Err(Code::ResponseUnsealed.into()),
+            (true, View::Plain) => Ok(Some(Judged::Kept(FieldAction::Unsealed))),
+            (true, _) => Err(Code::ClassDenied.into()),
+        };
+    }
+    let (head, from) = match StreamHead::read(start) {
+        Ok(Some(read)) => read,
+        Ok(None) if !ended => return Ok(None),
+        Ok(None) => return Err(cause("stream: cut short in its head")),
+        Err(error) => return Err(cause(error)),
+    };
+    let (class, scope) = (head.head().class, head.head().scope);
+    if class != rule.class.class {
+        return Err(cause(format!("stream: class {class}, wanted {}", rule.class.class)));
+    }
+    if scope != about.permit.scope() {
+        return Err(cause(format!("stream: scope {scope}, wanted {}", about.permit.scope())));
+    }
+    match view {
+        View::Plain => Ok(Some(Judged::Opened(Box::new(head), from))),
+        View::Sealed => Ok(Some(Judged::Kept(FieldAction::of_view(view)))),
+        // Nothing could stand in its place that would not be taken for a file.
+        View::Mask | View::Redact | View::Remove | View::Deny => Err(Code::ClassDenied.into()),
+    }
+}
+
+/// Gets the key of a file.
+pub(super) async fn key(gate: &Gate, head: &StreamHead) -> Result<Opening, Refusal> {
+    let key = gate.stream_key(head).await;
+    key.map_err(|error| if error.is_about_the_key() { unopenable(error) } else { error.into() })
+}
+
+fn opener(key: &Opening, head: &StreamHead, bound: &Bound) -> Result<StreamOpener, Refusal> {
+    let context = Context { class: head.head().class, scope: head.head().scope, bind: &borrowed(bound) };
+    StreamOpener::begin(&key.key, head, &context).map_err(cause)
+}
+
+/// Begins to open a file that is all of a body, of which at least one byte was read.
+///
+/// # Errors
+/// As [`judge`].
 pub(super) async fn begin(
     gate: &Gate,
     (about, rule, binds): (About<'_>, &FieldRule, &Binds<'_>),
     (start, incoming): (&mut Start, &mut Incoming),
     until: Instant,
 ) -> Result<Begun, Refusal> {
-    let place = || format!("body {}", rule.place);
-    let refused = |refusal: Refusal| Refusal { detail: Some(place()), ..refusal };
-    let view = about.permit.view(rule.class.class);
-    while start.bytes.len() < MAGIC.len() && !start.ended {
-        more(start, incoming, until).await?;
-    }
-    if !start.bytes.starts_with(MAGIC) {
-        return match (about.protected.shows_unsealed, view) {
-            (false, _) => Err(refused(Code::ResponseUnsealed.into())),
-            (true, View::Plain) => {
-                let shown = std::mem::take(&mut start.bytes);
-                Ok(Begun { reader: Reader::Kept, shown, action: FieldAction::Unsealed, key: None })
-            }
-            (true, _) => Err(refused(Code::ClassDenied.into())),
-        };
-    }
-    let (head, from) = loop {
-        match StreamHead::read(&start.bytes) {
-            Ok(Some(read)) => break read,
-            Ok(None) if !start.ended => more(start, incoming, until).await?,
-            Ok(None) => return Err(refused(cause("stream: cut short in its head"))),
-            Err(error) => return Err(refused(cause(error))),
+    let judged = loop {
+        match judge(about, rule, (&start.bytes, start.ended))? {
+            Some(judged) => break judged,
+            None => more(start, incoming, until).await?,
         }
     };
-    let (class, scope) = (head.head().class, head.head().scope);
-    if class != rule.class.class {
-        return Err(refused(cause(format!("stream: class {class}, wanted {}", rule.class.class))));
-    }
-    if scope != about.permit.scope() {
-        return Err(refused(cause(format!("stream: scope {scope}, wanted {}", about.permit.scope()))));
-    }
-    let action = FieldAction::of_view(view);
-    match view {
-        View::Plain => {}
-        View::Sealed => {
-            let shown = std::mem::take(&mut start.bytes);
-            return Ok(Begun { reader: Reader::Kept, shown, action, key: None });
-        }
-        // Nothing could stand in its place that would not be taken for a file.
-        View::Mask | View::Redact | View::Remove | View::Deny => return Err(refused(Code::ClassDenied.into())),
-    }
-    let key = gate.stream_key(&head).await;
-    let key = key.map_err(|error| {
-        let is_of_key = error.is_about_the_key();
-        refused(if is_of_key { unopenable(error) } else { error.into() })
-    })?;
-    let bound = binds.of_body(rule).map_err(|error| refused(cause(error)))?;
-    let bind = borrowed(&bound);
-    let opener = StreamOpener::begin(&key.key, &head, &Context { class, scope, bind: &bind });
-    let opener = opener.map_err(|error| refused(cause(error)))?;
+    let action = judged.action();
+    let Judged::Opened(head, from) = judged else {
+        let shown = std::mem::take(&mut start.bytes);
+        return Ok(Begun { reader: Reader::Kept, shown, action, key: None });
+    };
+    let key = key(gate, &head).await?;
+    let opener = opener(&key, &head, &binds.of_body(rule).map_err(cause)?)?;
     let mut reader = Reader::Opened(Some(Box::new(opener)));
-    let shown = reader.read(start.bytes.get(from..).unwrap_or_default(), start.ended).map_err(refused)?;
+    let shown = reader.read(start.bytes.get(from..).unwrap_or_default(), start.ended)?;
     Ok(Begun { reader, shown, action, key: Some(key) })
+}
+
+/// A file that is a part of a body which is there whole.
+pub(super) struct Part {
+    head: Box<StreamHead>,
+    from: usize,
+    bound: Bound,
+    /// What is sealed, and the key that opens it.
+    sealed: Option<(Bytes, Opening)>,
+}
+
+impl Part {
+    pub(super) fn new(head: Box<StreamHead>, from: usize, bound: Bound) -> Self {
+        Self { head, from, bound, sealed: None }
+    }
+
+    /// Gets its key, and makes sure that it opens.
+    pub(super) async fn take_key(&mut self, gate: &Gate, file: Bytes) -> Result<Opening, Refusal> {
+        let key = key(gate, &self.head).await?;
+        self.sealed = Some((file, Arc::clone(&key)));
+        self.write(&mut Vec::new())?;
+        Ok(key)
+    }
+
+    /// Writes what it holds.
+    pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let (file, key) = self.sealed.as_ref().ok_or(Code::Internal)?;
+        let mut opener = opener(key, &self.head, &self.bound)?;
+        opener.write(file.get(self.from..).unwrap_or_default(), out).map_err(cause)?;
+        opener.finish(out).map_err(cause)
+    }
 }
 
 impl Reader {

@@ -7,13 +7,15 @@ use super::super::target;
 use super::dress::Worn;
 use super::edit::{Edit, Otherwise};
 use super::judge::{shown, token};
-use super::response::About;
+use super::response::{About, Plan};
 use super::shown::Shown;
 use crate::audit::event::FieldAction;
 use crate::document::Escape;
 use crate::policy::View;
 use crate::seal::token::holds_token;
 use crate::seal::{Class, Kind, Token};
+use bytes::Bytes;
+use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 use memchr::memmem;
 use std::ops::Range;
 
@@ -48,6 +50,49 @@ impl Link {
 }
 
 const MARK: &[u8] = b"sgv1.";
+
+impl Plan {
+    /// Plans for what header fields hold.
+    pub(super) fn find_in_headers(
+        &mut self,
+        gate: &Gate,
+        about: About<'_>,
+        headers: &HeaderMap,
+    ) -> Result<(), Refusal> {
+        for name in [LOCATION, CONTENT_LOCATION, LINK] {
+            for value in headers.get_all(&name) {
+                let found = match name {
+                    LINK => links(about, value.as_bytes()),
+                    _ => location(gate, about, value.as_bytes()),
+                };
+                self.head(&name, value, Escape::HtmlUrl, found);
+            }
+        }
+        for (name, field) in &about.protected.headers {
+            let rule = about.protected.field(*field).ok_or(Code::Internal)?;
+            for value in headers.get_all(name).iter().filter(|value| !value.is_empty()) {
+                let refused = |refusal: Refusal| Refusal { detail: Some(format!("header {name}")), ..refusal };
+                let link = whole(about, &rule.class, value.as_bytes()).map_err(refused)?;
+                self.met.push((*field, link.action));
+                if let Link { shown: Shown::Kept, class, action, .. } = link {
+                    self.fields.push((class, action));
+                } else {
+                    self.head(name, value, Escape::Plain, vec![link]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows parts of a header field otherwise.
+    fn head(&mut self, name: &HeaderName, value: &HeaderValue, escape: Escape, found: Vec<Link>) {
+        if !found.is_empty() {
+            self.heads.push((name.clone(), Bytes::copy_from_slice(value.as_bytes())));
+            let head = Some(self.heads.len() - 1);
+            self.edits.extend(found.into_iter().map(|link| link.edit(head, 0, escape)));
+        }
+    }
+}
 
 /// The tokens of a URL, and the values of formats in its query that rules name.
 pub(super) fn links(about: About<'_>, url: &[u8]) -> Vec<Link> {

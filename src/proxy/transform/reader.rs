@@ -6,12 +6,14 @@ use super::bind::Binds;
 use super::dress::Worn;
 use super::edit::{Edit, Otherwise};
 use super::extension::Carried;
+use super::file::{self, Judged, Part};
 use super::judge::{judge, stray};
 use super::links::links;
 use super::removal::Holds;
 use super::response::{About, Plan, not_understood};
+use super::shown::Shown;
 use super::unfinished;
-use crate::document::{Escape, Rewrite, Role, Slot, Step};
+use crate::document::{Escape, Piece, Rewrite, Role, Slot, Step};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -28,6 +30,8 @@ pub(super) struct Document {
     kept: Vec<u8>,
     /// The objects that carry a sealed value, by their rules.
     carriers: HashSet<(Option<usize>, usize)>,
+    /// The file under way, where it starts and what is done with it.
+    file: Option<(usize, Judged)>,
     /// Whether the body is there whole.
     pub(super) whole: bool,
 }
@@ -36,7 +40,7 @@ impl Document {
     /// Starts on one; `whole`: whether it is there whole, `holds`: what, if values are taken out of it.
     pub(super) fn begin(rewriter: Box<dyn Rewrite>, media: Media, whole: bool, holds: Option<Holds>) -> Self {
         let (edits, kept, carriers) = (Vec::new(), Vec::new(), HashSet::new());
-        Self { rewriter, media, edits, base: 0, holds, kept, carriers, whole }
+        Self { rewriter, media, edits, base: 0, holds, kept, carriers, file: None, whole }
     }
 
     /// Plans for what the rewriter lets go of, as far as the input reaches; tells whether that is the end.
@@ -69,7 +73,9 @@ impl Document {
                     let slot = self.rewriter.slot().ok_or_else(unfinished)?;
                     let range = place_of(&slot)?;
                     let rule = slot.rule().and_then(|index| protected.field(index));
-                    if protected.is_expression(&slot) {
+                    if let Some(piece) = slot.piece() {
+                        self.edits.extend(part_of((about, binds), (&slot, piece), &mut self.file, plan)?);
+                    } else if protected.is_expression(&slot) {
                         let found = links(about, slot.raw());
                         self.edits.extend(found.into_iter().map(|link| link.edit(None, range.start, Escape::HtmlUrl)));
                     } else if slot.role() != Role::Companion {
@@ -114,6 +120,45 @@ impl Document {
             }
         }
     }
+}
+
+/// What is done with a file that is a part of the body, once its last piece is there.
+fn part_of(
+    (about, binds): (About<'_>, &Binds<'_>),
+    (slot, piece): (&Slot<'_>, Piece),
+    file: &mut Option<(usize, Judged)>,
+    plan: &mut Plan,
+) -> Result<Option<Edit>, Refusal> {
+    let rule = slot.rule().and_then(|number| Some((number, about.protected.field(number)?)));
+    let Some((number, rule)) = rule else { return Ok(None) };
+    let (class, range, field) = (rule.class.class, place_of(slot)?, format!("file {}", rule.place));
+    let refused = |refusal: Refusal| Refusal { detail: Some(field.clone()), ..refusal };
+    if piece.first {
+        let judged = file::judge(about, rule, (slot.raw(), piece.last)).map_err(refused)?;
+        *file = Some((range.start, judged.ok_or(Code::Internal)?));
+    }
+    if !piece.last {
+        return Ok(None);
+    }
+    let (start, judged) = file.take().ok_or(Code::Internal)?;
+    let action = judged.action();
+    plan.met.push((number, action));
+    let Judged::Opened(head, from) = judged else {
+        plan.fields.push((class, action));
+        return Ok(None);
+    };
+    let bound = binds.of_body(rule).map_err(|error| refused(Refusal::from(Code::ResponseUnopenable).because(error)))?;
+    Ok(Some(Edit {
+        head: None,
+        range: start..range.end,
+        escape: Escape::File,
+        worn: Worn::Bare,
+        carried: None,
+        told: (class, action),
+        shown: Shown::File(Box::new(Part::new(head, from, bound))),
+        again: None,
+        otherwise: Otherwise::Refuse(field),
+    }))
 }
 
 fn place_of(slot: &Slot<'_>) -> Result<Range<usize>, Refusal> {

@@ -15,7 +15,6 @@ use super::edit::Edit;
 use super::edits::Edits;
 use super::file;
 use super::inner::{self, Whole};
-use super::links::{Link, links, location, whole};
 use super::mark::Seen;
 use super::reader::Document;
 use super::removal::{Holds, remove};
@@ -23,12 +22,12 @@ use super::shown::{Opening, Shown, context};
 use super::{ReadFailure, Start, read_start, unfinished, unopenable};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
-use crate::document::{Escape, Fault, Limits, Resources};
+use crate::document::{Fault, Limits, Resources, multipart};
 use crate::policy::{Permit, View};
 use crate::seal::token::holds_token;
 use crate::seal::{Class, Envelope, Scope};
 use bytes::Bytes;
-use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Incoming;
 use std::collections::HashMap;
 use tokio::time::Instant;
@@ -43,13 +42,15 @@ pub(in crate::proxy) struct Plan {
     /// What it holds, if values can be taken out of it.
     pub(super) holds: Option<Holds>,
     /// Header fields that hold something to be shown otherwise.
-    heads: Vec<(HeaderName, Bytes)>,
+    pub(super) heads: Vec<(HeaderName, Bytes)>,
     pub(super) edits: Vec<Edit>,
     /// What is done with ruled values that stay as they are.
     pub(super) fields: Vec<(Class, FieldAction)>,
     /// What is done with the values that each rule met.
     pub(super) met: Vec<(usize, FieldAction)>,
     pub(super) resources: Resources,
+    /// What separates its parts, if it is a form with files.
+    boundary: Option<String>,
     keys: Vec<Opening>,
 }
 
@@ -100,8 +101,13 @@ pub(in crate::proxy) async fn plan(
     let media = about.protected.formats.media(headers);
     // What must be known of the whole body before any of it is shown is read whole: also whether an object would be empty.
     let holds = media.as_ref().and_then(|media| Holds::of(&media.format)).filter(|_| about.removes());
-    let streams =
-        matches!(coding, Ok(Coding::Identity)) && about.protected.pairings.is_none() && holds != Some(Holds::One);
+    if let Some(Format::Multipart(boundary)) = media.as_ref().map(|media| &media.format) {
+        plan.boundary = Some(boundary.clone());
+    }
+    let streams = matches!(coding, Ok(Coding::Identity))
+        && about.protected.pairings.is_none()
+        && holds != Some(Holds::One)
+        && plan.boundary.is_none();
     let most = if streams { limits.buffer_bytes_max.min(limits.response_bytes_max) } else { limits.response_bytes_max };
     let until = Instant::now() + target.response_timeout;
     let start = read_start(&mut incoming, most, until).await.map_err(broken)?;
@@ -189,7 +195,8 @@ impl Plan {
     ) -> Result<(Self, Option<Rest>), Refusal> {
         let rule = about.protected.field(number).ok_or(Code::Internal)?;
         let binds = Binds::of_path(about.route, about.path);
-        let begun = file::begin(gate, (about, rule, &binds), (&mut start, &mut incoming), until).await?;
+        let begun = file::begin(gate, (about, rule, &binds), (&mut start, &mut incoming), until).await;
+        let begun = begun.map_err(|refusal| Refusal { detail: Some(format!("body {}", rule.place)), ..refusal })?;
         self.unwrap_all(gate, about.permit.scope()).await?;
         self.fields.push((rule.class.class, begun.action));
         self.met.push((number, begun.action));
@@ -261,42 +268,12 @@ impl Plan {
         if is_kept {
             return Ok(body);
         }
-        of_body.make(&body).map(Bytes::from).ok_or_else(|| Code::Internal.into())
-    }
-
-    fn find_in_headers(&mut self, gate: &Gate, about: About<'_>, headers: &HeaderMap) -> Result<(), Refusal> {
-        for name in [LOCATION, CONTENT_LOCATION, LINK] {
-            for value in headers.get_all(&name) {
-                let found = match name {
-                    LINK => links(about, value.as_bytes()),
-                    _ => location(gate, about, value.as_bytes()),
-                };
-                self.head(&name, value, Escape::HtmlUrl, found);
-            }
+        let made = of_body.make(&body).ok_or(Code::Internal)?;
+        let borders = |body: &[u8]| self.boundary.as_deref().map(|boundary| multipart::borders(body, boundary));
+        if borders(&made) != borders(&body) {
+            return Err(Refusal::from(Code::ResponseUnopenable).because("a value that holds the boundary of the form"));
         }
-        for (name, field) in &about.protected.headers {
-            let rule = about.protected.field(*field).ok_or(Code::Internal)?;
-            for value in headers.get_all(name).iter().filter(|value| !value.is_empty()) {
-                let refused = |refusal: Refusal| Refusal { detail: Some(format!("header {name}")), ..refusal };
-                let link = whole(about, &rule.class, value.as_bytes()).map_err(refused)?;
-                self.met.push((*field, link.action));
-                if let Link { shown: Shown::Kept, class, action, .. } = link {
-                    self.fields.push((class, action));
-                } else {
-                    self.head(name, value, Escape::Plain, vec![link]);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Shows parts of a header field otherwise.
-    fn head(&mut self, name: &HeaderName, value: &HeaderValue, escape: Escape, found: Vec<Link>) {
-        if !found.is_empty() {
-            self.heads.push((name.clone(), Bytes::copy_from_slice(value.as_bytes())));
-            let head = Some(self.heads.len() - 1);
-            self.edits.extend(found.into_iter().map(|link| link.edit(head, 0, escape)));
-        }
+        Ok(made.into())
     }
 
     /// Gets the key of everything that is to be opened, each key once, several at a time, and opens it, to see whether it
@@ -340,7 +317,21 @@ impl Plan {
             }
         }
         self.keys = opened.into_iter().chain(format_key).filter_map(Result::ok).collect();
+        self.unwrap_parts(gate).await?;
         Ok(whole)
+    }
+
+    /// The same of the files that are parts of the body.
+    async fn unwrap_parts(&mut self, gate: &Gate) -> Result<(), Refusal> {
+        for edit in &mut self.edits {
+            let Shown::File(part) = &mut edit.shown else { continue };
+            match part.take_key(gate, self.body.slice(edit.range.clone())).await {
+                Ok(key) => self.keys.push(key),
+                Err(refusal) if refusal.code != Code::ResponseUnopenable => return Err(refusal),
+                Err(refusal) => edit.give_up(refusal)?,
+            }
+        }
+        Ok(())
     }
 
     /// Treats as unopenable what holds a value that the caller may not see so. Not redacted: who sees the outer class plain

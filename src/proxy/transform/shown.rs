@@ -3,6 +3,7 @@
 use super::super::rescue::{Code, Refusal};
 use super::bind::{Bound, borrowed};
 use super::dress::Worn;
+use super::file;
 use crate::document::Escape;
 use crate::keyring::Held;
 use crate::seal::format::{Alphabet, FormatKey};
@@ -25,6 +26,8 @@ pub(super) enum Shown {
     Opened { envelope: Box<Envelope>, bound: Bound, mask: Option<MaskRule>, key: Option<Opening> },
     /// What a text of a format stands for.
     Formatted { class: Class, alphabet: Alphabet, text: Vec<u8>, mask: Option<MaskRule>, key: Option<Arc<FormatKey>> },
+    /// A file, as it is.
+    File(Box<file::Part>),
     /// What the upstream has in the clear, masked: the value's text as it stands in the body.
     Masked { rule: MaskRule, kind: Kind, text: Vec<u8> },
 }
@@ -63,7 +66,7 @@ impl Shown {
         match self {
             Self::Redacted | Self::Removed | Self::Unopenable | Self::Masked { .. } => true,
             Self::Opened { mask, .. } | Self::Formatted { mask, .. } => mask.is_some(),
-            Self::Kept => false,
+            Self::Kept | Self::File(_) => false,
         }
     }
 
@@ -71,6 +74,7 @@ impl Shown {
     pub(super) fn write(self, (escape, worn): (Escape, &Worn), out: &mut Vec<u8>) -> Result<(), Refusal> {
         match self {
             Self::Kept | Self::Unopenable => Err(Code::Internal.into()),
+            Self::File(part) => part.write(out),
             Self::Redacted | Self::Removed => written(escape, &worn.on(REDACTED.as_bytes()), out),
             Self::Masked { rule, kind, text } => written(escape, &worn.on(mask(rule, kind, &text).as_bytes()), out),
             Self::Opened { envelope, bound, mask: rule, key } => {

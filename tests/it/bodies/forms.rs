@@ -171,3 +171,76 @@ async fn a_form_with_files_that_could_be_read_otherwise_goes_nowhere() {
     let call = Call::new("POST /interface/upload.php").of_type("multipart/form-data", body);
     bed.refuses("clinician", &call, (415, "content_type_unsupported")).await;
 }
+
+#[tokio::test]
+async fn a_form_with_files_comes_back_as_it_was_for_who_may_see_it() {
+    let bed = forms();
+    let content: Vec<u8> = (0..150_000_u32).flat_map(|number| number.to_le_bytes()).collect();
+    let (media_type, body) = multipart(&[
+        (FIELD, b"999-12-3456"),
+        (PHOTO, &content),
+        ("Content-Disposition: form-data; name=\"x\"", b"1"),
+        (&PHOTO.replace("\"photo\"", "\"file[]\""), b""),
+    ]);
+    bed.upstream.always(200, &[], "");
+    bed.make("clinician", &Call::new("POST /interface/upload.php").of_type(&media_type, body.clone())).await;
+    let sealed = bed.upstream.take_only().body.to_vec();
+    bed.upstream.always(200, &[("content-type", &media_type)], sealed.clone());
+    let read = Call::new("GET /interface/upload.php");
+    let shown = bed.make("clinician", &read).await;
+    assert!(shown.status == 200 && shown.body == body, "{}", shown.text());
+    assert_eq!(shown.headers["content-length"], body.len().to_string().as_str());
+    let kept = bed.make("dba", &read).await;
+    assert!(kept.status == 200 && kept.body == sealed, "{}", kept.text());
+    for role in ["billing", "support"] {
+        bed.make(role, &read).await.expect_problem(403, "class_denied");
+    }
+    // What is no file can be hidden.
+    let (_, fields) = multipart(&[(FIELD, b"999-12-3456")]);
+    bed.make("clinician", &Call::new("POST /interface/upload.php").of_type(&media_type, fields)).await;
+    let sealed_fields = bed.upstream.take_all().pop().unwrap().body.to_vec();
+    bed.upstream.always(200, &[("content-type", &media_type)], sealed_fields);
+    let hidden = bed.make("billing", &read).await;
+    let (_, want) = multipart(&[(FIELD, b"***-**-3456")]);
+    assert_eq!((hidden.status.as_u16(), hidden.text()), (200, String::from_utf8(want).unwrap()));
+
+    let at = |part: &[u8]| sealed.windows(part.len()).position(|window| window == part).unwrap();
+    let start = at(b"sgv1\0");
+    let mut forged = sealed.clone();
+    forged[start + 100_000] ^= 1;
+    let (_, clear) = multipart(&[(PHOTO, b"\x89PNG")]);
+    let (_, other) = multipart(&[(&PHOTO.replace("\"photo\"", "\"scan\""), b"\x89PNG")]);
+    let cut = |from: usize, length: usize| [&sealed[..from], &sealed[from + length..]].concat();
+    for (body, code) in [
+        (forged, "response_unopenable"),
+        (cut(start + 1000, 1), "response_unopenable"),
+        (cut(start + 20, 600_000), "response_unopenable"),
+        (clear, "response_unsealed"),
+        (other, "response_not_understood"),
+        (sealed[..sealed.len() - 4].to_vec(), "response_not_understood"),
+    ] {
+        bed.upstream.always(200, &[("content-type", &media_type)], body);
+        bed.make("clinician", &read).await.expect_problem(502, code);
+    }
+}
+
+/// It would end a part where none ends.
+#[tokio::test]
+async fn a_value_that_holds_the_boundary_of_a_form_is_not_shown_in_it() {
+    let bed = forms();
+    let (media_type, _) = multipart(&[]);
+    let boundary = media_type.split_once('=').unwrap().1;
+    bed.upstream.always(200, &[], "");
+    bed.make("clinician", &form(&format!("form_ss=--{boundary}&form_DOB={boundary}"))).await;
+    let sent = bed.upstream.take_only().text();
+    let (first, second) = sent.split_once('&').unwrap();
+    let token = |pair: &str| pair.split_once('=').unwrap().1.as_bytes().to_vec();
+    let (_, body) = multipart(&[(FIELD, &token(first))]);
+    bed.upstream.always(200, &[("content-type", &media_type)], body);
+    let read = Call::new("GET /interface/upload.php");
+    bed.make("clinician", &read).await.expect_problem(502, "response_unopenable");
+    let (_, body) = multipart(&[(&FIELD.replace("form_ss", "form_DOB"), &token(second))]);
+    bed.upstream.always(200, &[("content-type", &media_type)], body);
+    let shown = bed.make("clinician", &read).await;
+    assert!(shown.status == 200 && shown.text().contains(&format!("\r\n\r\n{boundary}\r\n")), "{}", shown.text());
+}
