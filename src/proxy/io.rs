@@ -1,23 +1,33 @@
 //! TLS output, written once per flush: HTTP/2 writes many small frames, and each would be a record and a system call.
+//! And a close after which the peer gets what was written last (RFC 9112 9.6).
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Bytes that are gathered at most before they are written through.
 const GATHERED_MAX: usize = 64 * 1024;
+
+/// How long what still comes is read, to no purpose, after the last was written, and for how long nothing may come: closed with
+/// input unread, a connection is reset, and a client that still sends may never see why it was refused.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
 /// Gathers what is written until it is flushed; reads straight through. Holds no memory while there is nothing to write.
 pub(super) struct Gathered<S> {
     inner: S,
     pending: Vec<u8>,
     written: usize,
+    /// Once nothing more can be written: since when is read what nobody wants, and until when it may be silent.
+    lingers: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     pub(super) const fn new(inner: S) -> Self {
-        Self { inner, pending: Vec::new(), written: 0 }
+        Self { inner, pending: Vec::new(), written: 0, lingers: None }
     }
 
     fn poll_write_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -39,7 +49,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.pending.len() + bytes.len() > GATHERED_MAX {
             ready!(self.poll_write_pending(cx))?;
@@ -56,6 +66,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_pending(cx))?;
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if self.lingers.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        }
+        let Self { inner, lingers, .. } = &mut *self;
+        let (since, silence) = lingers.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(LINGER_SILENCE))));
+        let mut waste = [0; 4096];
+        loop {
+            if since.elapsed() > LINGER || silence.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buffer = ReadBuf::new(&mut waste);
+            match ready!(Pin::new(&mut *inner).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => silence.as_mut().reset(Instant::now() + LINGER_SILENCE),
+                // It has closed too, or cannot say so any more.
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }

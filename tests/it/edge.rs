@@ -48,7 +48,7 @@ pub(crate) async fn raw(client: &Client, bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// Reads until the other side closes, in whatever way.
-async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut all = Vec::new();
     let mut part = [0; 4096];
     let reading = async {

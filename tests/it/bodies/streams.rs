@@ -1,5 +1,6 @@
 //! Bodies that are too long to be judged whole.
 
+use crate::edge::{rest, statuses};
 use crate::fixture::gate::Setup;
 use crate::fixture::{Bed, Call};
 use http::Method;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 fn streaming() -> Bed {
     Bed::with(|setup| {
@@ -80,6 +82,27 @@ async fn a_fault_in_a_long_request_leaves_the_upstream_with_a_broken_one() {
     let long = Call::new("PUT /Patient/1")
         .of_type("application/x-ndjson", format!("{{\"n\":\"{}\"}}\n", "x".repeat(1015)).repeat(33 << 10));
     bed.make("clinician", &long).await.expect_problem(413, "body_too_large");
+}
+
+/// Who reads no answer before all is sent gets one all the same.
+#[tokio::test]
+async fn a_refusal_is_not_lost_to_who_still_sends() {
+    let bed = streaming();
+    let client = bed.gate.as_client("clinician");
+    let length = 34 << 20;
+    let head = format!(
+        "PUT /Patient/1 HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\ncontent-length: {length}\r\n\r\n"
+    );
+    let request = [head.into_bytes(), vec![b' '; length]].concat();
+    for _ in 0..3 {
+        let mut tls = client.tls().await.unwrap();
+        tls.write_all(&request).await.expect("all of it is taken");
+        let answer = rest(&mut tls).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert_eq!(statuses(&answer), [413], "{answer}");
+        assert!(answer.contains("body_too_large"), "{answer}");
+    }
+    bed.upstream.expect_nothing();
 }
 
 #[tokio::test]
