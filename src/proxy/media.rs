@@ -256,18 +256,21 @@ impl Formats {
     /// What a body with these header fields is to the rules. Nothing if there are none for it.
     pub(super) fn media(&self, headers: &HeaderMap) -> Option<Media> {
         let mut types = headers.get_all(CONTENT_TYPE).iter();
-        let value = types.next();
-        if types.next().is_some() {
-            return None;
+        match (types.next(), types.next()) {
+            (None, _) => self.of_type(None),
+            (Some(value), None) => self.of_type(Some(value.to_str().ok()?)),
+            (Some(_), Some(_)) => None,
         }
-        let read = Media::of(headers);
+    }
+
+    /// The same for a type, as a header says it.
+    #[must_use]
+    pub fn of_type(&self, value: Option<&str>) -> Option<Media> {
+        let read = value.and_then(Media::read);
         if read.as_ref().is_some_and(|media| self.takes(&media.format)) {
             return read;
         }
-        let named = match value {
-            Some(value) => essence(value.to_str().ok()?)?,
-            None => String::new(),
-        };
+        let named = value.map_or_else(|| Some(String::new()), essence)?;
         let fits = |(range, _): &&(MediaRange, usize)| range.admits(&named);
         let rule = self.files.iter().filter(fits).max_by_key(|(range, _)| range.0.len())?.1;
         Some(Media { format: Format::File(rule), fhir: false })
@@ -341,7 +344,7 @@ impl Formats {
     }
 
     /// What shows every value of a body of that format, and its rule if it meets one, be it one that lets pass. None for
-    /// patches, which are parts of documents, and for forms with files.
+    /// patches, which are parts of documents.
     #[must_use]
     pub fn explainer(&self, format: &Format, limits: Limits) -> Option<Box<dyn Rewrite>> {
         let watch: Option<Watch> = Some(|_| true);
@@ -354,7 +357,7 @@ impl Formats {
                 let rules = Arc::clone(self.json.as_ref()?);
                 Some(Box::new(ndjson::Rewriter::new(rules, limits, watch).showing_passed()))
             }
-            Format::Patch | Format::Merge | Format::FhirPatch | Format::Multipart(_) | Format::File(_) => None,
+            Format::Patch | Format::Merge | Format::FhirPatch => None,
             format => self.rewriter(format, "", limits, watch),
         }
     }

@@ -51,6 +51,16 @@ routes:
     rules:
       - {fhir: Patient.gender, pass: true}
       - {fhir: Patient.animal, class: note}
+  - name: upload
+    path: /upload/{id}
+    methods: [POST]
+    upstream: app
+    rules:
+      - {form: name, class: name}
+      - {form: ssn, class: ssn}
+      - {file: photo, class: note}
+      - {body: 'image/*', class: note}
+      - {body: application/pdf, class: note}
   - name: few
     path: /few/{type}/{id}
     methods: [GET, PUT]
@@ -246,13 +256,39 @@ fn documents_are_explained_by_their_elements() {
 }
 
 #[test]
+fn parts_of_a_form_and_whole_bodies_are_told() {
+    let part = |name: &str, text: &str| {
+        format!("--a-longer-b0undary\r\nContent-Disposition: form-data; {name}\r\n\r\n{text}\r\n")
+    };
+    let form = part("name=\"name\"", "Ann") + &part("name=\"tel\"", "555-010-9999");
+    let form = form + &part("name=\"photo\"; filename=\"a.png\"", "PNG") + "--a-longer-b0undary--\r\n";
+    let typed = ["--type", "multipart/form-data; boundary=a-longer-b0undary"];
+    let (code, said) = explained_text(&typed, "a.form", &form);
+    assert_eq!(code, Some(1), "{said}");
+    let met = met(&said);
+    assert_eq!(met.len(), 2, "{said}");
+    assert_eq!(met[0], ["4:1", "name", "form: name", "class name", "Ann"]);
+    assert_eq!(met[1][1..], ["photo", "file: photo", "class note", "(file)"]);
+    assert_eq!(missed(&said), [["8:1", "tel", "phone number", "555-010-9999"]]);
+    assert_eq!(unmet(&said), [["form: ssn", "class ssn"]]);
+    let other = part("name=\"scan\"; filename=\"a.png\"", "PNG") + "--a-longer-b0undary--\r\n";
+    let (code, said) = explained_text(&typed, "a.form", &other);
+    assert!(code == Some(1) && said.contains("route upload refuses it: file that no rule selects"), "{said}");
+
+    let (code, said) = explained_text(&[], "a.png", "PNG");
+    assert_eq!((code, self::met(&said)), (Some(0), vec![vec!["1:1", "body", "body: image/*", "class note", "(file)"]]));
+    assert_eq!(unmet(&said), [[""; 0]; 0], "{said}");
+    assert_eq!(validated(Some("upload"), &[("a.png", "PNG")]).0, Some(0));
+}
+
+#[test]
 fn what_no_route_reads_or_several_do_is_said() {
     for (more, name, text, code, want) in [
         (&[][..], "a.json", "{}", 64, "say which with --route: patients, record, patient, fhir, few\n"),
         (&["--route", "none"], "a.json", "{}", 64, "no route none that has rules\n"),
         (&["--route", "open"], "a.json", "{}", 64, "no route open that has rules\n"),
         (&["--route", "record"], "a.bin", "{}", 64, "say it with --type\n"),
-        (&["--type", "image/png"], "a.json", "{}", 64, "image/png is no type of bodies that are read\n"),
+        (&["--type", "audio/mpeg"], "a.json", "{}", 1, "a.json: no route has rules for audio/mpeg\n"),
         (&["--route", "table"], "a.json", "{}", 1, "a.json: route table has no rules for application/json\n"),
         (&[], "a.html", "<p>", 1, "a.html: no route has rules for text/html\n"),
         (&["--route", "record"], "a.json", "{", 1, "a.json: route record refuses it: unexpected end at offset 1\n"),

@@ -55,7 +55,7 @@ pub(super) fn explain(arguments: &Explain) -> Result<Exit, Failure> {
 fn taking<'a>(config: &'a Config, name: Option<&str>, sample: &Sample) -> Result<Ruled<'a>, Failure> {
     let mut taking = ruled(config, name)?;
     if name.is_none() {
-        taking.retain(|(_, protected)| protected.formats.takes(&sample.format));
+        taking.retain(|(_, protected)| sample.format(&protected.formats).is_some());
     }
     match taking.as_slice() {
         [only] => Ok(*only),
@@ -103,7 +103,7 @@ fn missed(values: &[Value]) -> Lines {
 
 fn unmet(protected: &Protected, sample: &Sample, values: &[Value]) -> Lines {
     let mut tally = Tally::default();
-    tally.add(&sample.format, values);
+    tally.add(sample.format(&protected.formats), values);
     let (built_in, own): (Vec<_>, Vec<_>) = tally.unmet(protected).into_iter().partition(is_built_in);
     let mut lines: Lines = own.iter().map(|rule| vec![rule.place(), rule.does()]).collect();
     let mut packs: Vec<&str> = built_in.iter().filter_map(|rule| rule.written.pack.as_deref()).collect();

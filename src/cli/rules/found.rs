@@ -30,8 +30,8 @@ pub(super) enum Unread {
 
 /// Every value of a sample, as the gate sees it by the rules, in the order in which they stand.
 pub(super) fn values(sample: &Sample, formats: &Formats, limits: &Limits) -> Result<Vec<Value>, Unread> {
-    let Sample { bytes, format, .. } = sample;
-    let mut values = match format {
+    let bytes = &sample.bytes;
+    let mut values = match &sample.format(formats).ok_or(Unread::NoRules)? {
         Format::Html | Format::Text if formats.pages => of_page(bytes),
         format => {
             // As for a request, no text may go unseen.
@@ -105,7 +105,7 @@ impl<'a> Walk<'a> {
                     true => column(&slot, start, &mut self.columns, &mut self.fields),
                     false => placed(&slot, start, &self.places),
                 };
-                let (rule, text) = (slot.rule(), slot.text().unwrap_or(slot.raw()));
+                let (rule, text) = (slot.rule(), told(&slot));
                 if rule.is_some() {
                     self.taken.push(start..start + slot.raw().len());
                 }
@@ -138,6 +138,15 @@ impl<'a> Walk<'a> {
             self.values.push(Value::new(place.clone(), raw));
         }
         self.values
+    }
+}
+
+/// What is told of a value; of a file that it is there.
+fn told<'s>(slot: &'s Slot<'_>) -> &'s [u8] {
+    match slot.piece() {
+        Some(piece) if piece.first => b"(file)",
+        Some(_) => b"",
+        None => slot.text().unwrap_or(slot.raw()),
     }
 }
 

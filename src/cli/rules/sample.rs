@@ -2,7 +2,7 @@
 
 use super::super::session::Failure;
 use crate::document::json;
-use crate::proxy::media::{Format, Media};
+use crate::proxy::media::{Format, Formats};
 use std::path::{Path, PathBuf};
 
 /// A body that the operator keeps in a file.
@@ -11,11 +11,10 @@ pub(super) struct Sample {
     pub(super) bytes: Vec<u8>,
     /// Its type, as a header would say it.
     pub(super) media_type: String,
-    pub(super) format: Format,
 }
 
 /// The types that the ends of names stand for.
-const TYPES: [(&[&str], &str); 9] = [
+const TYPES: [(&[&str], &str); 13] = [
     (&["json"], "application/json"),
     (&["ndjson", "jsonl"], "application/x-ndjson"),
     (&["xml", "cda", "ccd"], "application/xml"),
@@ -25,25 +24,30 @@ const TYPES: [(&[&str], &str); 9] = [
     (&["x12", "edi", "270", "271", "276", "277", "278", "820", "834", "835", "837"], "application/edi-x12"),
     (&["html", "htm"], "text/html"),
     (&["txt"], "text/plain"),
+    (&["pdf"], "application/pdf"),
+    (&["dcm"], "application/dicom"),
+    (&["png"], "image/png"),
+    (&["jpg", "jpeg"], "image/jpeg"),
 ];
 
 impl Sample {
     /// Reads the file. Its type is the one that is given, else what its name says, and FHIR if it says so itself.
     ///
     /// # Errors
-    /// If it cannot be read, or has no type.
+    /// If it cannot be read, or its name does not tell its type.
     pub(super) fn read(file: &Path, given: Option<&str>) -> Result<Sample, Failure> {
         let bytes = std::fs::read(file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
         let media_type = given.map_or_else(|| guess(file, &bytes), |given| Some(given.to_owned()));
-        let read = media_type.and_then(|media_type| Some((Media::read(&media_type)?.format, media_type)));
-        let Some((format, media_type)) = read else {
-            let wanted = match given {
-                Some(given) => format!("{given} is no type of bodies that are read"),
-                None => "its name does not tell its type: say it with --type".to_owned(),
-            };
+        let Some(media_type) = media_type else {
+            let wanted = "its name does not tell its type: say it with --type";
             return Err(Failure::usage(format!("{}: {wanted}", file.display())));
         };
-        Ok(Sample { file: file.to_owned(), bytes, media_type, format })
+        Ok(Sample { file: file.to_owned(), bytes, media_type })
+    }
+
+    /// What it is to the rules of a route; nothing if they are not for such bodies.
+    pub(super) fn format(&self, formats: &Formats) -> Option<Format> {
+        formats.of_type(Some(&self.media_type)).map(|media| media.format)
     }
 }
 

@@ -21,8 +21,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, format: &Format, values: &[Value]) {
-        self.formats.push(format.clone());
+    pub(super) fn add(&mut self, format: Option<Format>, values: &[Value]) {
+        // What takes bodies of its type whole has always met them, and says nothing of others.
+        self.formats.extend(format.filter(|format| !matches!(format, Format::File(_))));
         self.rules.extend(values.iter().flat_map(|value| value.rule.iter().chain(&value.inner)));
     }
 
@@ -48,7 +49,7 @@ pub(in crate::cli) fn judge(config: &Config, files: &[PathBuf], route: Option<&s
         let mut tally = Tally::default();
         for (sample, is_taken) in samples.iter().zip(&mut is_taken) {
             match values(sample, (route, protected), &config.limits.document) {
-                Ok(Some(values)) => tally.add(&sample.format, &values),
+                Ok(Some(values)) => tally.add(sample.format(&protected.formats), &values),
                 Ok(None) => continue,
                 Err(problem) => problems.push(problem),
             }

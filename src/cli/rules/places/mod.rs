@@ -36,15 +36,10 @@ impl Places {
             Format::Hl7 => segments::hl7(bytes),
             Format::X12 => segments::x12(bytes),
             Format::Form => form(bytes),
+            Format::Multipart(boundary) => parts(bytes, boundary),
+            Format::File(_) => vec![Place { path: "body".to_owned(), ..Place::default() }],
             // Columns are told by the header, which the rules read; the others are not explained.
-            Format::Csv
-            | Format::Html
-            | Format::Text
-            | Format::Patch
-            | Format::Merge
-            | Format::FhirPatch
-            | Format::Multipart(_)
-            | Format::File(_) => Vec::new(),
+            Format::Csv | Format::Html | Format::Text | Format::Patch | Format::Merge | Format::FhirPatch => Vec::new(),
         };
         places.sort_by_key(|place| place.start);
         Places(places)
@@ -72,4 +67,21 @@ fn form(bytes: &[u8]) -> Vec<Place> {
         Some(Place { start, path: name.clone(), names: vec![name], ..Place::default() })
     });
     pairs.collect()
+}
+
+/// The parts of a form with files, by their names as they stand.
+fn parts(bytes: &[u8], boundary: &str) -> Vec<Place> {
+    let delimiter = format!("--{boundary}\r\n");
+    let starts = memchr::memmem::find_iter(bytes, &delimiter).map(|start| start + delimiter.len());
+    let part = |start: usize| {
+        let rest = bytes.get(start..).unwrap_or_default();
+        let head = rest.get(..memchr::memmem::find(rest, b"\r\n\r\n")?)?;
+        let parameter = [&b" name=\""[..], b";name=\""].iter().find_map(|mark| {
+            memchr::memmem::find(head, mark).map(|found| head.get(found + mark.len()..).unwrap_or_default())
+        });
+        let name = parameter.and_then(|rest| rest.split(|byte| *byte == b'"').next()).unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        Some(Place { start, path: name.clone(), names: vec![name], ..Place::default() })
+    };
+    starts.filter_map(part).collect()
 }
