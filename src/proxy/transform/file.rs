@@ -7,13 +7,13 @@ use super::super::rule::FieldRule;
 use super::bind::{Binds, Bound, borrowed};
 use super::response::About;
 use super::shown::Opening;
-use super::{Start, next, unopenable};
+use super::source::{Source, Start};
+use super::unopenable;
 use crate::audit::event::FieldAction;
 use crate::policy::View;
 use crate::seal::Context;
 use crate::seal::stream::{MAGIC, StreamHead, StreamOpener};
 use bytes::Bytes;
-use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -109,13 +109,13 @@ fn opener(key: &Opening, head: &StreamHead, bound: &Bound) -> Result<StreamOpene
 pub(super) async fn begin(
     gate: &Gate,
     (about, rule, binds): (About<'_>, &FieldRule, &Binds<'_>),
-    (start, incoming): (&mut Start, &mut Incoming),
+    (start, source): (&mut Start, &mut Source),
     until: Instant,
 ) -> Result<Begun, Refusal> {
     let judged = loop {
         match judge(about, rule, (&start.bytes, start.ended))? {
             Some(judged) => break judged,
-            None => more(start, incoming, until).await?,
+            None => more(start, source, until).await?,
         }
     };
     let action = judged.action();
@@ -178,8 +178,8 @@ impl Reader {
     }
 }
 
-async fn more(start: &mut Start, incoming: &mut Incoming, until: Instant) -> Result<(), Refusal> {
-    match next(incoming, until).await.map_err(super::response::broken)? {
+async fn more(start: &mut Start, source: &mut Source, until: Instant) -> Result<(), Refusal> {
+    match source.next(until).await.map_err(super::response::broken)? {
         Some(bytes) => start.bytes.extend_from_slice(&bytes),
         None => start.ended = true,
     }

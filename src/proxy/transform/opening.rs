@@ -9,7 +9,6 @@ use super::super::route::{Protection, Route};
 use super::super::trail::Completion;
 use super::super::upstream::Lease;
 use super::bind::Binds;
-use super::next;
 use super::response::{About, Plan, Reader, Rest, broken};
 use crate::audit::Receipt;
 use crate::policy::Permit;
@@ -77,7 +76,7 @@ impl Opening {
                 return Ok(None);
             }
             let until = Instant::now() + self.silence;
-            let more = next(&mut self.rest.incoming, until).await.map_err(broken)?;
+            let more = self.rest.source.next(until).await.map_err(broken)?;
             self.rest.ended = more.is_none();
             let more = more.unwrap_or_default();
             self.rest.bytes = self.rest.bytes.saturating_add(more.len());

@@ -11,11 +11,12 @@ use super::super::route::{Protection, Route};
 use super::super::trail::Trail;
 use super::aim::resource;
 use super::bind::Binds;
-use super::coding::{Coding, NotDecoded};
+use super::coding::{Coding, Encoder};
 use super::edits::Edits;
 use super::extension;
 use super::sealing::Sealing;
-use super::{ReadFailure, next, read_start, unfinished, watch};
+use super::source::{ReadFailure, Source};
+use super::{unfinished, watch};
 use crate::document::{self, Escape, Rewrite, Role, Slot, Step, patch};
 use crate::policy::Permit;
 use bytes::Bytes;
@@ -90,9 +91,10 @@ enum Sealed {
 /// A body that is longer than what is judged whole.
 struct Stream {
     rewriter: Box<dyn Rewrite>,
-    incoming: Incoming,
+    source: Source,
     until: Instant,
     changes: Changes,
+    encoder: Encoder,
     /// How much of it was read.
     bytes: usize,
 }
@@ -102,7 +104,7 @@ impl<'a> Sealing<'a> {
         &mut self,
         (route, path): (&'a Route, &'a str),
         (method, headers): (&Method, &HeaderMap),
-        mut incoming: Incoming,
+        incoming: Incoming,
     ) -> Result<Sealed, Refusal> {
         if incoming.is_end_stream() {
             return Ok(Sealed::Whole(Bytes::new()));
@@ -116,22 +118,20 @@ impl<'a> Sealing<'a> {
         let media = media.and_then(|media| media.sent_by(method));
         self.announced(&incoming, media.as_ref(), is_search)?;
         let may_be_by_path = media.as_ref().is_some_and(|media| self.may_be_by_path(&media.format));
-        let streams = coding == Coding::Identity && self.protected.pairings.is_none() && !is_search && !may_be_by_path;
+        let streams = self.protected.pairings.is_none() && !is_search && !may_be_by_path;
         let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
         let until = Instant::now() + limits.body_timeout;
-        let start = read_start(&mut incoming, most, until).await.map_err(refused)?;
+        let mut source = Source::new(incoming, coding, limits.body_bytes_max);
+        let start = source.start(most, until).await.map_err(refused)?;
         // A body of no bytes needs no type; any other does.
-        if start.ended && start.bytes.is_empty() {
+        if start.ended && source.is_nothing() {
             return Ok(Sealed::Whole(Bytes::new()));
         }
         if !start.ended && most == limits.body_bytes_max {
             return Err(Code::BodyTooLarge.into());
         }
         let mut media = media.ok_or(Code::ContentTypeUnsupported)?;
-        let bytes = coding.decode(start.bytes.into(), limits.body_bytes_max).await.map_err(|error| match error {
-            NotDecoded::Broken => Code::BodyInvalid,
-            NotDecoded::TooLarge => Code::BodyTooLarge,
-        })?;
+        let bytes = start.bytes;
         // No part of a string may go unseen, however long it is: a token could stand there.
         let value_bytes_max = most.max(bytes.len()).max(limits.document.value_bytes_max);
         let whole = document::Limits { value_bytes_max, ..limits.document.clone() };
@@ -150,8 +150,8 @@ impl<'a> Sealing<'a> {
         self.format = Some(media.format.clone());
         rewriter.feed(&bytes);
         if !start.ended {
-            let (changes, bytes) = (Changes::of(&media), bytes.len());
-            return Ok(Sealed::Longer(Box::new(Stream { rewriter, incoming, until, changes, bytes })));
+            let (changes, bytes, encoder) = (Changes::of(&media), bytes.len(), Encoder::new(coding));
+            return Ok(Sealed::Longer(Box::new(Stream { rewriter, source, until, changes, bytes, encoder })));
         }
         rewriter.finish();
         let mut changes = Changes::of(&media);
@@ -239,11 +239,15 @@ impl Pump<'_> {
     /// [`Refusal`]; the upstream has a body then that breaks off.
     pub(in crate::proxy) async fn run(&mut self) -> Result<(), Refusal> {
         loop {
-            let Stream { rewriter, changes, .. } = &mut *self.stream;
+            let Stream { rewriter, changes, encoder, .. } = &mut *self.stream;
             let is_done = self.sealing.turn(&mut **rewriter, changes).await?;
             let output = rewriter.take_output();
             let sealed = if changes.in_place { output } else { changes.make(&output)? };
-            if !sealed.is_empty() && !self.give(Piece::Data(sealed.into())).await {
+            let mut coded = encoder.write(sealed).await.ok_or(Code::Internal)?;
+            if is_done {
+                coded.append(&mut encoder.finish().await.ok_or(Code::Internal)?);
+            }
+            if !coded.is_empty() && !self.give(Piece::Data(coded.into())).await {
                 return Ok(());
             }
             if is_done {
@@ -262,7 +266,7 @@ impl Pump<'_> {
 
     async fn read(&mut self) -> Result<(), Refusal> {
         let stream = &mut self.stream;
-        match next(&mut stream.incoming, stream.until).await.map_err(refused)? {
+        match stream.source.next(stream.until).await.map_err(refused)? {
             None => stream.rewriter.finish(),
             Some(bytes) => {
                 stream.bytes = stream.bytes.saturating_add(bytes.len());
@@ -294,6 +298,8 @@ fn refused(failure: ReadFailure) -> Refusal {
     match failure {
         ReadFailure::Timeout => Code::BodyTimeout,
         ReadFailure::Broken => Code::BodyAborted,
+        ReadFailure::NotDecoded => Code::BodyInvalid,
+        ReadFailure::TooLarge => Code::BodyTooLarge,
     }
     .into()
 }

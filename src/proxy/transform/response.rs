@@ -10,7 +10,7 @@ use super::super::rule::Protected;
 use super::super::upstream::Target;
 use super::super::{Gate, Limits as Bounds};
 use super::bind::{Binds, borrowed};
-use super::coding::{Coding, NotDecoded};
+use super::coding::Coding;
 use super::edit::Edit;
 use super::edits::Edits;
 use super::file;
@@ -19,7 +19,8 @@ use super::mark::Seen;
 use super::reader::Document;
 use super::removal::{Holds, remove};
 use super::shown::{Opening, Shown, context};
-use super::{ReadFailure, Start, read_start, unfinished, unopenable};
+use super::source::{ReadFailure, Source, Start};
+use super::{unfinished, unopenable};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
 use crate::document::{Fault, Limits, Resources, multipart};
@@ -57,7 +58,7 @@ pub(in crate::proxy) struct Plan {
 /// The rest of a body that is too long to be judged whole.
 pub(in crate::proxy) struct Rest {
     pub(super) reader: Reader,
-    pub(super) incoming: Incoming,
+    pub(super) source: Source,
     /// How much of it was read, and whether that is all.
     pub(super) bytes: usize,
     pub(super) ended: bool,
@@ -92,11 +93,11 @@ pub(in crate::proxy) async fn plan(
 ) -> Result<(Plan, Option<Rest>), Refusal> {
     let mut plan = Plan::default();
     plan.find_in_headers(gate, about, headers)?;
-    let Some(mut incoming) = body else {
+    let Some(incoming) = body else {
         plan.unwrap_all(gate, about.permit.scope()).await?;
         return Ok((plan, None));
     };
-    let coding = Coding::of(headers).ok_or(Code::ResponseNotUnderstood);
+    let coding = Coding::of(headers);
     let limits = &gate.limits;
     let media = about.protected.formats.media(headers);
     // What must be known of the whole body before any of it is shown is read whole: also whether an object would be empty.
@@ -104,30 +105,24 @@ pub(in crate::proxy) async fn plan(
     if let Some(Format::Multipart(boundary)) = media.as_ref().map(|media| &media.format) {
         plan.boundary = Some(boundary.clone());
     }
-    let streams = matches!(coding, Ok(Coding::Identity))
-        && about.protected.pairings.is_none()
-        && holds != Some(Holds::One)
-        && plan.boundary.is_none();
+    let streams = about.protected.pairings.is_none() && holds != Some(Holds::One) && plan.boundary.is_none();
     let most = if streams { limits.buffer_bytes_max.min(limits.response_bytes_max) } else { limits.response_bytes_max };
     let until = Instant::now() + target.response_timeout;
-    let start = read_start(&mut incoming, most, until).await.map_err(broken)?;
+    let mut source = Source::new(incoming, coding.unwrap_or(Coding::Identity), limits.response_bytes_max);
+    let start = source.start(most, until).await.map_err(broken)?;
     let is_longer = !start.ended;
-    if start.ended && start.bytes.is_empty() {
+    if start.ended && source.is_nothing() {
         plan.unwrap_all(gate, about.permit.scope()).await?;
         return Ok((plan, None));
     }
     if is_longer && most == limits.response_bytes_max {
         return Err(Code::ResponseTooLarge.into());
     }
-    let media = media.ok_or(Code::ResponseNotUnderstood)?;
-    let body = coding?.decode(start.bytes.into(), limits.response_bytes_max).await.map_err(|error| match error {
-        NotDecoded::Broken => Code::ResponseNotUnderstood,
-        NotDecoded::TooLarge => Code::ResponseTooLarge,
-    })?;
+    let (media, _) = media.zip(coding).ok_or(Code::ResponseNotUnderstood)?;
     if let Format::File(rule) = media.format {
-        let start = Start { bytes: body.into(), ended: start.ended };
-        return plan.file(gate, (about, rule), (start, incoming), until).await;
+        return plan.file(gate, (about, rule), (start, source), until).await;
     }
+    let body = Bytes::from(start.bytes);
     let largest = largest(limits, &media.format, (!is_longer).then_some(body.len()));
     let binds = Binds::of_path(about.route, about.path);
     let binds = if is_longer {
@@ -153,7 +148,7 @@ pub(in crate::proxy) async fn plan(
     }
     plan.ready(gate, about, &reader).await?;
     let bytes = reader.base;
-    Ok((plan, is_longer.then(|| Rest { reader: Reader::Document(reader), incoming, bytes, ended: false })))
+    Ok((plan, is_longer.then(|| Rest { reader: Reader::Document(reader), source, bytes, ended: false })))
 }
 
 /// The limits of a body, by its length if that is known. What was within the limits of a request is longer now: a token by less than
@@ -172,6 +167,8 @@ pub(super) fn broken(failure: ReadFailure) -> Refusal {
     match failure {
         ReadFailure::Timeout => Code::UpstreamTimeout,
         ReadFailure::Broken => Code::UpstreamFailed,
+        ReadFailure::NotDecoded => Code::ResponseNotUnderstood,
+        ReadFailure::TooLarge => Code::ResponseTooLarge,
     }
     .into()
 }
@@ -190,12 +187,12 @@ impl Plan {
         mut self,
         gate: &Gate,
         (about, number): (About<'_>, usize),
-        (mut start, mut incoming): (Start, Incoming),
+        (mut start, mut source): (Start, Source),
         until: Instant,
     ) -> Result<(Self, Option<Rest>), Refusal> {
         let rule = about.protected.field(number).ok_or(Code::Internal)?;
         let binds = Binds::of_path(about.route, about.path);
-        let begun = file::begin(gate, (about, rule, &binds), (&mut start, &mut incoming), until).await;
+        let begun = file::begin(gate, (about, rule, &binds), (&mut start, &mut source), until).await;
         let begun = begun.map_err(|refusal| Refusal { detail: Some(format!("body {}", rule.place)), ..refusal })?;
         self.unwrap_all(gate, about.permit.scope()).await?;
         self.fields.push((rule.class.class, begun.action));
@@ -204,7 +201,7 @@ impl Plan {
         let bytes = begun.shown.len();
         self.body = begun.shown.into();
         let reader = Reader::File(begun.reader);
-        Ok((self, (!start.ended).then_some(Rest { reader, incoming, bytes, ended: false })))
+        Ok((self, (!start.ended).then_some(Rest { reader, source, bytes, ended: false })))
     }
 
     /// Asks for every key that it takes, and makes sure that what is to be opened does.

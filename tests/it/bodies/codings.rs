@@ -1,5 +1,6 @@
 //! Bodies with a content coding.
 
+use super::streams::{lines, streaming};
 use crate::fixture::{Bed, Call};
 use async_compression::tokio::write::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
@@ -85,6 +86,44 @@ async fn a_coding_that_is_unknown_broken_or_a_bomb_goes_nowhere() {
             bed.make("clinician", &Call::new("GET /Patient/1")).await.expect_problem(502, code);
             bed.upstream.take_only();
             bed.upstream.script(|_| None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_coded_body_streams_both_ways() {
+    let bed = streaming();
+    let text = lines(20_000);
+    for coding in CODINGS {
+        let body = encoded(coding, text.as_bytes()).await;
+        let call = Call::new("PUT /Patient/1").header("content-encoding", coding);
+        bed.upstream.always(200, &[], "");
+        let wrote = bed.make("clinician", &call.of_type("application/x-ndjson", &body)).await;
+        assert_eq!(wrote.status, 200, "{coding}: {}", wrote.text());
+        let sent = bed.upstream.take_only();
+        assert_eq!(
+            (&sent.headers["transfer-encoding"], &sent.headers["content-encoding"]),
+            (&"chunked".parse().unwrap(), &coding.parse().unwrap())
+        );
+        let sealed = String::from_utf8(decoded(coding, &sent.body).await).unwrap();
+        assert_eq!(sealed.matches("\"ssn\":\"sgv1.").count(), 20_000, "{coding}");
+        assert!(!sealed.contains("999-12-"), "{coding}");
+
+        let headers = [("content-type", "application/x-ndjson"), ("content-encoding", coding)];
+        bed.upstream.always(200, &headers, sent.body);
+        let read = bed.make("clinician", &Call::new("GET /Patient/1")).await;
+        assert!(read.status == 200 && read.text() == text, "{coding}: what is read is another text");
+        assert_eq!(read.header("content-encoding"), None);
+        bed.upstream.take_only();
+        bed.upstream.script(|_| None);
+
+        // What ends too early, or holds something bad further on.
+        let bad = encoded(coding, format!("{text}{{").as_bytes()).await;
+        for broken in [&body[..body.len() - 1], &bad] {
+            let call = Call::new("PUT /Patient/1").header("content-encoding", coding);
+            let call = call.of_type("application/x-ndjson", broken);
+            bed.make("clinician", &call).await.expect_problem(400, "body_invalid");
+            bed.upstream.expect_nothing();
         }
     }
 }

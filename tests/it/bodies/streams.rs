@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
-fn streaming() -> Bed {
+pub(super) fn streaming() -> Bed {
     Bed::with(|setup| {
         setup.replace(
             "  limits: {}\n",
@@ -21,7 +21,7 @@ fn streaming() -> Bed {
 }
 
 /// So many lines, each with a value to seal.
-fn lines(count: usize) -> String {
+pub(super) fn lines(count: usize) -> String {
     (0..count).fold(String::new(), |mut lines, number| {
         writeln!(lines, "{{\"ssn\":\"999-12-{number:04}\",\"n\":{number},\"text\":\"{}\"}}", "x".repeat(number % 90))
             .unwrap();
