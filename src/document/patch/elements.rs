@@ -2,26 +2,19 @@
 
 use std::ops::Range;
 
-use super::operation::{refused, start};
+use super::operation::{Verb, refused, start};
 use crate::document::Fault;
 use crate::document::json::{Member, parts, unquote};
 
-/// What an operation puts somewhere, or takes away.
+/// An operation.
 pub(super) struct Put {
+    pub(super) verb: Verb,
     /// Where the path is written.
     pub(super) at: Range<usize>,
-    /// Whether it takes the place of what was there.
-    pub(super) replaces: bool,
-    pub(super) path: Path,
-    pub(super) value: Option<Value>,
-}
-
-/// Where elements are in a resource. Rules by its type do not ask which of several elements it is, so no index is kept.
-#[derive(Clone, Default)]
-pub(super) struct Path {
+    /// The names of the elements that lead there from the resource. Rules by its type do not ask which of several elements it
+    /// is, so no index is kept.
     pub(super) names: Vec<Vec<u8>>,
-    /// The elements that are compared on the way.
-    pub(super) compared: Vec<Vec<Vec<u8>>>,
+    pub(super) value: Option<Value>,
 }
 
 /// A value, with the type that its name says.
@@ -29,6 +22,13 @@ pub(super) struct Value {
     pub(super) kind: Vec<u8>,
     pub(super) range: Range<usize>,
 }
+
+/// The most operations that a patch may have, for each is judged at every element of its path.
+const OPERATIONS_MAX: usize = 100;
+
+/// The most names in a path, and the longest name, in bytes.
+const NAMES_MAX: usize = 32;
+const NAME_BYTES_MAX: usize = 64;
 
 impl Value {
     /// Whether it is no object.
@@ -41,7 +41,8 @@ const OTHER_BODY: &str = "a FHIRPath Patch that is no Parameters";
 const FORM: &str = "an operation that FHIRPath Patch does not have";
 const DOUBLE: &str = "a part of an operation that stands twice";
 const MISSING: &str = "an operation without a part that it needs";
-const PATH: &str = "patch needs context: a path that is more than names, indices and `where(name='text')`";
+const MANY: &str = "a FHIRPath Patch of too many operations";
+const PATH: &str = "patch needs context: a path that is more than a few names and indices";
 const SHAPE: &str = "a value of another type than its name says";
 const OTHER: &str = "a path of another type than the resource that is patched";
 
@@ -57,13 +58,17 @@ fn parameters(patch: &[u8]) -> Option<usize> {
 pub(super) fn operations(patch: &[u8], resource: &str) -> Result<Vec<Put>, Fault> {
     let start = parameters(patch).ok_or_else(|| refused(0, OTHER_BODY))?;
     let [_, all] = members(patch, start, ["resourceType", "parameter"])?;
-    let mut puts = Vec::new();
-    for parameter in list(patch, all.as_ref())? {
+    let parameters = list(patch, all.as_ref())?;
+    if parameters.len() > OPERATIONS_MAX {
+        return Err(refused(start, MANY));
+    }
+    let mut puts = Vec::with_capacity(parameters.len());
+    for parameter in parameters {
         let [name, part] = members(patch, parameter.start, ["name", "part"])?;
         if name.and_then(|name| text(patch, &name)).as_deref() != Some(b"operation") {
             return Err(refused(parameter.start, FORM));
         }
-        operation(patch, (&parameter, &list(patch, part.as_ref())?), resource, &mut puts)?;
+        puts.push(operation(patch, (&parameter, &list(patch, part.as_ref())?), resource)?);
     }
     Ok(puts)
 }
@@ -74,24 +79,13 @@ struct Parts {
     verb: Option<Range<usize>>,
     path: Option<Range<usize>>,
     name: Option<Range<usize>>,
-    value: Option<Part>,
+    value: Option<Value>,
     index: Option<Range<usize>>,
     source: Option<Range<usize>>,
     destination: Option<Range<usize>>,
 }
 
-/// A part: its value with the type that its name says, or the parts that it is made of.
-enum Part {
-    Value(Value),
-    Made(Range<usize>),
-}
-
-fn operation(
-    patch: &[u8],
-    (whole, list): (&Range<usize>, &[Range<usize>]),
-    resource: &str,
-    puts: &mut Vec<Put>,
-) -> Result<(), Fault> {
+fn operation(patch: &[u8], (whole, list): (&Range<usize>, &[Range<usize>]), resource: &str) -> Result<Put, Fault> {
     let of = sorted(patch, list)?;
     let missing = || refused(whole.start, MISSING);
     let named = |range: &Option<Range<usize>>| range.clone().and_then(|range| text(patch, &range)).ok_or_else(missing);
@@ -100,14 +94,13 @@ fn operation(
         return Err(refused(whole.start, FORM));
     }
     let at = of.path.clone().ok_or_else(missing)?;
-    let mut path = path(&named(&of.path)?, resource).map_err(|what| refused(at.start, what))?;
-    let verb = named(&of.verb)?;
-    let has = match verb.as_slice() {
-        b"add" => [true, true, false, false],
-        b"insert" => [true, false, true, false],
-        b"replace" => [true, false, false, false],
-        b"delete" => [false; 4],
-        b"move" => [false, false, false, true],
+    let mut names = path(&named(&of.path)?, resource).map_err(|what| refused(at.start, what))?;
+    let (verb, has) = match named(&of.verb)?.as_slice() {
+        b"add" => (Verb::Add, [true, true, false, false]),
+        b"insert" => (Verb::Add, [true, false, true, false]),
+        b"replace" => (Verb::Replace, [true, false, false, false]),
+        b"delete" => (Verb::Remove, [false; 4]),
+        b"move" => (Verb::Move, [false, false, false, true]),
         _ => return Err(refused(whole.start, FORM)),
     };
     let is_moved = of.source.is_some() && of.destination.is_some();
@@ -116,43 +109,12 @@ fn operation(
         return Err(refused(whole.start, FORM));
     }
     if of.name.is_some() {
-        path.names.push(named(&of.name)?);
+        names.push(named(&of.name)?);
     }
-    if path.names.is_empty() || !path.names.iter().all(|name| is_name(name)) {
+    if !(1..=NAMES_MAX).contains(&names.len()) || !names.iter().all(|name| is_element(name)) {
         return Err(refused(at.start, PATH));
     }
-    match of.value {
-        Some(value) => put(patch, value, &Put { at, replaces: verb == b"replace", path, value: None }, puts)?,
-        None => puts.push(Put { at, replaces: false, path, value: None }),
-    }
-    Ok(())
-}
-
-/// Adds what is put at the path of `whole`: a value, or each of its parts.
-fn put(patch: &[u8], part: Part, whole: &Put, puts: &mut Vec<Put>) -> Result<(), Fault> {
-    let with = |path: Path, value| Put { at: whole.at.clone(), replaces: whole.replaces, path, value };
-    match part {
-        Part::Value(value) => {
-            let is_object = patch.get(value.range.start) == Some(&b'{');
-            let is_null = patch.get(value.range.clone()) == Some(b"null");
-            if is_object == value.is_primitive() || is_null || patch.get(value.range.start) == Some(&b'[') {
-                return Err(refused(value.range.start, SHAPE));
-            }
-            puts.push(with(whole.path.clone(), Some(value)));
-        }
-        Part::Made(range) => {
-            for range in list(patch, Some(&range))? {
-                let (name, value) = self::part(patch, &range)?;
-                if !is_name(&name) {
-                    return Err(refused(range.start, FORM));
-                }
-                let mut path = whole.path.clone();
-                path.names.push(name);
-                put(patch, value, &with(path, None), puts)?;
-            }
-        }
-    }
-    Ok(())
+    Ok(Put { verb, at, names, value: of.value })
 }
 
 fn sorted(patch: &[u8], list: &[Range<usize>]) -> Result<Parts, Fault> {
@@ -166,7 +128,7 @@ fn sorted(patch: &[u8], list: &[Range<usize>]) -> Result<Parts, Fault> {
             }
             continue;
         }
-        let Part::Value(Value { kind, range: value }) = value else { return Err(form()) };
+        let Value { kind, range: value } = value;
         let place = match name.as_slice() {
             b"type" if is_text(&kind) => &mut of.verb,
             b"path" if is_text(&kind) => &mut of.path,
@@ -187,8 +149,8 @@ fn is_text(kind: &[u8]) -> bool {
     matches!(kind, b"String" | b"Code")
 }
 
-/// The name of the part at `range`, and what it holds.
-fn part(patch: &[u8], range: &Range<usize>) -> Result<(Vec<u8>, Part), Fault> {
+/// The name of the part at `range`, and what it holds. Parts of parts are refused: servers differ in where they put them.
+fn part(patch: &[u8], range: &Range<usize>) -> Result<(Vec<u8>, Value), Fault> {
     let form = || refused(range.start, FORM);
     let all = object(patch, range.start)?;
     let [first, second] = all.as_slice() else { return Err(form()) };
@@ -197,53 +159,31 @@ fn part(patch: &[u8], range: &Range<usize>) -> Result<(Vec<u8>, Part), Fault> {
     if !is_named(name) {
         return Err(form());
     }
-    let says = text(patch, &value.name).ok_or_else(form)?;
-    let value = match says.strip_prefix(b"value") {
-        _ if says == b"part" => Part::Made(value.value.clone()),
-        Some(kind @ [b'A'..=b'Z', ..]) if is_name(kind) => {
-            Part::Value(Value { kind: kind.to_vec(), range: value.value.clone() })
-        }
-        _ => return Err(form()),
-    };
-    Ok((text(patch, &name.value).ok_or_else(form)?, value))
+    let kind = text(patch, &value.name).and_then(|says| says.strip_prefix(b"value").map(<[u8]>::to_vec));
+    let kind = kind.filter(|kind| matches!(kind.as_slice(), [b'A'..=b'Z', ..]) && is_name(kind)).ok_or_else(form)?;
+    let name = text(patch, &name.value).ok_or_else(form)?;
+    let value = Value { kind, range: value.value.clone() };
+    let written = patch.get(value.range.clone()).unwrap_or_default();
+    let is_object = written.starts_with(b"{");
+    if is_object == value.is_primitive() || written.starts_with(b"[") || written == b"null" {
+        return Err(refused(value.range.start, SHAPE));
+    }
+    Ok((name, value))
 }
 
-/// The steps of a path after the type of the resource.
-fn path(text: &[u8], resource: &str) -> Result<Path, &'static str> {
-    let mut rest = text.strip_prefix(resource.as_bytes()).filter(|_| !resource.is_empty()).ok_or(OTHER)?;
-    if !matches!(rest, [] | [b'.', ..]) {
+/// The names of a path after the type of the resource.
+fn path(text: &[u8], resource: &str) -> Result<Vec<Vec<u8>>, &'static str> {
+    let mut steps = text.split(|byte| *byte == b'.');
+    if steps.next() != Some(resource.as_bytes()) {
         return Err(OTHER);
     }
-    let mut path = Path::default();
-    while !rest.is_empty() {
-        rest = rest.strip_prefix(b".").ok_or(PATH)?;
-        if let Some(condition) = rest.strip_prefix(b"where(").filter(|_| !path.names.is_empty()) {
-            let (names, after) = compared(condition).ok_or(PATH)?;
-            path.compared.push([path.names.as_slice(), &names].concat());
-            rest = after;
-        } else {
-            let (name, after) = rest.split_at(rest.iter().position(|byte| b".[".contains(byte)).unwrap_or(rest.len()));
-            path.names.push(name.to_vec());
-            rest = after;
-        }
-        if let Some(index) = rest.strip_prefix(b"[") {
-            let end = index.iter().position(|byte| *byte == b']').ok_or(PATH)?;
-            let (digits, after) = index.split_at(end);
-            rest = after.get(1..).filter(|_| is_index(digits)).ok_or(PATH)?;
-        }
-    }
-    if path.names.iter().all(|name| is_name(name)) { Ok(path) } else { Err(PATH) }
-}
-
-/// The names of `type.text='text')`, and what stands after it.
-fn compared(condition: &[u8]) -> Option<(Vec<Vec<u8>>, &[u8])> {
-    let (names, text) = condition.split_at(condition.iter().position(|byte| *byte == b'=')?);
-    let text = text.get(1..)?.trim_ascii_start().strip_prefix(b"'")?;
-    let (text, after) = text.split_at(text.iter().position(|byte| *byte == b'\'')?);
-    let names: Vec<Vec<u8>> = names.trim_ascii().split(|byte| *byte == b'.').map(<[u8]>::to_vec).collect();
-    let is_plain = names.iter().all(|name| is_name(name)) && !text.contains(&b'\\');
-    let after = after.strip_prefix(b"'")?.trim_ascii_start().strip_prefix(b")")?;
-    is_plain.then_some((names, after))
+    let name = |step: &[u8]| {
+        let (name, rest) = step.split_at(step.iter().position(|byte| *byte == b'[').unwrap_or(step.len()));
+        let index = rest.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+        let is_good = rest.is_empty() || index.is_some_and(is_index);
+        is_good.then(|| name.to_vec()).ok_or(PATH)
+    };
+    steps.take(NAMES_MAX + 1).map(name).collect()
 }
 
 /// Whether these are nine digits at most, which all readers take alike.
@@ -252,13 +192,18 @@ fn is_index(digits: &[u8]) -> bool {
     is_plain && digits.len() <= 9
 }
 
+/// The name of an element. To some servers a type is a step that stays where it is: `Patient.DomainResource.name`.
+fn is_element(name: &[u8]) -> bool {
+    name.first().is_some_and(u8::is_ascii_lowercase) && name.len() <= NAME_BYTES_MAX && is_name(name)
+}
+
 /// The name of an element, or of a type.
 fn is_name(name: &[u8]) -> bool {
     name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Whether values of that type are no objects in JSON (<https://hl7.org/fhir/R4/datatypes.html>; one is of R5).
-fn is_primitive(kind: &[u8]) -> bool {
+pub(super) fn is_primitive(kind: &[u8]) -> bool {
     const PRIMITIVES: [&str; 20] = [
         "Base64Binary",
         "Boolean",

@@ -90,16 +90,38 @@ impl Judge {
         if self.guide.role(&spot) == Some(Role::Primitive) { Err(PRIMITIVE) } else { Ok(Some(spot)) }
     }
 
-    /// Tells where an element stands, which has these names in JSON.
-    pub(super) fn named(&mut self, names: Vec<Vec<u8>>, verb: Verb) -> Result<Spot, &'static str> {
+    /// Tells where a value may be put that has these names in JSON.
+    pub(super) fn named(&mut self, names: Vec<Vec<u8>>) -> Result<Spot, &'static str> {
+        let walk = self.walk_in(names)?;
+        self.placed(walk, Verb::Add)
+    }
+
+    /// Tells where there may be what has these names in JSON, whatever the tests on the way say.
+    pub(super) fn found(&mut self, names: Vec<Vec<u8>>) -> Result<Vec<Spot>, &'static str> {
+        let walk = self.walk_in(names)?;
+        match (walk.covered, walk.doubtful) {
+            (true, _) => Err(COVERED),
+            (_, true) => Err(NEEDS_CONTEXT),
+            _ => Ok(walk
+                .readings
+                .into_iter()
+                .flat_map(|reading| [Some(reading.spot), reading.supposed])
+                .flatten()
+                .collect()),
+        }
+    }
+
+    /// Goes not beside a primitive that is sealed there, nor to the type of the resource.
+    fn walk_in(&mut self, names: Vec<Vec<u8>>) -> Result<Walk, &'static str> {
         let walk = self.walk(&Pointer::of(names))?;
         if walk.is_kind() {
             return Err(TYPE);
         }
-        if walk.beside || walk.readings.iter().any(|reading| self.guide.role(&reading.spot) == Some(Role::Companion)) {
-            return Err(PRIMITIVE);
-        }
-        self.placed(walk, verb)
+        let is_companion = |spot: &Spot| self.guide.role(spot) == Some(Role::Companion);
+        let is_beside = |reading: &Reading| {
+            [Some(&reading.spot), reading.supposed.as_ref()].into_iter().flatten().any(is_companion)
+        };
+        if walk.beside || walk.readings.iter().any(is_beside) { Err(PRIMITIVE) } else { Ok(walk) }
     }
 
     pub(super) fn guide(&mut self) -> &mut Guide {

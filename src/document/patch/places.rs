@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::elements::{Put, Value};
+use super::elements::{Put, Value, is_primitive};
 use super::judge::{Judge, PRIMITIVE};
 use super::operation::{Verb, refused};
 use crate::document::json::{self, NEEDS_CONTEXT, Rules, Spot, unquote};
@@ -16,7 +16,9 @@ use crate::document::{Fault, Limits, Rewrite, Role, Step};
 /// In how many ways the names of a path may be written.
 const SPELLINGS_MAX: usize = 64;
 
-const COMPARED: &str = "patch needs context: a path that compares what is protected";
+/// The types of which one stands for another.
+const QUANTITIES: [&str; 6] = ["Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity"];
+
 const COERCED: &str = "patch needs context: a text where an object may stand in which something is protected";
 
 pub(super) struct Places<'a> {
@@ -41,22 +43,17 @@ impl<'a> Places<'a> {
     /// any.
     pub(super) fn of(&mut self, patch: &[u8], put: &Put) -> Result<Option<Spot>, Fault> {
         let at = |what| refused(put.at.start, what);
-        let depth_max = self.limits.depth_max;
-        if put.path.names.len() > depth_max {
-            return Err(Fault::TooDeep { offset: put.at.start as u64, max: depth_max });
+        let Some((last, before)) = put.names.split_last() else { return Ok(None) };
+        // Of a step that stays where it is nobody could say what is inside.
+        if put.names.windows(2).any(|steps| matches!(steps, [a, b] if is_type(a) && stays_at_primitive(b))) {
+            return Err(at(NEEDS_CONTEXT));
         }
-        for names in &put.path.compared {
-            let (last, before) = names.split_last().ok_or_else(|| at(COMPARED))?;
-            let ends = [self.judge.guide().variants(last), vec![last.clone()]].concat();
-            let spots = self.spots(before, &ends, Verb::Test).map_err(at)?;
-            if spots.iter().any(|spot| self.judge.guide().role(spot).is_some()) {
-                return Err(at(COMPARED));
-            }
-        }
-        let (Some(value), Some((last, before))) = (&put.value, put.path.names.split_last()) else { return Ok(None) };
+        let Some(value) = &put.value else {
+            return self.leave(before, last, put.verb).map(|()| None).map_err(at);
+        };
         let typed = [last.as_slice(), &value.kind].concat();
-        let own = self.spots(before, &[last.clone(), typed], Verb::Add).map_err(at)?;
-        let elsewhere = self.elsewhere(&put.path.names, value).map_err(at)?;
+        let own = self.spots(before, &[last.clone(), typed]).map_err(at)?;
+        let elsewhere = self.elsewhere(&put.names, value).map_err(at)?;
         let own = own.into_iter().map(|spot| self.select(patch, value, spot)).collect::<Result<Vec<_>, _>>()?;
         let others =
             elsewhere.into_iter().map(|spot| self.select(patch, value, spot)).collect::<Result<Vec<_>, _>>()?;
@@ -64,34 +61,47 @@ impl<'a> Places<'a> {
             own.iter().all(|other| most.has_all(other)) && others.iter().all(|other| most.covers(other))
         };
         let most = own.iter().find(is_most).ok_or_else(|| at(NEEDS_CONTEXT))?;
-        let is_whole = |role: &Role| *role == Role::Value;
+        // Servers replace the value of a primitive alone, and a code has nothing beside it for some.
+        let is_value_alone = put.verb == Verb::Replace || value.kind == b"Code";
         match most.values.as_slice() {
-            [(_, _, role)] if value.is_primitive() && put.replaces && !is_whole(role) => return Err(at(PRIMITIVE)),
-            [] if value.is_primitive() && self.is_coerced(patch, value, &own) => return Err(at(COERCED)),
-            _ => {}
+            [(_, _, role)] if value.is_primitive() && is_value_alone && *role != Role::Value => Err(at(PRIMITIVE)),
+            [] if value.is_primitive() && self.is_coerced(patch, value, &own) => Err(at(COERCED)),
+            _ => Ok(Some(most.spot.clone())),
         }
-        Ok(Some(most.spot.clone()))
+    }
+
+    /// Refuses to take away or move what holds a primitive that is sealed beside its place, or what is beside one: servers may
+    /// leave the sealed value where they delete the primitive.
+    fn leave(&mut self, before: &[Vec<u8>], last: &[u8], verb: Verb) -> Result<(), &'static str> {
+        let names = [self.judge.guide().variants(last), vec![last.to_vec()]].concat();
+        for names in self.spellings(before, &names)? {
+            let spots = self.judge.found(names)?;
+            if verb == Verb::Remove && spots.iter().any(|spot| self.judge.guide().holds_primitive(spot)) {
+                return Err(PRIMITIVE);
+            }
+        }
+        Ok(())
     }
 
     /// Where else the value may come to stand.
     fn elsewhere(&mut self, path: &[Vec<u8>], value: &Value) -> Result<Vec<Spot>, &'static str> {
         let mut spots = Vec::new();
         for (number, name) in path.iter().enumerate() {
-            // A primitive has no elements but these.
-            let goes_on = path.get(number + 1);
-            let inside = goes_on.is_none_or(|next| [&b"extension"[..], b"id", b"value"].contains(&next.as_slice()));
-            if value.is_primitive() && !inside {
+            if value.is_primitive() && !path.get(number + 1).is_none_or(|next| stays_at_primitive(next)) {
                 continue;
             }
             let mut ends = Vec::new();
             for plain in untyped(name) {
                 ends.extend([plain.to_vec(), [plain, &value.kind].concat()]);
+                if QUANTITIES.iter().any(|known| known.as_bytes() == value.kind) {
+                    ends.extend(QUANTITIES.map(|kind| [plain, kind.as_bytes()].concat()));
+                }
                 // Nothing else is made of a boolean.
                 if value.is_primitive() && value.kind != b"Boolean" {
                     ends.extend(self.judge.guide().variants(plain).into_iter().filter(|name| !name.starts_with(b"_")));
                 }
             }
-            for spot in self.spots(path.get(..number).unwrap_or_default(), &ends, Verb::Add)? {
+            for spot in self.spots(path.get(..number).unwrap_or_default(), &ends)? {
                 if !spots.contains(&spot) {
                     spots.push(spot);
                 }
@@ -101,15 +111,10 @@ impl<'a> Places<'a> {
     }
 
     /// The spots of an element whose name in JSON is one of `ends`, below elements that are called `before` in FHIR.
-    fn spots(&mut self, before: &[Vec<u8>], ends: &[Vec<u8>], verb: Verb) -> Result<Vec<Spot>, &'static str> {
-        let mut spellings: Vec<Vec<Vec<u8>>> = vec![Vec::new()];
-        for name in before {
-            let names = [self.judge.guide().variants(name), vec![name.clone()]].concat();
-            spellings = join(&spellings, &names)?;
-        }
+    fn spots(&mut self, before: &[Vec<u8>], ends: &[Vec<u8>]) -> Result<Vec<Spot>, &'static str> {
         let mut spots = Vec::new();
-        for names in join(&spellings, ends)? {
-            let spot = self.judge.named(names, verb)?;
+        for names in self.spellings(before, ends)? {
+            let spot = self.judge.named(names)?;
             if spot.is_place() {
                 return Err(NEEDS_CONTEXT);
             }
@@ -118,6 +123,15 @@ impl<'a> Places<'a> {
             }
         }
         Ok(spots)
+    }
+
+    fn spellings(&mut self, before: &[Vec<u8>], ends: &[Vec<u8>]) -> Result<Vec<Vec<Vec<u8>>>, &'static str> {
+        let mut spellings: Vec<Vec<Vec<u8>>> = vec![Vec::new()];
+        for name in before {
+            let names = [self.judge.guide().variants(name), vec![name.clone()]].concat();
+            spellings = join(&spellings, &names)?;
+        }
+        join(&spellings, ends)
     }
 
     fn select(&self, patch: &[u8], value: &Value, spot: Spot) -> Result<Selected, Fault> {
@@ -159,6 +173,17 @@ impl Selected {
         let is_covered = |range: &Range<u64>| self.values.iter().any(|(outer, ..)| is_inside(range, outer));
         other.values.iter().all(|(range, ..)| is_covered(range))
     }
+}
+
+/// Whether a primitive may have an element of that name, or be meant by it.
+fn stays_at_primitive(name: &[u8]) -> bool {
+    [&b"extension"[..], b"id", b"value"].contains(&name) || is_type(name)
+}
+
+/// Whether it is also the type of a primitive: to some servers that is a step that stays where it is.
+fn is_type(name: &[u8]) -> bool {
+    let (first, rest) = name.split_at(name.len().min(1));
+    is_primitive(&[&first.to_ascii_uppercase(), rest].concat())
 }
 
 /// What an element may be called without its type: the name, and each beginning of it before a capital.

@@ -225,10 +225,21 @@ impl Guide {
         self.tracker.rules.names.all().filter(is_variant).map(<[u8]>::to_vec).collect()
     }
 
-    /// Whether a path goes on into just this value, should it be an object: not as it does anywhere.
+    /// Whether a path goes on into just this value, should it be an object that was made of a text: not as it does anywhere, nor
+    /// into an extension.
     pub(in crate::document) fn goes_on(&self, spot: &Spot) -> bool {
-        let own = spot.live.iter().zip(&self.tracker.rules.descendant).any(|(live, any)| live & !any != 0);
-        own || spot.verdict.has(ASKS)
+        let Rules { words, descendant, takes, .. } = &*self.tracker.rules;
+        let of = |name: Option<usize>| row(takes, *words, name.unwrap_or_default());
+        let extension = of(self.tracker.mentioned(b"extension")).iter().zip(of(None)).map(|(named, any)| named & !any);
+        let mut own = spot.live.iter().zip(descendant).zip(extension);
+        own.any(|((live, any), extension)| live & !any & !extension != 0) || spot.verdict.has(ASKS)
+    }
+
+    /// Whether the value is, or a path goes on from just it to, a primitive that is sealed beside its place.
+    pub(in crate::document) fn holds_primitive(&self, spot: &Spot) -> bool {
+        let mut own = spot.clone();
+        own.live.iter_mut().zip(&self.tracker.rules.descendant).for_each(|(live, any)| *live &= !any);
+        self.reached(&own).iter().flatten().any(|rule| rule.role != Role::Value)
     }
 
     /// Whether one of these rules can select the value or anything inside of it.
