@@ -9,7 +9,7 @@ use super::extension::Carried;
 use super::file::{self, Judged, Part};
 use super::judge::{judge, stray};
 use super::links::links;
-use super::removal::Holds;
+use super::removal::{Holds, is_required};
 use super::response::{About, Plan, not_understood};
 use super::shown::Shown;
 use super::unfinished;
@@ -90,6 +90,9 @@ impl Document {
                             None => {}
                             Some((class, action, None)) => plan.fields.push((class, action)),
                             Some((class, action, Some(shown))) => {
+                                let stays = rule.is_some_and(|rule| is_required(&rule.place));
+                                let is_removed = matches!(shown, Shown::Removed);
+                                let shown = if stays && is_removed { Shown::Redacted } else { shown };
                                 let carried = carried(&slot)?;
                                 if carried.is_some_and(|carried| !self.carriers.insert((slot.rule(), carried.beside))) {
                                     return Err(Refusal::from(Code::ResponseUnopenable)

@@ -37,6 +37,30 @@ impl Holds {
     }
 }
 
+/// Text that FHIR R4 requires where its parent stands (cardinality 1..1 in <https://hl7.org/fhir/R4/resourcelist.html>), of those
+/// that the pack protects: by the ends of the paths of rules.
+const REQUIRED: [&str; 14] = [
+    ".note.text",
+    "AuditEvent.entity.detail.valueBase64Binary",
+    "AuditEvent.entity.detail.valueString",
+    "ClaimResponse.processNote.text",
+    "ExplanationOfBenefit.processNote.text",
+    "Composition.title",
+    "Coverage.class.value",
+    "Immunization.occurrenceString",
+    "Task.input.valueBase64Binary",
+    "Task.input.valueMarkdown",
+    "Task.input.valueString",
+    "Task.output.valueBase64Binary",
+    "Task.output.valueMarkdown",
+    "Task.output.valueString",
+];
+
+/// Whether what a rule selects has to be there, so that another text takes its place.
+pub(super) fn is_required(place: &str) -> bool {
+    REQUIRED.iter().any(|end| place.ends_with(end))
+}
+
 /// Takes values out, which stand there in order.
 ///
 /// # Errors

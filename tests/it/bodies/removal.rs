@@ -67,6 +67,42 @@ async fn a_resource_is_shown_without_what_is_protected() {
     assert!(event["fields"].as_array().unwrap().iter().all(|field| field["action"] == "redacted"), "{event:#}");
 }
 
+#[tokio::test]
+async fn what_fhir_requires_is_redacted() {
+    let bed = bed();
+    for (kind, member, whole, want) in [
+        (
+            "Observation",
+            "note",
+            json!([{"time": "2015", "text": "Otto fell"}]),
+            json!([{"time": "2015", "text": "[REDACTED]"}]),
+        ),
+        ("Composition", "title", json!("Otto"), json!("[REDACTED]")),
+        (
+            "Task",
+            "input",
+            json!([{"type": {"text": "x"}, "valueString": "Otto"}, {"type": {"text": "y"}, "valueBase64Binary": "T3R0bw=="}]),
+            // Base64 as well.
+            json!([{"type": {"text": "x"}, "valueString": "[REDACTED]"}, {"type": {"text": "y"}, "valueBase64Binary": "W1JFREFDVEVEXQ=="}]),
+        ),
+        (
+            "Coverage",
+            "class",
+            json!([{"type": {"text": "x"}, "value": "Otto"}]),
+            json!([{"type": {"text": "x"}, "value": "[REDACTED]"}]),
+        ),
+        // Nobody requires these.
+        ("List", "title", json!("Otto"), Value::Null),
+        ("Coverage", "dependent", json!("Otto"), Value::Null),
+    ] {
+        let mut body = json!({"resourceType": kind, "id": "1"});
+        body[member] = whole;
+        let read = seen(&bed, &format!("/fhir/{kind}/1"), ("application/fhir+json", &body.to_string())).await;
+        let read: Value = serde_json::from_str(&read).unwrap();
+        assert_eq!(read[member], want, "{kind}.{member}");
+    }
+}
+
 /// A token in a URL is a part of a text, which stays.
 #[tokio::test]
 async fn what_a_search_looked_for_is_redacted_in_its_links() {
