@@ -98,7 +98,8 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
         .max_headers(limits.headers_max)
         .max_buf_size(limits.header_bytes_max);
     let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream)), service));
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, &worker.gate.drain)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = worker.gate.drain.cancelled() => {
@@ -129,7 +130,8 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream)), service));
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, &worker.gate.drain)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = worker.gate.drain.cancelled() => {

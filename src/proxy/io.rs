@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Bytes that are gathered at most before they are written through.
 const GATHERED_MAX: usize = 64 * 1024;
@@ -23,11 +24,14 @@ pub(super) struct Gathered<S> {
     written: usize,
     /// Once nothing more can be written: since when is read what nobody wants, and until when it may be silent.
     lingers: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Ends all lingering.
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
-    pub(super) const fn new(inner: S) -> Self {
-        Self { inner, pending: Vec::new(), written: 0, lingers: None }
+    pub(super) fn new(inner: S, drain: &CancellationToken) -> Self {
+        let drain = Box::pin(drain.clone().cancelled_owned());
+        Self { inner, pending: Vec::new(), written: 0, lingers: None, drain }
     }
 
     fn poll_write_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -69,11 +73,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         if self.lingers.is_none() {
             ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
         }
-        let Self { inner, lingers, .. } = &mut *self;
+        let Self { inner, lingers, drain, .. } = &mut *self;
         let (since, silence) = lingers.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(LINGER_SILENCE))));
         let mut waste = [0; 4096];
         loop {
-            if since.elapsed() > LINGER || silence.as_mut().poll(cx).is_ready() {
+            let is_over = since.elapsed() > LINGER || silence.as_mut().poll(cx).is_ready();
+            if is_over || drain.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             let mut buffer = ReadBuf::new(&mut waste);

@@ -34,7 +34,7 @@ pub enum Format {
     Xml,
     /// A form, or a search that is posted.
     Form,
-    /// A form with files (RFC 7578), with its boundary. Of requests alone.
+    /// A form with files (RFC 7578), with its boundary.
     Multipart(String),
     /// RFC 4180 and 7111.
     Csv,

@@ -47,11 +47,6 @@ const BOUNDARY_MIN: usize = 16;
 /// The longest boundary, in characters (RFC 2046 5.1.1).
 const BOUNDARY_MAX: usize = 70;
 
-/// How often a boundary, with the dashes before it, stands in a body: once for each part, and once at the end.
-pub fn borders(body: &[u8], boundary: &str) -> usize {
-    memmem::find_iter(body, format!("--{boundary}").as_bytes()).count()
-}
-
 /// The names of the fields and of the files that are protected.
 pub struct Rules {
     fields: Names,

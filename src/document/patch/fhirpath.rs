@@ -13,7 +13,7 @@ use crate::document::{Fault, Limits, Rewrite, Slot, Step, Watch};
 /// Rewrites one FHIRPath Patch in JSON, which is kept whole until its end has come, up to `object_bytes_max`.
 ///
 /// What the rules select in the values of `add`, `insert` and `replace` is yielded where it stands. Paths are taken that
-/// are names, indices and comparisons with a text. A server may put a value elsewhere than at the end of its path, by the
+/// are names and indices. A server may put a value elsewhere than at the end of its path, by the
 /// type that it has: where the rules select more of it at any element of the path, or in any spelling of its name, the patch
 /// is refused, and so it is where they look at what stands beside.
 pub struct ElementsRewriter {

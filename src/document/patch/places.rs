@@ -102,8 +102,15 @@ impl<'a> Places<'a> {
                 }
             }
             for spot in self.spots(path.get(..number).unwrap_or_default(), &ends)? {
-                if !spots.contains(&spot) {
-                    spots.push(spot);
+                // Of R5: a CodeableReference holds what was a Reference or a CodeableConcept before.
+                let inner: &[&[u8]] = if value.is_primitive() { &[] } else { &[b"reference", b"concept"] };
+                let guide = self.judge.guide();
+                let mut inner: Vec<Spot> = inner.iter().map(|name| guide.member(&spot, name)).collect();
+                inner.retain(|spot| guide.role(spot).is_none());
+                for spot in inner.into_iter().chain([spot]) {
+                    if !spots.contains(&spot) {
+                        spots.push(spot);
+                    }
                 }
             }
         }
@@ -149,14 +156,19 @@ impl<'a> Places<'a> {
         Ok(Selected { spot, values })
     }
 
-    /// Whether a text that no rule selects could be made part of an object there.
+    /// Whether a text that no rule selects could be made part of an object there: HAPI FHIR makes a CodeableConcept or a Reference of
+    /// one (`TypeConvertor`).
     fn is_coerced(&mut self, patch: &[u8], value: &Value, own: &[Selected]) -> bool {
         let text = patch.get(value.range.clone()).and_then(unquote).unwrap_or_default();
+        // Of what refers to nothing no reference is made; a search may stand for one.
+        let refers = text.iter().any(|byte| b"/?#:".contains(byte));
         let guide = self.judge.guide();
         own.iter().any(|Selected { spot, .. }| {
-            // A search of a resource may stand for a reference to it.
+            let coding = guide.member(spot, b"coding");
+            let made = [guide.member(spot, b"text"), guide.member(&coding, b"code")];
             let reference = guide.member(spot, b"reference");
-            guide.goes_on(spot) || text.contains(&b'?') && guide.role(&reference).is_some()
+            let is_selected = |spot: &Spot| guide.role(spot).is_some();
+            guide.goes_on(spot) || made.iter().any(is_selected) || refers && is_selected(&reference)
         })
     }
 }

@@ -6,7 +6,7 @@ use super::super::rescue::{Code, Refusal};
 use super::super::rule::FieldRule;
 use super::bind::{Binds, Bound, borrowed};
 use super::response::About;
-use super::shown::Opening;
+use super::shown::{Opening, expect_none};
 use super::source::{Source, Start};
 use super::unopenable;
 use crate::audit::event::FieldAction;
@@ -102,7 +102,7 @@ fn opener(key: &Opening, head: &StreamHead, bound: &Bound) -> Result<StreamOpene
     StreamOpener::begin(&key.key, head, &context).map_err(cause)
 }
 
-/// Begins to open a file that is all of a body, of which at least one byte was read.
+/// Begins to open a file that is all of a body.
 ///
 /// # Errors
 /// As [`judge`].
@@ -144,11 +144,18 @@ impl Part {
         Self { head, from, bound, sealed: None }
     }
 
-    /// Gets its key, and makes sure that it opens.
-    pub(super) async fn take_key(&mut self, gate: &Gate, file: Bytes) -> Result<Opening, Refusal> {
+    /// Gets its key, and makes sure that it opens and does not hold what is barred.
+    pub(super) async fn take_key(
+        &mut self,
+        gate: &Gate,
+        file: Bytes,
+        barred: Option<&[u8]>,
+    ) -> Result<Opening, Refusal> {
         let key = key(gate, &self.head).await?;
         self.sealed = Some((file, Arc::clone(&key)));
-        self.write(&mut Vec::new())?;
+        let mut opened = Vec::new();
+        self.write(&mut opened)?;
+        expect_none(&opened, barred)?;
         Ok(key)
     }
 

@@ -38,14 +38,16 @@ pub(super) fn context<'a>(envelope: &Envelope, bind: &'a [(&'a str, &'a [u8])]) 
 }
 
 impl Shown {
-    /// Takes the key that opens it, if it does. Says whether that shows an object or array as it is.
-    pub(super) fn take_key(&mut self, held: &Opening, at: Scope) -> Result<bool, Refusal> {
+    /// Takes the key that opens it, if it does, and if it does not hold what is barred. Says whether that shows an object or array
+    /// as it is.
+    pub(super) fn take_key(&mut self, held: &Opening, at: Scope, barred: Option<&[u8]>) -> Result<bool, Refusal> {
         let because = |error: &dyn std::fmt::Display| Refusal::from(Code::ResponseUnopenable).because(error);
         match self {
             Self::Opened { envelope, bound, mask, key } => {
                 let bind = borrowed(bound);
                 let value = held.key.open((**envelope).clone(), &context(envelope, &bind));
                 let value = value.map_err(|error| because(&error))?;
+                expect_none(value.expose(), barred)?;
                 *key = Some(Arc::clone(held));
                 let is_whole =
                     value.kind() == Kind::Literal && matches!(value.expose().trim_ascii_start(), [b'{' | b'[', ..]);
@@ -53,7 +55,7 @@ impl Shown {
             }
             Self::Formatted { class, alphabet, text, key, .. } => {
                 let format_key = held.key.format_key(*class, at, *alphabet).map_err(|_| Code::Internal)?;
-                format_key.open(text).map_err(|error| because(&error))?;
+                expect_none(&format_key.open(text).map_err(|error| because(&error))?, barred)?;
                 *key = Some(format_key);
                 Ok(false)
             }
@@ -95,6 +97,14 @@ impl Shown {
                 }
             }
         }
+    }
+}
+
+/// Refuses a value that would end the part of a form that it stands in.
+pub(super) fn expect_none(value: &[u8], barred: Option<&[u8]>) -> Result<(), Refusal> {
+    match barred.and_then(|barred| memchr::memmem::find(value, barred)) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::from(Code::ResponseUnopenable).because("a value that holds the boundary of the form")),
     }
 }
 

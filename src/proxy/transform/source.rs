@@ -36,6 +36,9 @@ const RATIO_FREE_BYTES: usize = 1 << 20;
 /// How much is decoded at once.
 const PART_BYTES: usize = 32 << 10;
 
+/// How much is given to a decoder before others on this worker get their turn: much of it may become nothing.
+const GIVEN_AT_ONCE: usize = 16 << 10;
+
 /// A body under way.
 pub(super) struct Source<B = Incoming> {
     from: From<B>,
@@ -52,7 +55,7 @@ impl<B: Body<Data = Bytes> + Unpin> Source<B> {
     /// Starts on one; `bytes_max`: how long it may be before its coding is undone.
     pub(super) fn new(body: B, coding: Coding, bytes_max: usize) -> Self {
         let bytes_max = if coding == Coding::Identity { usize::MAX } else { bytes_max };
-        let frames = Frames { body, rest: Bytes::new(), taken: 0, bytes_max, failure: None };
+        let frames = Frames { body, rest: Bytes::new(), taken: 0, given: 0, bytes_max, failure: None };
         let from = match Decoder::new(coding, frames) {
             Ok(decoder) => From::Coded(Box::new(decoder)),
             Err(frames) => From::Plain(frames),
@@ -98,10 +101,18 @@ impl<B: Body<Data = Bytes> + Unpin> Source<B> {
                 Ok(frames.take())
             }
             From::Coded(decoder) => {
+                let is_brotli = matches!(**decoder, Decoder::Brotli(_));
                 let frames = decoder.get_mut();
-                // Where no byte came there is none to decode.
-                if frames.taken == 0 && frames.fill_buf().await?.is_empty() {
-                    return Ok(Bytes::new());
+                if frames.taken == 0 {
+                    match frames.fill_buf().await?.first() {
+                        // Where no byte came there is none to decode.
+                        None => return Ok(Bytes::new()),
+                        // The mark of windows beyond those of RFC 7932 (9.1), which would take memory.
+                        Some(first) if is_brotli && first & 0x7f == 0x11 => {
+                            return Err(io::ErrorKind::InvalidData.into());
+                        }
+                        Some(_) => {}
+                    }
                 }
                 let mut part = BytesMut::with_capacity(PART_BYTES);
                 if decoder.read(&mut part).await? == 0 && !decoder.get_mut().fill_buf().await?.is_empty() {
@@ -126,6 +137,8 @@ pub(super) struct Frames<B> {
     rest: Bytes,
     /// How much of it was taken.
     taken: usize,
+    /// How much a decoder took since others had their turn.
+    given: usize,
     bytes_max: usize,
     failure: Option<ReadFailure>,
 }
@@ -145,6 +158,11 @@ impl<B> Frames<B> {
 impl<B: Body<Data = Bytes> + Unpin> AsyncBufRead for Frames<B> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let frames = self.get_mut();
+        if frames.given >= GIVEN_AT_ONCE {
+            frames.given = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         while frames.rest.is_empty() {
             match ready!(Pin::new(&mut frames.body).poll_frame(cx)) {
                 None => break,
@@ -155,11 +173,13 @@ impl<B: Body<Data = Bytes> + Unpin> AsyncBufRead for Frames<B> {
                 return Poll::Ready(Err(frames.fail(ReadFailure::TooLarge)));
             }
         }
-        Poll::Ready(Ok(&frames.rest))
+        let most = frames.rest.len().min(GIVEN_AT_ONCE);
+        Poll::Ready(Ok(frames.rest.get(..most).unwrap_or_default()))
     }
 
     fn consume(mut self: Pin<&mut Self>, length: usize) {
         self.taken = self.taken.saturating_add(length);
+        self.given = self.given.saturating_add(length);
         self.rest = self.rest.slice(length.min(self.rest.len())..);
     }
 }
@@ -238,6 +258,11 @@ mod tests {
             // Nor may it be long and become nothing.
             let nothing = coding.encode(Vec::new()).await.unwrap();
             let long = nothing.repeat(1000);
+            // As when its window is too large.
+            if coding == Coding::Brotli {
+                let large = read(coding, &[0x11, 30, 0, 0], 4096, usize::MAX).await;
+                assert_eq!(large, Err(ReadFailure::NotDecoded));
+            }
             assert_eq!(read(coding, &long, 4096, 900).await, Err(ReadFailure::TooLarge), "{coding:?}");
         }
     }

@@ -239,6 +239,11 @@ async fn a_value_that_holds_the_boundary_of_a_form_is_not_shown_in_it() {
     bed.upstream.always(200, &[("content-type", &media_type)], body);
     let read = Call::new("GET /interface/upload.php");
     bed.make("clinician", &read).await.expect_problem(502, "response_unopenable");
+    let events = bed.gate.events();
+    let refused = events.iter().rfind(|event| event["event"] == "ExchangeRefused").unwrap();
+    assert_eq!(refused["code"], "response_unopenable", "{refused}");
+    let answered = events.iter().filter(|event| event["event"] == "ExchangeAnswered").count();
+    assert_eq!(answered, 1, "of what is not shown nothing is said to be");
     let (_, body) = multipart(&[(&FIELD.replace("form_ss", "form_DOB"), &token(second))]);
     bed.upstream.always(200, &[("content-type", &media_type)], body);
     let shown = bed.make("clinician", &read).await;

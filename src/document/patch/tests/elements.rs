@@ -165,6 +165,19 @@ fn values_that_a_server_could_put_elsewhere_are_refused() {
 }
 
 #[test]
+fn what_a_server_makes_of_a_text_is_looked_for_too() {
+    let coerced = |path: &str, short: &str, value: &str| {
+        let refused = yielded(&[path, "Patient.name.family"], &operation(short, value)).expect_err(path);
+        assert!(refused.starts_with(COERCED) || refused.starts_with(CONTEXT), "{path}: {refused}");
+    };
+    coerced("Resource.**.text", "replace Patient.maritalStatus", r#""valueString":"x""#);
+    coerced("Patient.**.coding.code", "replace Patient.maritalStatus", r#""valueCode":"x""#);
+    coerced("Resource.**.reference", "replace Patient.managingOrganization", r#""valueString":"Patient/x""#);
+    coerced("Patient.general.reference.display", "replace Patient.general", r#""valueReference":{"display":"x"}"#);
+    coerced("Patient.general.concept.text", "replace Patient.general", r#""valueCodeableConcept":{"text":"x"}"#);
+}
+
+#[test]
 fn what_holds_a_sealed_primitive_or_is_beside_one_stays() {
     for short in [
         "delete Patient.birthDate",
