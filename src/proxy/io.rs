@@ -22,16 +22,34 @@ pub(super) struct Gathered<S> {
     inner: S,
     pending: Vec<u8>,
     written: usize,
-    /// Once nothing more can be written: since when is read what nobody wants, and until when it may be silent.
-    lingers: Option<(Instant, Pin<Box<Sleep>>)>,
-    /// Ends all lingering.
-    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Once nothing more can be written.
+    lingers: Option<Linger>,
+    drain: CancellationToken,
+}
+
+/// What ends the reading of what nobody wants: that it went on since then, silence, or the drain of the gate.
+struct Linger {
+    since: Instant,
+    silence: Pin<Box<Sleep>>,
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Linger {
+    fn new(drain: &CancellationToken) -> Self {
+        let (silence, drained) = (Box::pin(sleep(LINGER_SILENCE)), Box::pin(drain.clone().cancelled_owned()));
+        Self { since: Instant::now(), silence, drained }
+    }
+
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.since.elapsed() > LINGER
+            || self.silence.as_mut().poll(cx).is_ready()
+            || self.drained.as_mut().poll(cx).is_ready()
+    }
 }
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     pub(super) fn new(inner: S, drain: &CancellationToken) -> Self {
-        let drain = Box::pin(drain.clone().cancelled_owned());
-        Self { inner, pending: Vec::new(), written: 0, lingers: None, drain }
+        Self { inner, pending: Vec::new(), written: 0, lingers: None, drain: drain.clone() }
     }
 
     fn poll_write_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -74,19 +92,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
             ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
         }
         let Self { inner, lingers, drain, .. } = &mut *self;
-        let (since, silence) = lingers.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(LINGER_SILENCE))));
+        let linger = lingers.get_or_insert_with(|| Linger::new(drain));
         let mut waste = [0; 4096];
-        loop {
-            let is_over = since.elapsed() > LINGER || silence.as_mut().poll(cx).is_ready();
-            if is_over || drain.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
+        while !linger.is_over(cx) {
             let mut buffer = ReadBuf::new(&mut waste);
             match ready!(Pin::new(&mut *inner).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => silence.as_mut().reset(Instant::now() + LINGER_SILENCE),
+                Ok(()) if !buffer.filled().is_empty() => linger.silence.as_mut().reset(Instant::now() + LINGER_SILENCE),
                 // It has closed too, or cannot say so any more.
-                _ => return Poll::Ready(Ok(())),
+                _ => break,
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
