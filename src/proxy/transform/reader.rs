@@ -90,9 +90,9 @@ impl Document {
                             None => {}
                             Some((class, action, None)) => plan.fields.push((class, action)),
                             Some((class, action, Some(shown))) => {
-                                let stays = rule.is_some_and(|rule| is_required(&rule.place));
-                                let is_removed = matches!(shown, Shown::Removed);
-                                let shown = if stays && is_removed { Shown::Redacted } else { shown };
+                                let written = slot.rule().and_then(|number| protected.written.get(number));
+                                let stays = matches!(shown, Shown::Removed) && written.is_some_and(is_required);
+                                let shown = if stays { Shown::Redacted } else { shown };
                                 let carried = carried(&slot)?;
                                 if carried.is_some_and(|carried| !self.carriers.insert((slot.rule(), carried.beside))) {
                                     return Err(Refusal::from(Code::ResponseUnopenable)

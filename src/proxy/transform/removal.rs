@@ -2,6 +2,7 @@
 
 use super::super::media::Format;
 use super::super::rescue::Code;
+use super::super::rule::Written;
 use super::edits::Edits;
 use super::extension::delete;
 use crate::document::json::{Member, parts};
@@ -57,8 +58,8 @@ const REQUIRED: [&str; 14] = [
 ];
 
 /// Whether what a rule selects has to be there, so that another text takes its place.
-pub(super) fn is_required(place: &str) -> bool {
-    REQUIRED.iter().any(|end| place.ends_with(end))
+pub(super) fn is_required(rule: &Written) -> bool {
+    rule.key == "fhir" && REQUIRED.iter().any(|end| rule.place.ends_with(end))
 }
 
 /// Takes values out, which stand there in order.

@@ -17,6 +17,7 @@ routes:
     upstream: app
     rules:
       - {path: $.ssn, class: ssn}
+      - {path: $.note.text, class: name}
       - {path: '$.name[*].given[*]', class: name}
       - {csv: ssn, class: ssn}
 ";
@@ -101,6 +102,9 @@ async fn what_fhir_requires_is_redacted() {
         let read: Value = serde_json::from_str(&read).unwrap();
         assert_eq!(read[member], want, "{kind}.{member}");
     }
+    // What is called so elsewhere is no matter of FHIR.
+    let read = seen(&bed, "/plain/1", ("application/json", r#"{"note":{"time":1,"text":"Otto"}}"#)).await;
+    assert_eq!(read, r#"{"note":{"time":1}}"#);
 }
 
 /// A token in a URL is a part of a text, which stays.
