@@ -27,11 +27,11 @@ fn yielded(paths: &[&str], patch: &str) -> Result<Vec<String>, String> {
     Ok(kept.1)
 }
 
-/// An operation in short, `~` for a blank in the path: `add Patient name` and what follows on `"name":"value",`.
+/// An operation in short: `add Patient name` and what follows on `"name":"value",`.
 fn operation(short: &str, value: &str) -> String {
     let mut words = short.split(' ');
     let mut parts = vec![format!(r#"{{"name":"type","valueCode":"{}"}}"#, words.next().unwrap())];
-    parts.push(format!(r#"{{"name":"path","valueString":"{}"}}"#, words.next().unwrap().replace('~', " ")));
+    parts.push(format!(r#"{{"name":"path","valueString":"{}"}}"#, words.next().unwrap()));
     for (number, word) in words.enumerate() {
         parts.push(match (word.parse::<u64>(), number) {
             (Err(_), _) => format!(r#"{{"name":"name","valueString":"{word}"}}"#),
