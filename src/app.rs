@@ -1,28 +1,30 @@
 //! The composition root: the only file that names every module. From a checked config to a gate that serves.
 
 pub mod keys;
+mod reload;
 mod warm;
 
 use crate::audit::event::AuditEvent;
-use crate::audit::handshakes::Handshakes;
 use crate::audit::journal::{self, Journal, Recovered, Shortfall};
 use crate::audit::recorder::{self, Recorder};
-use crate::config::Config;
 use crate::config::checked::{Audit, Drain};
+use crate::config::fixed::Fixed;
+use crate::config::{Config, Problem, Sources};
 use crate::keyring::several::NotAKeyring;
 use crate::keyring::store::{StoreError, postgres};
 use crate::keyring::{KeyringError, aws_kms};
 use crate::proxy::admin::{self, Health};
+use crate::proxy::live::Live;
 use crate::proxy::{Gate, listener};
 use crate::seal::crypto::{fips, sha256};
 use crate::telemetry::{self, DroppedLines, names};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -93,6 +95,8 @@ pub struct Running {
     /// Cancelled when the drain has taken too long.
     cut: CancellationToken,
     tasks: JoinSet<()>,
+    fixed: Fixed,
+    reloads: Arc<Notify>,
 }
 
 /// Starts the gate. Runs on a runtime that goes on until [`Running::drain`] returns: it serves probes, and calls to the
@@ -107,7 +111,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         dev_mode,
         provider,
         listener,
-        tls,
+        door,
         limits,
         drain,
         admin,
@@ -120,13 +124,9 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         policy,
         routes,
         warnings,
+        fixed,
     } = config;
-    for warning in &warnings {
-        tracing::warn!(%warning, "config");
-    }
-    if dev_mode {
-        tracing::warn!("dev_mode is on: this gate must not serve real data");
-    }
+    tell(&warnings, dev_mode);
     let keys = warm::keys(provider, keyring, cache, &routes).await?;
     let (journal, recovered) = open_journal(&audit)?;
     let recorder = Recorder::new(journal.clone(), audit.record_timeout);
@@ -137,23 +137,25 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         tokio::net::TcpListener::bind(admin).await.map_err(|source| cannot_listen("admin.listen", admin, source))?;
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
     record_start(&recorder, &recovered).await?;
-    let gate = Arc::new(Gate {
+    let live = Arc::new(Live::new(Gate {
+        generation: 1,
         exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
-        key_waits: Semaphore::new(limits.exchanges_max.div_ceil(2)),
+        key_waits: Arc::new(Semaphore::new(limits.exchanges_max.div_ceil(2))),
+        door,
         limits,
         routes,
         policy,
         upstreams,
-        keys,
+        keys: Arc::new(keys),
         recorder,
-        handshakes: Handshakes::default(),
-        connections: AtomicUsize::new(0),
+        handshakes: Arc::default(),
+        connections: Arc::new(AtomicUsize::new(0)),
         drain: CancellationToken::new(),
-    });
+    }));
     let cut = CancellationToken::new();
     let mut workers = Vec::with_capacity(sockets.len());
     for (number, socket) in sockets.into_iter().enumerate() {
-        let worker = listener::start(number, socket, Arc::clone(&gate), Arc::clone(&tls), cut.clone());
+        let worker = listener::start(number, socket, Arc::clone(&live), cut.clone());
         workers.push(worker.map_err(StartError::Worker)?);
     }
     let fips_module = provider.fips_module().unwrap_or_default();
@@ -162,19 +164,28 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name(), "fips_module" => fips_module,
     )
     .set(1);
-    let health = Arc::new(Health { gate, workers: Mutex::new(workers), draining: AtomicBool::new(false), metrics });
+    let health = Arc::new(Health { live, workers: Mutex::new(workers), draining: AtomicBool::new(false), metrics });
     metrics::gauge!(names::READY).set(1);
     let tasks = tasks(admin_socket, &health, dropped_lines);
     let crypto_provider = provider.name();
     tracing::info!(%address, admin = %admin_address, workers = listener.workers, crypto_provider, fips_module, "serving");
-    Ok(Running { address, admin_address, health, journal, drain, cut, tasks })
+    Ok(Running { address, admin_address, health, journal, drain, cut, tasks, fixed, reloads: Arc::default() })
+}
+
+fn tell(warnings: &[Problem], dev_mode: bool) {
+    for warning in warnings {
+        tracing::warn!(%warning, "config");
+    }
+    if dev_mode {
+        tracing::warn!("dev_mode is on: this gate must not serve real data");
+    }
 }
 
 /// In a build for FIPS 140: the module is there, its self-tests passed, and TLS on both sides uses what it approves.
 fn require_fips(config: &Config) -> Result<(), StartError> {
     let wanted = |there: bool, what| if there || !fips::REQUIRED { Ok(()) } else { Err(StartError::NotFips(what)) };
     wanted(config.provider.fips_module().is_some(), "crypto provider")?;
-    wanted(config.tls.fips(), "TLS of the listener")?;
+    wanted(config.door.server.fips(), "TLS of the listener")?;
     let mut upstreams = config.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
     upstreams.try_for_each(|(tls, _)| wanted(tls.fips(), "TLS of an upstream"))
 }
@@ -184,8 +195,8 @@ fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>, dropped_li
     tasks.spawn(admin::serve(admin_socket, Arc::clone(health)));
     tasks.spawn(flush_handshakes(Arc::clone(health)));
     tasks.spawn(keep_up(Arc::clone(health), dropped_lines));
-    let keys = Arc::clone(health);
-    tasks.spawn(async move { keys.gate.keys.keep_up().await });
+    let keys = Arc::clone(&health.live.gate().keys);
+    tasks.spawn(async move { keys.keep_up().await });
     tasks
 }
 
@@ -226,7 +237,8 @@ async fn flush_handshakes(health: Arc<Health>) {
     let mut ticks = tokio::time::interval(HANDSHAKES_INTERVAL);
     loop {
         ticks.tick().await;
-        health.gate.handshakes.flush(&health.gate.recorder);
+        let gate = health.live.gate();
+        gate.handshakes.flush(&gate.recorder);
     }
 }
 
@@ -244,6 +256,17 @@ async fn keep_up(health: Arc<Health>, dropped_lines: DroppedLines) {
 }
 
 impl Running {
+    /// From now on takes over what changes in the config that was read from `file`, and in the files that it names.
+    pub fn follow(&mut self, file: PathBuf, sources: Sources) {
+        let reloader = reload::Reloader::new(Arc::clone(&self.health.live), file, sources, self.fixed.clone());
+        self.tasks.spawn(reloader.run(Arc::clone(&self.reloads)));
+    }
+
+    /// Has the config read again now.
+    pub fn reload(&self) {
+        self.reloads.notify_one();
+    }
+
     /// Not ready; finish what is under way; put everything on record. Returns when all of it is done or was cut off.
     ///
     /// # Errors
@@ -253,7 +276,7 @@ impl Running {
         self.health.draining.store(true, Ordering::Relaxed);
         metrics::gauge!(names::READY).set(0);
         tokio::time::sleep(self.drain.delay).await;
-        self.health.gate.drain.cancel();
+        self.health.live.gate().drain.cancel();
         let workers = self.health.take_workers();
         let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));
         let mut joined = std::pin::pin!(joined);
@@ -262,7 +285,7 @@ impl Running {
             // The workers drop their connections now, and with each its trail, which puts it on record.
             let _ended = joined.await;
         }
-        let gate = &self.health.gate;
+        let gate = self.health.live.gate();
         gate.handshakes.flush(&gate.recorder);
         let stopped = gate.recorder.record(&AuditEvent::GateStopped).await;
         self.tasks.shutdown().await;

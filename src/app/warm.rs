@@ -43,6 +43,18 @@ pub(super) async fn keys(
     Ok(keys)
 }
 
+/// Brings the keys that some routes take and others did not.
+pub(super) async fn more_keys(keys: &Keys, before: &Routes, now: &Routes) -> Result<(), KeyringError> {
+    let known = treatments(before);
+    for (scope, treatment) in treatments(now) {
+        let is_known = |(other, known): &(Scope, Treatment)| *other == scope && known.key() == treatment.key();
+        if !known.iter().any(is_known) {
+            bring(keys, scope, treatment).await.1?;
+        }
+    }
+    Ok(())
+}
+
 /// Brings the key of each treatment. The first that gave no answer is given back, and the rest left to the first request: they
 /// would wait for it as well, and whoever started the gate does not wait for ever.
 async fn bring_all(keys: &Keys, routes: &Routes) -> Result<Option<(EncryptionContext, KeyringError)>, StartError> {

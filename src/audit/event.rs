@@ -39,6 +39,20 @@ pub enum AuditEvent {
         /// Its version.
         version: &'static str,
     },
+    /// Another config, or other certificates, keys or lists that it names, are in force from now on.
+    ConfigChanged {
+        /// SHA-256 of the config file, in hex.
+        config: String,
+        /// 2 for the first change since the start, and so on.
+        generation: u64,
+    },
+    /// A changed config, or a file that it names, was not taken: what was in force before still is.
+    ConfigRefused {
+        /// SHA-256 of the config file, in hex.
+        config: String,
+        /// What is wrong, as the log says it: the first few.
+        problems: Vec<String>,
+    },
     /// The gate has drained and stops.
     GateStopped,
     /// Somebody had the gate drop every data key that it held.

@@ -1,8 +1,8 @@
 //! `sealgate run`.
 
-use super::{Exit, complain, load};
+use super::{Exit, complain, tell};
 use crate::app::{self, StartError};
-use crate::config::Config;
+use crate::config::{self, Config, Sources};
 use crate::keyring::store::StoreError;
 use crate::process;
 use crate::telemetry::{self, Logging};
@@ -13,9 +13,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) fn run(file: &Path) -> Exit {
     // Before the config: the keys that it names are loaded with it.
     let hardening = process::harden();
-    let config = match load(file) {
+    let (sources, config) = config::read(file);
+    let config = match config {
         Ok(config) => config,
-        Err(exit) => return exit,
+        Err(problems) => return tell(file, &problems),
     };
     let logging = telemetry::start_logging(config.log);
     hardening.log();
@@ -26,10 +27,10 @@ pub(super) fn run(file: &Path) -> Exit {
             return Exit::Failure;
         }
     };
-    runtime.block_on(serve(config, &logging))
+    runtime.block_on(serve(config, (file, sources), &logging))
 }
 
-async fn serve(config: Config, logging: &Logging) -> Exit {
+async fn serve(config: Config, (file, sources): (&Path, Sources), logging: &Logging) -> Exit {
     // Before anything is started: from here on no signal ends the gate unasked.
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
@@ -42,15 +43,18 @@ async fn serve(config: Config, logging: &Logging) -> Exit {
         started = app::start(config, logging.dropped_lines()) => started,
         () = signals.terminated() => return Exit::Ok,
     };
-    let running = match started {
+    let mut running = match started {
         Ok(running) => running,
         Err(error) => {
             tracing::error!(%error, "not started");
             return exit_of(&error);
         }
     };
+    running.follow(file.to_owned(), sources);
     tell_supervisor(sd_notify::NotifyState::Ready);
-    signals.terminated().await;
+    while signals.next().await == Order::Reload {
+        running.reload();
+    }
     tell_supervisor(sd_notify::NotifyState::Stopping);
     tokio::select! {
         drained = running.drain() => match drained {
@@ -98,16 +102,26 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT. SIGHUP is no reason to end.
-    pub(super) async fn terminated(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP: the config is read at the start only; restart to change it");
-                }
-            }
+    /// Waits for a signal.
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::End,
+            _ = self.interrupt.recv() => Order::End,
+            _ = self.hangup.recv() => Order::Reload,
         }
     }
+
+    /// Waits for SIGTERM or SIGINT. SIGHUP is no reason to end.
+    pub(super) async fn terminated(&mut self) {
+        while self.next().await == Order::Reload {}
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// SIGTERM or SIGINT.
+    End,
+    /// SIGHUP.
+    Reload,
 }

@@ -1,8 +1,10 @@
 //! The config as the program runs on it: parsed, looked up, complete. A value of these types needs no further check.
 
 use super::files::{Files, KeysetFile};
+use super::fixed::Fixed;
 use super::packs::Packs;
 use super::source::{Places, Problem, sorted};
+use super::sources::Sources;
 use super::{bearer, keyring, policy, raw, routes, rules, upstreams, warnings};
 use crate::keyring::recovery::Recovery;
 #[cfg(feature = "dynamodb")]
@@ -16,7 +18,6 @@ use crate::proxy::rule::{ClassRule, ScopeSource};
 use crate::proxy::{Limits, listener, tls, upstream};
 use crate::seal::{CryptoProvider, Scope, crypto};
 use crate::telemetry::{LogFormat, LogSettings};
-use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,8 +31,8 @@ pub struct Config {
     pub provider: &'static dyn CryptoProvider,
     /// Where the gate listens.
     pub listener: listener::Settings,
-    /// The listener's TLS.
-    pub tls: Arc<ServerConfig>,
+    /// The listener's TLS, and which client certificates are taken.
+    pub door: tls::Door,
     /// Sizes, counts and times of the edge.
     pub limits: Limits,
     /// Between SIGTERM and the end.
@@ -56,6 +57,8 @@ pub struct Config {
     pub routes: Routes,
     /// What is accepted and should be known.
     pub warnings: Vec<Problem>,
+    /// What takes effect at a start only.
+    pub fixed: Fixed,
 }
 
 /// Between SIGTERM and the end.
@@ -138,9 +141,9 @@ pub struct Audit {
 pub(super) fn check(
     raw: raw::Config,
     places: &Places,
-    (directory, keyset): (&Path, KeysetFile),
+    (directory, keyset, sources): (&Path, KeysetFile, &mut Sources),
 ) -> Result<Config, Vec<Problem>> {
-    let mut files = Files { directory, places, keyset, problems: Vec::new(), warnings: Vec::new() };
+    let mut files = Files { directory, places, keyset, sources, problems: Vec::new(), warnings: Vec::new() };
     let config = build(&mut files, raw);
     let problems = sorted(files.problems);
     match config {
@@ -151,6 +154,7 @@ pub(super) fn check(
 
 /// `None` only together with a problem, be it of what `places` know as mended. Every part is checked, whatever is wrong with the others.
 fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
+    let mut fixed = Fixed::of(&raw);
     let raw::Config {
         scope,
         dev_mode,
@@ -172,12 +176,14 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let raw::Server { listen, workers, tls, limits, drain } = server;
     let listen = address(files, "server.listen", &listen);
     let handshake_timeout = ms(tls.handshake_timeout_ms, 10_000);
-    let tls = self::tls(files, provider, &tls);
+    let door = door(files, provider, &tls);
     let admin = address(files, "admin.listen", admin.listen.as_deref().unwrap_or("127.0.0.1:9464"));
     let limits = self::limits(&limits, handshake_timeout);
     let cache = keyring::cache(files, &keyring.cache, &limits);
     let kept = policy::Kept { store: keyring.store.is_some(), keyset: keyring.keyset_file.is_some() };
+    let read_before = files.sources.count();
     let keyring = keyring::keyring(files, keyring::Under { provider, dev_mode }, keyring);
+    fixed.add_files(files.sources.digest_from(read_before));
     let names: Vec<String> = upstreams.keys().cloned().collect();
     let upstreams = upstreams::upstreams(files, provider, upstreams);
     let packs = Packs::load(files, &routes, &mut classes);
@@ -197,7 +203,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         dev_mode,
         provider,
         listener: listener::Settings { listen: listen?, workers: workers.unwrap_or_else(cores) },
-        tls: tls?,
+        door: door?,
         limits,
         drain: Drain { delay: ms(drain.delay_ms, 2_000), timeout: ms(drain.timeout_ms, 25_000) },
         admin: admin?,
@@ -210,6 +216,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         policy,
         routes,
         warnings: Vec::new(),
+        fixed,
     })
 }
 
@@ -239,13 +246,13 @@ fn address(files: &mut Files<'_>, path: &str, text: &str) -> Option<SocketAddr> 
     text.parse().map_err(|_| files.problem(path, wanted)).ok()
 }
 
-fn tls(files: &mut Files<'_>, provider: &dyn CryptoProvider, raw: &raw::Tls) -> Option<Arc<ServerConfig>> {
+fn door(files: &mut Files<'_>, provider: &dyn CryptoProvider, raw: &raw::Tls) -> Option<tls::Door> {
     let certificates = files.certificates("server.tls.certificate_file", &raw.certificate_file);
     let key = files.private_key("server.tls.key_file", &raw.key_file);
     let client_cas = files.certificates("server.tls.client_ca_file", &raw.client_ca_file);
     let material = tls::Material { certificates: certificates?, key: key?, client_cas: client_cas? };
-    match tls::server_config(provider, material) {
-        Ok(config) => Some(config),
+    match tls::door(provider, material) {
+        Ok(door) => Some(door),
         Err(error) => {
             files.problem("server.tls", error.to_string());
             None

@@ -1,6 +1,7 @@
 //! Files that the config names: certificates, keys, CAs. Secrets are in files and nowhere else.
 
 use super::source::{Places, Problem};
+use super::sources::Sources;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::{File, Metadata};
@@ -23,6 +24,7 @@ pub(super) struct Files<'a> {
     pub(super) directory: &'a Path,
     pub(super) places: &'a Places,
     pub(super) keyset: KeysetFile,
+    pub(super) sources: &'a mut Sources,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
 }
@@ -96,7 +98,7 @@ impl Files<'_> {
 
     /// A file that anyone may read.
     pub(super) fn public(&mut self, path: &str, name: &str) -> Option<Vec<u8>> {
-        match std::fs::read(self.path(name)) {
+        match self.sources.read(&self.path(name), |file| std::fs::read(file)) {
             Ok(bytes) => Some(bytes),
             Err(error) => self.wrong(path, name, &error.to_string()),
         }
@@ -113,7 +115,7 @@ impl Files<'_> {
 
     /// A file that only its owner may read.
     pub(super) fn secret(&mut self, path: &str, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        match read_secret(&self.path(name)) {
+        match self.sources.read(&self.path(name), read_secret) {
             Ok(bytes) => Some(bytes),
             Err(NoSecret::Exposed { mode }) => {
                 let name_told = self.quoted(path, name).trim_matches('"').to_owned();

@@ -4,6 +4,7 @@
 mod bearer;
 pub mod checked;
 mod files;
+pub mod fixed;
 mod keyring;
 pub mod packs;
 mod places;
@@ -12,6 +13,7 @@ pub mod raw;
 mod routes;
 mod rules;
 pub mod source;
+pub mod sources;
 mod upstreams;
 mod warnings;
 
@@ -20,6 +22,7 @@ mod tests;
 
 pub use checked::Config;
 pub use source::Problem;
+pub use sources::Sources;
 
 use files::KeysetFile;
 use std::path::Path;
@@ -30,7 +33,14 @@ use zeroize::Zeroizing;
 /// # Errors
 /// Every problem there is, each with its line and column; one without a place if the file cannot be read.
 pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
-    load_with(file, KeysetFile::Needed)
+    read(file).1
+}
+
+/// Reads and checks a config file; tells also what was read, whether it is good or not.
+pub fn read(file: &Path) -> (Sources, Result<Config, Vec<Problem>>) {
+    let mut sources = Sources::default();
+    let config = load_with(file, KeysetFile::Needed, &mut sources);
+    (sources, config)
 }
 
 /// Reads and checks a config file for a command that makes keys: the keyset file that it names may not be there yet.
@@ -38,16 +48,16 @@ pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
 /// # Errors
 /// As [`load`].
 pub fn load_before_keys(file: &Path) -> Result<Config, Vec<Problem>> {
-    load_with(file, KeysetFile::ToBeMade)
+    load_with(file, KeysetFile::ToBeMade, &mut Sources::default())
 }
 
-fn load_with(file: &Path, keyset: KeysetFile) -> Result<Config, Vec<Problem>> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+fn load_with(file: &Path, keyset: KeysetFile, sources: &mut Sources) -> Result<Config, Vec<Problem>> {
+    let text = sources::text(sources, file).map_err(|error| {
         vec![Problem { line: 0, column: 0, path: String::new(), message: format!("{}: {error}", file.display()) }]
     })?;
     // Relative file names are relative to the config file, wherever the program was started.
     let directory = file.parent().unwrap_or(Path::new("."));
-    parse_with(&text, (directory, keyset), &environment)
+    parse_with(&text, (directory, keyset, sources), &environment)
 }
 
 /// Checks a config text; files that it names are looked up from `directory`.
@@ -55,20 +65,21 @@ fn load_with(file: &Path, keyset: KeysetFile) -> Result<Config, Vec<Problem>> {
 /// # Errors
 /// Every problem there is: with the form of the file, and with what stands in it as far as that can be read.
 pub fn parse(text: &str, directory: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
-    parse_with(text, (directory, KeysetFile::Needed), env)
+    parse_with(text, (directory, KeysetFile::Needed, &mut Sources::default()), env)
 }
 
 fn parse_with(
     text: &str,
-    files: (&Path, KeysetFile),
+    (directory, keyset, sources): (&Path, KeysetFile, &mut Sources),
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Vec<Problem>> {
     let source::Refused { mut problems, rest } = match source::load::<raw::Config>(text, env) {
-        Ok(loaded) => return checked::check(loaded.value, &loaded.places, files),
+        Ok(loaded) => return checked::check(loaded.value, &loaded.places, (directory, keyset, sources)),
         Err(refused) => refused,
     };
     if let Some(rest) = rest {
-        problems.extend(checked::check(rest.value, &rest.places, files).err().unwrap_or_default());
+        problems
+            .extend(checked::check(rest.value, &rest.places, (directory, keyset, sources)).err().unwrap_or_default());
     }
     Err(source::sorted(problems))
 }

@@ -7,6 +7,7 @@ use super::source::key;
 use crate::net::{self, ClientIdentity};
 use crate::proxy::upstream;
 use crate::seal::CryptoProvider;
+use crate::seal::crypto::sha256;
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::BTreeMap;
@@ -34,7 +35,10 @@ fn upstream(
         trust(files, &path, raw);
         return None;
     };
+    let read_before = files.sources.count();
     let tls = if https { Some(tls(files, provider, &path, &host, raw)?) } else { None };
+    let (written, of_files) = (format!("{name} {raw:?}"), files.sources.digest_from(read_before));
+    let of_system = tls.as_ref().map_or([0; 32], |(_, _, cas)| *cas);
     if !https && (raw.ca_file.is_some() || raw.certificate_file.is_some() || raw.key_file.is_some()) {
         files.problem_of(&path, &[&key(&path, "url")], "certificates have no meaning for an http:// upstream");
     }
@@ -42,11 +46,12 @@ fn upstream(
         name: name.into(),
         host,
         port,
-        tls,
+        tls: tls.map(|(config, name, _)| (config, name)),
         connect_timeout: ms(raw.connect_timeout_ms, 2_000),
         response_timeout: ms(raw.response_timeout_ms, 30_000),
         idle_timeout: ms(raw.idle_timeout_ms, 15_000),
         idle_connections_max: raw.idle_connections_max.unwrap_or(64),
+        fingerprint: sha256(&[&of_files, &of_system, written.as_bytes()]),
     })
 }
 
@@ -71,18 +76,19 @@ fn tls(
     path: &str,
     host: &str,
     raw: &raw::Upstream,
-) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+) -> Option<(Arc<ClientConfig>, ServerName<'static>, [u8; 32])> {
     let trust = trust(files, path, raw);
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| files.problem(&key(path, "url"), "the host is no name that a certificate can have"));
     let Trust { cas, identity } = trust?;
     let cas = cas.unwrap_or_else(net::system_cas);
+    let trusted = sha256(&cas.iter().map(|ca| ca.as_ref()).collect::<Vec<_>>());
     if cas.is_empty() {
         files.problem(path, "the system has no CAs; name those that vouch for the upstream in ca_file");
         return None;
     }
     let config = net::client_config(provider, cas, identity).map_err(|error| files.problem(path, error.to_string()));
-    Some((config.ok()?, name.ok()?))
+    Some((config.ok()?, name.ok()?, trusted))
 }
 
 /// What the files of an upstream hold.

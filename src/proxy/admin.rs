@@ -1,7 +1,7 @@
 //! Probes and metrics, in plain HTTP on a listener of their own: `/livez`, `/readyz`, `/metrics`; and one order,
 //! `POST /keys/purge`, for who is on this machine.
 
-use super::Gate;
+use super::live::Live;
 use crate::audit::AuditEvent;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
@@ -28,8 +28,8 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// What the probes answer from.
 pub struct Health {
-    /// The gate.
-    pub gate: Arc<Gate>,
+    /// The gate in force.
+    pub live: Arc<Live>,
     /// Its threads.
     pub workers: Mutex<Vec<JoinHandle<()>>>,
     /// Set when draining begins, before the listeners close.
@@ -44,7 +44,7 @@ impl Health {
     pub fn not_alive(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             None
-        } else if self.gate.recorder.has_ended() {
+        } else if self.live.gate().recorder.has_ended() {
             Some("audit journal's thread has ended")
         } else if self.workers.lock().unwrap_or_else(PoisonError::into_inner).iter().any(JoinHandle::is_finished) {
             Some("a worker has ended")
@@ -63,7 +63,7 @@ impl Health {
     pub fn not_ready(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             Some("draining")
-        } else if !self.gate.recorder.is_writable() {
+        } else if !self.live.gate().recorder.is_writable() {
             Some("audit journal not writable")
         } else {
             None
@@ -138,9 +138,9 @@ async fn purge(health: &Health, from: SocketAddr, request: &Request<Incoming>) -
         return text(StatusCode::BAD_REQUEST, "no body is wanted\n", PLAIN);
     }
     // First, whatever becomes of the record: keys that are gone do no harm.
-    health.gate.keys.purge();
+    health.live.gate().keys.purge();
     tracing::warn!(%from, "all data keys were dropped by order");
-    match health.gate.recorder.record(&AuditEvent::KeysPurged { from }).await {
+    match health.live.gate().recorder.record(&AuditEvent::KeysPurged { from }).await {
         Ok(_) => text(StatusCode::NO_CONTENT, "", PLAIN),
         Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "done, but not on record\n", PLAIN),
     }

@@ -3,11 +3,12 @@
 use super::body::Body;
 use super::identity::Peer;
 use super::io::Gathered;
-use super::pipeline;
+use super::live::Live;
+use super::pipeline::{self, Site};
 use super::rescue::Code;
 use super::trail::Trail;
 use super::upstream::Pool;
-use super::{Gate, tls};
+use super::{Gate, Limits, tls};
 use crate::audit::handshakes::Reason;
 use crate::telemetry::names;
 use http::{Request, Response};
@@ -20,32 +21,33 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
 use tower::{ServiceBuilder, ServiceExt};
 
 /// What one worker has: its share of the gate and what is its own.
 pub(super) struct Worker {
-    pub(super) gate: Arc<Gate>,
-    pub(super) acceptor: TlsAcceptor,
+    pub(super) live: Arc<Live>,
     pub(super) pool: Rc<Pool>,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAddr) {
-    let gate = Arc::clone(&worker.gate);
+    let gate = worker.live.gate();
     let Some(_counted) = Counted::new(&gate) else {
         gate.handshakes.refused(Reason::Overloaded, address.ip());
         return;
     };
+    let acceptor = TlsAcceptor::from(Arc::clone(&gate.door.server));
     let accepted = tokio::select! {
-        accepted = timeout(gate.limits.handshake_timeout, worker.acceptor.accept(tcp)) => accepted,
+        accepted = timeout(gate.limits.handshake_timeout, acceptor.accept(tcp)) => accepted,
         // Nobody was promised anything yet.
         () = gate.drain.cancelled() => return,
     };
@@ -55,14 +57,18 @@ pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAdd
         Err(_) => return gate.handshakes.refused(Reason::Timeout, address.ip()),
     };
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let peer = Rc::new(Peer::new(chain, address, &gate.policy));
+    let peer = Rc::new(Peer::new(chain, address));
+    let (limits, drain) = (gate.limits.clone(), gate.drain.clone());
+    drop(gate);
     let malformed = match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => http2(&worker, &peer, stream).await,
-        _ => http1(&worker, &peer, stream).await,
+        Some(b"h2") => http2(&worker, &peer, (&limits, &drain), stream).await,
+        _ => http1(&worker, &peer, (&limits, &drain), stream).await,
     };
     if malformed {
         // hyper has answered 400 or 431 by itself, or closed: it is an exchange all the same.
-        let mut trail = Trail::begin(&gate.recorder, &peer, None);
+        let gate = worker.live.gate();
+        let principal = peer.principal(&gate).unwrap_or_default();
+        let mut trail = Trail::begin(&gate.recorder, (&peer, principal), None);
         // What cannot be recorded was refused all the same; the recorder has logged it.
         let _unrecorded = trail.refuse(&Code::RequestMalformed.into()).await;
         metrics::counter!(names::REFUSALS, "code" => Code::RequestMalformed.as_str()).increment(1);
@@ -71,26 +77,28 @@ pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAdd
 }
 
 /// An open connection, counted while it lives.
-struct Counted<'a>(&'a Gate);
+struct Counted(Arc<AtomicUsize>);
 
-impl<'a> Counted<'a> {
-    fn new(gate: &'a Gate) -> Option<Self> {
-        let counted = Self(gate);
+impl Counted {
+    fn new(gate: &Gate) -> Option<Self> {
+        let counted = Self(Arc::clone(&gate.connections));
         let before = gate.connections.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!(names::CONNECTIONS).increment(1);
         (before < gate.limits.connections_max).then_some(counted)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!(names::CONNECTIONS).decrement(1);
     }
 }
 
-async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream>) -> bool {
-    let limits = &worker.gate.limits;
+/// What holds for a connection from its start to its end.
+type Terms<'a> = (&'a Limits, &'a CancellationToken);
+
+async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>, stream: TlsStream<TcpStream>) -> bool {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -98,11 +106,10 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
         .max_headers(limits.headers_max)
         .max_buf_size(limits.header_bytes_max);
     let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, &worker.gate.drain)), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, drain)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = worker.gate.drain.cancelled() => {
+        () = drain.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -110,8 +117,7 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
     is_malformed(&ended)
 }
 
-async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream>) -> bool {
-    let limits = &worker.gate.limits;
+async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>, stream: TlsStream<TcpStream>) -> bool {
     let mut builder = hyper::server::conn::http2::Builder::new(Local);
     builder
         .timer(TokioTimer::new())
@@ -130,11 +136,14 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, &worker.gate.drain)), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, drain)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = worker.gate.drain.cancelled() => {
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = peer.unwelcome.notified() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -211,18 +220,19 @@ async fn exchange(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let caller = pipeline::Caller::of(&request);
+    let gate = worker.live.gate();
     let service = ServiceBuilder::new()
         // Outermost: what finds no permit below is refused at once instead of waiting in line.
         .layer(LoadShedLayer::new())
         // One semaphore for the process; a permit is held until the response's head is there.
-        .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&worker.gate.exchanges)))
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&gate.exchanges)))
         .service_fn(|request| {
-            let (worker, peer) = (Rc::clone(&worker), Rc::clone(&peer));
-            async move { Ok::<_, Infallible>(pipeline::serve(&worker, &peer, request).await) }
+            let (gate, pool, peer) = (&gate, &worker.pool, &*peer);
+            async move { Ok::<_, Infallible>(pipeline::serve(&Site { gate, pool, peer }, request).await) }
         });
     match service.oneshot(request).await {
         Ok(response) => Ok(response),
         // The only failure that there is: no permit.
-        Err(_) => Ok(pipeline::overloaded(&worker, &peer, &caller).await),
+        Err(_) => Ok(pipeline::overloaded(&Site { gate: &gate, pool: &worker.pool, peer: &peer }, &caller).await),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::ledger::Ledger;
 use super::media::Format;
-use super::route::Route;
+use super::route::{Protection, Route, Routes};
 use super::rule::{Protected, Written};
 use crate::telemetry::names;
 use std::sync::{Mutex, PoisonError};
@@ -75,6 +75,16 @@ impl Coverage {
                 Some(Turn::Heard) => silent(route, written, 0.0),
             }
         }
+    }
+}
+
+/// Takes back what was said of rules that go with these routes.
+pub fn forget(routes: &Routes) {
+    for route in routes.iter() {
+        let Protection::Rules(protected) = &route.protection else { continue };
+        let all = protected.coverage.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let silenced = all.iter().zip(&protected.written).filter(|(met, _)| met.silent);
+        silenced.for_each(|(_, written)| silent(route, written, 0.0));
     }
 }
 

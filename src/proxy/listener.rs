@@ -1,10 +1,9 @@
 //! The workers: one thread, one runtime, one listening socket each. A connection and its upstream connections live and
 //! die on one of them.
 
-use super::Gate;
 use super::connection::{self, Worker};
+use super::live::Live;
 use super::upstream::Pool;
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -14,7 +13,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime;
 use tokio::task::LocalSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -67,13 +65,12 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 pub fn start(
     number: usize,
     listener: TcpListener,
-    gate: Arc<Gate>,
-    tls: Arc<ServerConfig>,
+    live: Arc<Live>,
     cut: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-        let worker = Worker { gate, acceptor: TlsAcceptor::from(tls), pool: Rc::default() };
+        let worker = Worker { live, pool: Rc::default() };
         LocalSet::new().block_on(&runtime, run(Rc::new(worker), listener, cut));
     })
 }
@@ -84,11 +81,12 @@ async fn run(worker: Rc<Worker>, listener: TcpListener, cut: CancellationToken) 
         Err(error) => return tracing::error!(%error, "listener"),
     };
     let connections = TaskTracker::new();
-    let tidy = tokio::task::spawn_local(tidy(Rc::clone(&worker.pool), Arc::clone(&worker.gate)));
+    let tidy = tokio::task::spawn_local(tidy(Rc::clone(&worker.pool), Arc::clone(&worker.live)));
+    let drain = worker.live.gate().drain.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = worker.gate.drain.cancelled() => break,
+            () = drain.cancelled() => break,
         };
         match accepted {
             Ok((tcp, address)) => {
@@ -112,10 +110,10 @@ async fn run(worker: Rc<Worker>, listener: TcpListener, cut: CancellationToken) 
     tidy.abort();
 }
 
-async fn tidy(pool: Rc<Pool>, gate: Arc<Gate>) {
+async fn tidy(pool: Rc<Pool>, live: Arc<Live>) {
     let mut ticks = tokio::time::interval(TIDY_INTERVAL);
     loop {
         ticks.tick().await;
-        pool.tidy(&gate.upstreams);
+        pool.tidy(&live.gate().upstreams);
     }
 }

@@ -13,6 +13,7 @@ mod identity;
 mod io;
 mod ledger;
 pub mod listener;
+pub mod live;
 pub mod media;
 pub mod pipeline;
 mod problem;
@@ -78,8 +79,12 @@ pub struct Limits {
 /// What asking for a key that opens gives.
 type Opening = Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError>;
 
-/// What all workers share: read-only, or made for sharing.
+/// What exchanges run on. It never changes: a reload puts another one in its place, which shares with it what stays.
 pub struct Gate {
+    /// Which one it is: 1 from the start, and one more with every reload.
+    pub generation: u64,
+    /// The listener's TLS, and which client certificates are taken.
+    pub door: tls::Door,
     /// Sizes, counts and times.
     pub limits: Limits,
     /// Which requests go where.
@@ -89,18 +94,18 @@ pub struct Gate {
     /// Where the routes go, by their index.
     pub upstreams: Vec<Arc<upstream::Target>>,
     /// Data keys.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// The audit journal.
     pub recorder: Recorder,
     /// Failed handshakes.
-    pub handshakes: Handshakes,
+    pub handshakes: Arc<Handshakes>,
     /// One permit for each exchange that may be under way.
     pub exchanges: Arc<Semaphore>,
     /// One permit for each exchange that may wait for a data key: half of the above, so that a KEK that hangs leaves room
     /// for exchanges that need none.
-    pub key_waits: Semaphore,
+    pub key_waits: Arc<Semaphore>,
     /// Open client connections.
-    pub connections: AtomicUsize,
+    pub connections: Arc<AtomicUsize>,
     /// Cancelled when the gate drains: no new exchange on an old connection, no new connection.
     pub drain: CancellationToken,
 }

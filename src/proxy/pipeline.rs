@@ -3,8 +3,8 @@
 //! Nothing is sent to the upstream before the request was understood and, for a write, before the intent is durable.
 //! Nothing is shown to the client before the record of it is durable. Whatever is refused is recorded too.
 
+use super::Gate;
 use super::body::Body;
-use super::connection::Worker;
 use super::coverage;
 use super::etag::Suffix;
 use super::headers;
@@ -14,8 +14,8 @@ use super::rescue::{Code, Refusal};
 use super::route::{Protection, Route};
 use super::trail::Trail;
 use super::transform::{self, Outgoing};
-use super::upstream::{self, Lease};
-use crate::policy::{Action, Permit, Query};
+use super::upstream::{self, Lease, Pool};
+use crate::policy::{Action, Permit, Principal, Query};
 use crate::seal::Scope;
 use crate::telemetry::names;
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ impl Caller {
         Self { method: request.method().clone(), request_id }
     }
 
-    fn trail(&self, worker: &Worker, peer: &Peer) -> Trail {
-        let mut trail = Trail::begin(&worker.gate.recorder, peer, Some(&self.method));
+    fn trail(&self, gate: &Gate, client: (&Peer, Option<&Principal>)) -> Trail {
+        let mut trail = Trail::begin(&gate.recorder, client, Some(&self.method));
         if let Some(id) = &self.request_id {
             trail.call_it(id);
         }
@@ -49,19 +50,37 @@ impl Caller {
     }
 }
 
+/// Where an exchange takes place.
+pub(super) struct Site<'a> {
+    /// The gate in force when it began, to its end.
+    pub(super) gate: &'a Arc<Gate>,
+    pub(super) pool: &'a Rc<Pool>,
+    pub(super) peer: &'a Peer,
+}
+
 /// Serves one exchange. There is always a response.
-pub(super) async fn serve(worker: &Worker, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn serve(site: &Site<'_>, request: Request<Incoming>) -> Response<Body> {
     let caller = Caller::of(&request);
-    let mut trail = caller.trail(worker, peer);
-    match exchange(worker, peer, &mut trail, request).await {
+    let Site { gate, peer, .. } = *site;
+    let principal = match peer.principal(gate) {
+        Ok(principal) => principal,
+        Err(refusal) => return refuse(caller.trail(gate, (peer, None)), &caller.method, refusal).await,
+    };
+    let mut trail = caller.trail(gate, (peer, principal));
+    match exchange(site, principal, &mut trail, request).await {
         Ok(answer) => finish(trail, answer),
         Err(refusal) => refuse(trail, &caller.method, refusal).await,
     }
 }
 
 /// Refuses an exchange for which there is no room.
-pub(super) async fn overloaded(worker: &Worker, peer: &Peer, caller: &Caller) -> Response<Body> {
-    refuse(caller.trail(worker, peer), &caller.method, Code::Overloaded.into()).await
+pub(super) async fn overloaded(site: &Site<'_>, caller: &Caller) -> Response<Body> {
+    let Site { gate, peer, .. } = *site;
+    let (principal, refusal) = match peer.principal(gate) {
+        Ok(principal) => (principal, Code::Overloaded.into()),
+        Err(refusal) => (None, refusal),
+    };
+    refuse(caller.trail(gate, (peer, principal)), &caller.method, refusal).await
 }
 
 /// A response whose record is durable.
@@ -80,23 +99,23 @@ enum RestOf {
 }
 
 async fn exchange(
-    worker: &Worker,
-    peer: &Peer,
+    site: &Site<'_>,
+    principal: Option<&Principal>,
     trail: &mut Trail,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let gate = &*worker.gate;
+    let Site { gate, peer, .. } = *site;
     let (mut head, body) = request.into_parts();
     headers::judge_framing(&head.headers, gate.limits.headers_max)?;
     let host = headers::host(&head)?;
     let route = gate.routes.find(&host, &head.method, head.uri.path())?;
     trail.route(route);
     let action = if head.method.is_safe() { Action::Read } else { Action::Write };
-    let user = route.scope.user(&head, peer)?;
+    let user = route.scope.user(&head, (peer, principal))?;
     trail.user(user.as_ref());
-    let scope = route.scope.scope(&route.template, &head, (peer, user.as_ref()))?;
+    let scope = route.scope.scope(&route.template, &head, (principal, user.as_ref()))?;
     trail.scope(scope);
-    let permit = gate.policy.authorize(query(peer, route, action, scope))?;
+    let permit = gate.policy.authorize(query(principal, route, action, scope))?;
     trail.record(route, head.uri.path());
     let path = head.uri.path().to_owned();
 
@@ -115,32 +134,32 @@ async fn exchange(
         trail.intend().await?;
     }
     let method = head.method.clone();
-    let (response, lease) = send(worker, route, &permit, trail, (head, outgoing)).await?;
-    answer(worker, route, permit, trail, Asked { method, path }, (response, lease)).await
+    let (response, lease) = send(site, route, &permit, trail, (head, outgoing)).await?;
+    answer(site, route, permit, trail, Asked { method, path }, (response, lease)).await
 }
 
-fn query<'a>(peer: &'a Peer, route: &'a Route, action: Action, scope: Scope) -> Query<'a> {
+fn query<'a>(principal: Option<&'a Principal>, route: &'a Route, action: Action, scope: Scope) -> Query<'a> {
     let classes: &[_] = match &route.protection {
         Protection::None => &[],
         Protection::Rules(protected) => &protected.classes,
     };
-    Query { principal: peer.principal.as_ref(), action, classes, scope }
+    Query { principal, action, classes, scope }
 }
 
 async fn send(
-    worker: &Worker,
+    site: &Site<'_>,
     route: &Route,
     permit: &Permit,
     trail: &mut Trail,
     (head, outgoing): (Parts, Outgoing<'_>),
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
-    let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
+    let target = site.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
     let Outgoing { body, pump } = outgoing;
     // Before the call: if the client goes away while it is under way, the record says that it may have been carried out.
     trail.sending();
-    let within = target.response_timeout + pump.as_ref().map_or(Duration::ZERO, |_| worker.gate.limits.body_timeout);
+    let within = target.response_timeout + pump.as_ref().map_or(Duration::ZERO, |_| site.gate.limits.body_timeout);
     let request = Request::from_parts(head, body);
-    let sending = upstream::send(&worker.pool, (route.upstream, target), permit, request, within);
+    let sending = upstream::send(site.pool, target, permit, request, within);
     let sent = match pump {
         None => sending.await,
         Some(mut pump) => {
@@ -200,7 +219,7 @@ struct Asked {
 }
 
 async fn answer(
-    worker: &Worker,
+    site: &Site<'_>,
     route: &Arc<Route>,
     permit: Permit,
     trail: &mut Trail,
@@ -225,10 +244,10 @@ async fn answer(
         };
         return Ok(Answer { response: Response::from_parts(head, Body::whole(Vec::new())), rest });
     };
-    let target = worker.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
+    let target = site.gate.upstreams.get(route.upstream).ok_or(Code::Internal)?;
     let incoming = (&head.headers, has_body(&asked.method, head.status).then_some(body));
     let about = transform::About { route, protected, permit: &permit, path: &asked.path };
-    let (plan, rest) = transform::plan(&worker.gate, about, target, incoming).await?;
+    let (plan, rest) = transform::plan(site.gate, about, target, incoming).await?;
     let ledger = plan.ledger();
     coverage::count(route, protected, &ledger);
     trail.add(ledger);
@@ -240,7 +259,7 @@ async fn answer(
         lease.give_back();
         return Ok(Answer { response: Response::from_parts(head, Body::whole(body)), rest: None });
     };
-    let (gate, route, path) = (Arc::clone(&worker.gate), Arc::clone(route), asked.path);
+    let (gate, route, path) = (Arc::clone(site.gate), Arc::clone(route), asked.path);
     let silence = target.response_timeout;
     let opening = transform::Opening { gate, route, permit, path, receipt, rest, lease, silence };
     let rest = Some(RestOf::Opened(Box::new(opening), body));
@@ -290,8 +309,8 @@ async fn refuse(mut trail: Trail, method: &Method, refusal: Refusal) -> Response
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
     }
     headers::to_client(response.headers_mut(), trail.request_id(), true);
-    if matches!(code, Code::RequestMalformed | Code::HostMismatch) {
-        // Where this request ends nobody can be sure: what follows on the connection is not taken for another one.
+    if matches!(code, Code::RequestMalformed | Code::HostMismatch | Code::CertificateNotAccepted) {
+        // Where this request ends nobody can be sure, or who would send the next one has no business here any more.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     trail.end(if code.status().is_server_error() { "failed" } else { "refused" });

@@ -53,6 +53,7 @@ codes! {
     RouteUnknown = "route_unknown", NOT_FOUND, "no route takes this request";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "the route does not take this method";
     PrincipalUnknown = "principal_unknown", FORBIDDEN, "the certificate names nobody who is known here";
+    CertificateNotAccepted = "certificate_not_accepted", FORBIDDEN, "the client certificate is not taken any more";
     BearerMissing = "bearer_missing", UNAUTHORIZED, "the request says by no bearer token who its user is";
     BearerInvalid = "bearer_invalid", UNAUTHORIZED, "the bearer token is not one that is taken here";
     ScopeMissing = "scope_missing", BAD_REQUEST, "the request does not say in which scope it acts";

@@ -10,6 +10,7 @@ use super::route::Template;
 use super::search::Searches;
 use crate::document::pairing::Pairings;
 use crate::document::{self, Escape, Slot, json};
+use crate::policy::Principal;
 use crate::seal::format::Alphabet;
 use crate::seal::{Class, Kind, Manner, Placement, Scope, Suite};
 use crate::view::MaskRule;
@@ -300,9 +301,13 @@ impl ScopeSource {
     ///
     /// # Errors
     /// As [`Bearer::verify`]; whoever is unknown is told that and nothing else.
-    pub(super) fn user(&self, head: &Parts, peer: &Peer) -> Result<Option<Proven>, Refusal> {
+    pub(super) fn user(
+        &self,
+        head: &Parts,
+        (peer, principal): (&Peer, Option<&Principal>),
+    ) -> Result<Option<Proven>, Refusal> {
         let Self::Claim { bearer, .. } = self else { return Ok(None) };
-        peer.principal.as_ref().ok_or(Code::PrincipalUnknown)?;
+        principal.ok_or(Code::PrincipalUnknown)?;
         bearer.verify(head, &peer.certificate).map(Some)
     }
 
@@ -314,14 +319,14 @@ impl ScopeSource {
         &self,
         template: &Template,
         head: &Parts,
-        (peer, user): (&Peer, Option<&Proven>),
+        (principal, user): (Option<&Principal>, Option<&Proven>),
     ) -> Result<Scope, Refusal> {
         let missing = || Refusal::from(Code::ScopeMissing);
         if let Self::Fixed(scope) = self {
             return Ok(*scope);
         }
         // Whoever is unknown is told that and nothing else.
-        let principal = peer.principal.as_ref().ok_or(Code::PrincipalUnknown)?;
+        let principal = principal.ok_or(Code::PrincipalUnknown)?;
         let text = match self {
             Self::Fixed(scope) => return Ok(*scope),
             Self::Identity => match &*principal.scopes {

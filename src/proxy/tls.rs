@@ -1,4 +1,5 @@
-//! The TLS of the listener: 1.2 and 1.3, the AEAD suites of SP 800-52r2, a client certificate demanded.
+//! The TLS of the listener: 1.2 and 1.3, the AEAD suites of SP 800-52r2, a client certificate demanded; and which client
+//! certificates are taken, at the handshake and for as long as the connection lasts.
 
 use crate::audit::handshakes::Reason;
 use crate::net;
@@ -35,13 +36,33 @@ pub enum TlsError {
     ClientCas(String),
 }
 
+/// The listener's TLS, and who judges the certificates of clients.
+#[derive(Clone)]
+pub struct Door {
+    /// What handshakes are made by.
+    pub server: Arc<ServerConfig>,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Door {
+    /// Whether the certificate of a client, with the intermediates that came with it, is one that is taken now.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Reason> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Reason::NoCertificate)?;
+        let judged = self.clients.verify_client_cert(leaf, intermediates, UnixTime::now());
+        judged.map(drop).map_err(|error| of_certificate(&error))
+    }
+}
+
 /// Builds the listener's configuration. The provider is named, never a default of the process.
 ///
 /// No session is resumed: a resumed one would outlive the expiry of its client's certificate.
 ///
 /// # Errors
 /// [`TlsError`] if the key does not belong to the certificate, or a CA cannot be read.
-pub fn server_config(provider: &dyn CryptoProvider, material: Material) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn door(provider: &dyn CryptoProvider, material: Material) -> Result<Door, TlsError> {
     let Material { certificates, key, client_cas } = material;
     let tls = Arc::new(net::tls_provider(provider));
     let mut roots = RootCertStore::empty();
@@ -51,17 +72,18 @@ pub fn server_config(provider: &dyn CryptoProvider, material: Material) -> Resul
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&tls))
         .build()
         .map_err(|error| TlsError::ClientCas(error.to_string()))?;
+    let clients: Arc<dyn ClientCertVerifier> = Arc::new(ForSignatures(clients));
     let mut config = ServerConfig::builder_with_provider(tls)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Server)?
-        .with_client_cert_verifier(Arc::new(ForSignatures(clients)))
+        .with_client_cert_verifier(Arc::clone(&clients))
         .with_single_cert(certificates, key)
         .map_err(TlsError::Server)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.require_ems = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(Door { server: Arc::new(config), clients })
 }
 
 /// Takes what the web PKI takes, if its key may be used for signatures: the handshake is one (RFC 5280 4.2.1.3), and
@@ -117,15 +139,21 @@ pub(super) fn reason(error: &std::io::Error) -> Reason {
     let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match error {
         Some(rustls::Error::NoCertificatesPresented) => Reason::NoCertificate,
-        Some(rustls::Error::InvalidCertificate(why)) => match why {
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => Reason::Expired,
-            CertificateError::UnknownIssuer => Reason::UnknownCa,
-            _ => Reason::BadCertificate,
-        },
+        Some(error @ rustls::Error::InvalidCertificate(_)) => of_certificate(error),
         Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => Reason::NoAgreement,
         _ => Reason::Protocol,
+    }
+}
+
+/// What a client certificate that is not taken is counted as.
+fn of_certificate(error: &rustls::Error) -> Reason {
+    let rustls::Error::InvalidCertificate(why) = error else { return Reason::BadCertificate };
+    match why {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Reason::Expired,
+        CertificateError::UnknownIssuer => Reason::UnknownCa,
+        _ => Reason::BadCertificate,
     }
 }

@@ -9,6 +9,7 @@ use super::rescue::Refusal;
 use super::route::Route;
 use crate::audit::event::{Exchange, FieldCount};
 use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
+use crate::policy::Principal;
 use crate::seal::Scope;
 use crate::telemetry::names;
 use http::{Method, StatusCode};
@@ -31,10 +32,13 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    /// `method`: none for what could not be read.
-    pub(super) fn begin(recorder: &Recorder, peer: &Peer, method: Option<&Method>) -> Self {
+    /// `principal`: what is known of the peer; `method`: none for what could not be read.
+    pub(super) fn begin(
+        recorder: &Recorder,
+        (peer, principal): (&Peer, Option<&Principal>),
+        method: Option<&Method>,
+    ) -> Self {
         let exchange = Uuid::now_v7();
-        let principal = peer.principal.as_ref();
         let state = Exchange {
             exchange,
             request_id: exchange.to_string().into(),

@@ -10,7 +10,6 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +37,9 @@ pub struct Target {
     pub idle_timeout: Duration,
     /// How many connections a worker keeps unused.
     pub idle_connections_max: usize,
+    /// Tells what it was made of: the config's text and what its files hold. Of two that are alike here one may serve for the
+    /// other, with its connections.
+    pub fingerprint: [u8; 32],
 }
 
 impl std::fmt::Debug for Target {
@@ -72,9 +74,9 @@ impl SendError {
     }
 }
 
-/// The worker's idle connections, by the target's index.
+/// The worker's idle connections, by target: there are few.
 #[derive(Default)]
-pub(super) struct Pool(RefCell<HashMap<usize, Vec<Idle>>>);
+pub(super) struct Pool(RefCell<Vec<(Arc<Target>, Vec<Idle>)>>);
 
 struct Idle {
     sender: SendRequest<Body>,
@@ -85,8 +87,7 @@ struct Idle {
 pub(super) struct Lease {
     sender: SendRequest<Body>,
     pool: Weak<Pool>,
-    index: usize,
-    idle_max: usize,
+    target: Arc<Target>,
     /// The rest of a request that the upstream answered before it had all of it.
     unsent: Option<mpsc::Sender<Piece>>,
 }
@@ -103,10 +104,12 @@ impl Lease {
         if self.sender.is_closed() || self.unsent.is_some() {
             return;
         }
-        let mut idle = pool.0.borrow_mut();
-        let idle = idle.entry(self.index).or_default();
-        if idle.len() < self.idle_max {
-            idle.push(Idle { sender: self.sender, since: Instant::now() });
+        let idle = Idle { sender: self.sender, since: Instant::now() };
+        let mut pool = pool.0.borrow_mut();
+        match pool.iter_mut().find(|(target, _)| Arc::ptr_eq(target, &self.target)) {
+            Some((target, kept)) if kept.len() < target.idle_connections_max => kept.push(idle),
+            None if self.target.idle_connections_max > 0 => pool.push((self.target, vec![idle])),
+            Some(_) | None => {}
         }
     }
 }
@@ -120,7 +123,7 @@ const READY_WITHIN: Duration = Duration::from_millis(100);
 /// on a new one; so is a safe one without a body (RFC 9110 9.2.1), once. Nothing else is ever sent twice.
 pub(super) async fn send(
     pool: &Rc<Pool>,
-    (index, target): (usize, &Target),
+    target: &Arc<Target>,
     _permit: &Permit,
     request: Request<Body>,
     within: Duration,
@@ -128,13 +131,13 @@ pub(super) async fn send(
     let deadline = Instant::now() + within;
     let again = repeatable(&request);
     let mut request = request;
-    while let Some(mut sender) = pool.take(index, target.idle_timeout) {
+    while let Some(mut sender) = pool.take(target) {
         // One that still sends the request before is not waited for.
         if !matches!(timeout(READY_WITHIN, sender.ready()).await, Ok(Ok(()))) {
             continue;
         }
         match tokio::time::timeout_at(deadline, sender.try_send_request(request)).await {
-            Ok(Ok(response)) => return Ok((response, lease(pool, index, target, sender))),
+            Ok(Ok(response)) => return Ok((response, lease(pool, target, sender))),
             Ok(Err(mut failed)) => match (failed.take_message(), &again) {
                 (Some(unsent), _) => request = unsent,
                 (None, Some(again)) => {
@@ -150,11 +153,11 @@ pub(super) async fn send(
     let response = tokio::time::timeout_at(deadline, sender.send_request(request)).await;
     let response = response.map_err(|_| SendError::Timeout(Arc::clone(&target.name)))?;
     let response = response.map_err(|error| SendError::Broken(Arc::clone(&target.name), error))?;
-    Ok((response, lease(pool, index, target, sender)))
+    Ok((response, lease(pool, target, sender)))
 }
 
-fn lease(pool: &Rc<Pool>, index: usize, target: &Target, sender: SendRequest<Body>) -> Lease {
-    Lease { sender, pool: Rc::downgrade(pool), index, idle_max: target.idle_connections_max, unsent: None }
+fn lease(pool: &Rc<Pool>, target: &Arc<Target>, sender: SendRequest<Body>) -> Lease {
+    Lease { sender, pool: Rc::downgrade(pool), target: Arc::clone(target), unsent: None }
 }
 
 /// How to make the request once more, if that is harmless.
@@ -176,19 +179,19 @@ fn repeatable(request: &Request<Body>) -> Option<impl Fn() -> Request<Body> + us
 
 impl Pool {
     /// The connection that was used last and has not been idle for too long.
-    fn take(&self, index: usize, idle_timeout: Duration) -> Option<SendRequest<Body>> {
+    fn take(&self, target: &Arc<Target>) -> Option<SendRequest<Body>> {
         let mut pool = self.0.borrow_mut();
-        let idle = pool.get_mut(&index)?;
-        idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < idle_timeout);
+        let (target, idle) = pool.iter_mut().find(|(known, _)| Arc::ptr_eq(known, target))?;
+        idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < target.idle_timeout);
         idle.pop().map(|idle| idle.sender)
     }
 
-    /// Closes what has been idle for too long.
+    /// Closes what has been idle for too long, and what goes to a target that is none any more.
     pub(super) fn tidy(&self, targets: &[Arc<Target>]) {
         let mut pool = self.0.borrow_mut();
-        for (index, idle) in pool.iter_mut() {
-            let timeout = targets.get(*index).map_or(Duration::ZERO, |target| target.idle_timeout);
-            idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < timeout);
+        pool.retain(|(target, _)| targets.iter().any(|known| Arc::ptr_eq(known, target)));
+        for (target, idle) in pool.iter_mut() {
+            idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < target.idle_timeout);
         }
     }
 }

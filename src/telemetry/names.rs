@@ -72,6 +72,10 @@ metrics! {
         "Audit records that could not be made durable.";
     LOG_LINES_DROPPED = "sealgate_log_lines_dropped_total", Counter, [],
         "Log lines that were dropped because nobody read them fast enough.";
+    CONFIG_RELOADS = "sealgate_config_reloads_total", Counter, ["outcome"],
+        "Times that the config was read again, by outcome: applied, unchanged or refused.";
+    CONFIG_CURRENT = "sealgate_config_current", Gauge, [],
+        "1 while the config that is written is the one in force; 0 once one was refused, until that is mended.";
     READY = "sealgate_ready", Gauge, [],
         "1 while the gate is ready for traffic, else 0.";
     BUILD_INFO = "sealgate_build_info", Gauge, ["version", "crypto_provider", "fips_module"],

@@ -27,6 +27,7 @@ mod pasted;
 mod protection;
 mod refusals;
 mod region_away;
+mod reload;
 mod responses;
 mod rotation;
 mod scopes;

@@ -1,0 +1,206 @@
+//! A config that changes while the gate runs: taken as a whole or not at all, with no connection lost for it.
+
+use crate::edge::{raw, rest};
+use crate::fixture::client::Connection;
+use crate::fixture::pki::{Identity, Pki, write_secret};
+use crate::fixture::rough::Rough;
+use crate::fixture::{Bed, Client, Gate, Setup, Upstream};
+use http::Method;
+use rustls_pki_types::CertificateDer;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::thread::sleep;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+const PATIENT: &str = "{\"ssn\":\"999-12-3456\"}";
+
+/// The certificate that the gate shows to whoever comes now.
+async fn shown(gate: &Gate, trusted: &Pki) -> CertificateDer<'static> {
+    let client = Client::new(gate.address, trusted.ca(), Some(gate.pki().client("clinician")));
+    let tls = client.tls().await.unwrap();
+    tls.get_ref().1.peer_certificates().unwrap()[0].clone()
+}
+
+#[tokio::test]
+async fn a_changed_policy_is_in_force_at_once_also_for_connections_that_are_open() {
+    let bed = Bed::start();
+    let gate = &bed.gate;
+    let writer = gate.as_client("clinician");
+    assert_eq!(writer.put("/Patient/1", PATIENT).await.status, 200);
+    let ssn = async |connection: &mut Connection| {
+        let reply = connection.call(Method::GET, "/Patient/1", &[], "").await.unwrap();
+        reply.json()["ssn"].as_str().map(str::to_owned)
+    };
+    let mut open = [
+        gate.as_client("support").connect().await.unwrap(),
+        gate.as_client("support").over_http2().connect().await.unwrap(),
+    ];
+    for connection in &mut open {
+        assert_eq!(ssn(connection).await.as_deref(), Some("[REDACTED]"));
+    }
+    gate.rewrite("support: {default_view: redact,", "support: {default_view: mask,");
+    assert_eq!(gate.reload(), "applied");
+    for connection in &mut open {
+        assert_eq!(ssn(connection).await.as_deref(), Some("***-**-3456"), "on the connection that was open");
+    }
+    let change = gate.events_named("ConfigChanged").pop().unwrap();
+    assert_eq!(change["generation"], 2);
+    assert_eq!(gate.reload(), "unchanged");
+    // And a principal that is taken out is nobody at once.
+    gate.rewrite("  - {spiffe: spiffe://test.example/support, roles: [support]}\n", "");
+    assert_eq!(gate.reload(), "applied");
+    for connection in &mut open {
+        let reply = connection.call(Method::GET, "/Patient/1", &[], "").await.unwrap();
+        reply.expect_problem(403, "principal_unknown");
+    }
+    assert_eq!(gate.metric("sealgate_config_current"), 1.0);
+}
+
+#[tokio::test]
+async fn a_bad_config_changes_nothing_and_says_so() {
+    let gate = Setup::before(Upstream::start().addr()).start();
+    let client = gate.as_client("clinician");
+    let folder = gate.folder();
+    let good = fs::read_to_string(folder.join("gate.yaml")).unwrap();
+    let other = Pki::new("another").server();
+    for (what, spoil, told) in [
+        ("yaml", &(|| gate.rewrite("scope: test", "scope: [")) as &dyn Fn(), "not YAML"),
+        ("a class that is not there", &|| gate.rewrite("class: name}", "class: nobody}"), "nobody"),
+        ("a key of another certificate", &|| other.write(folder, "server"), "server.tls"),
+        ("no CA", &|| write_secret(&folder.join("ca.pem"), "nothing"), "client_ca_file"),
+        ("another port", &|| gate.rewrite("listen: 127.0.0.1:0", "listen: 127.0.0.1:1"), "server.listen: takes effect"),
+        ("another KEK", &|| write_secret(&folder.join("kek"), &"A".repeat(43)), "keyring"),
+    ] {
+        let kept =
+            ["server.pem", "server.key", "ca.pem", "kek"].map(|name| (name, fs::read(folder.join(name)).unwrap()));
+        spoil();
+        if what == "a key of another certificate" {
+            fs::write(folder.join("server.pem"), &kept[0].1).unwrap();
+        }
+        assert_eq!(gate.reload(), "refused", "{what}");
+        assert_eq!(gate.metric("sealgate_config_current"), 0.0, "{what}");
+        assert_eq!(client.get("/open/x").await.status, 404, "{what}: served as before");
+        let refused =
+            gate.wait_for_event(|event| event["event"] == "ConfigRefused" && event.to_string().contains(told));
+        assert!(refused["problems"].as_array().unwrap().len() <= 10);
+        assert!(gate.log().lines().any(|line| line.contains("config refused") && line.contains(told)), "{what}");
+        for (name, bytes) in kept {
+            fs::write(folder.join(name), bytes).unwrap();
+        }
+        write_secret(&folder.join("gate.yaml"), &good);
+        assert_eq!(gate.reload(), "unchanged", "{what}");
+        assert_eq!(gate.metric("sealgate_config_current"), 1.0, "{what}");
+    }
+    assert_eq!(gate.events_named("ConfigChanged").len(), 0);
+}
+
+#[tokio::test]
+async fn files_that_change_are_noticed_without_a_signal_also_behind_symbolic_links() {
+    // As Kubernetes lays a secret out: names that lead through `..data`, which is swapped as a whole.
+    let setup = Setup::before(Upstream::start().addr()).replace("server.pem", "tls/server.pem");
+    let setup = setup.replace("server.key", "tls/server.key");
+    let folder = setup.folder().join("tls");
+    fs::create_dir(&folder).unwrap();
+    let lay = |version: &str, identity: &Identity| {
+        fs::create_dir(folder.join(version)).unwrap();
+        identity.write(&folder.join(version), "server");
+        symlink(version, folder.join("..data_tmp")).unwrap();
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    };
+    let first = setup.pki().server();
+    lay("..1", &first);
+    for name in ["server.pem", "server.key"] {
+        symlink(format!("..data/{name}"), folder.join(name)).unwrap();
+    }
+    let gate = setup.start();
+    let client = gate.as_client("clinician");
+    let mut open = client.connect().await.unwrap();
+    assert_eq!(shown(&gate, gate.pki()).await, first.certificate);
+    let second = gate.pki().server();
+    lay("..2", &second);
+    gate.wait_for_log("config applied");
+    assert_eq!(shown(&gate, gate.pki()).await, second.certificate);
+    assert_eq!(open.call(Method::GET, "/open/x", &[], "").await.unwrap().status, 404, "what was open stays");
+
+    // In two steps: what is half there is not told as a fault before it had the time to become whole.
+    let third = gate.pki().server();
+    third.write(gate.folder(), "third");
+    let put = |name: &str| {
+        let target = folder.join(format!("server.{name}"));
+        fs::remove_file(&target).unwrap();
+        fs::rename(gate.folder().join(format!("third.{name}")), target).unwrap();
+    };
+    put("pem");
+    sleep(Duration::from_millis(300));
+    put("key");
+    gate.wait_for_event(|event| event["event"] == "ConfigChanged" && event["generation"] == 3);
+    assert_eq!(shown(&gate, gate.pki()).await, third.certificate);
+    assert_eq!(gate.events_named("ConfigRefused").len(), 0, "{}", gate.log());
+}
+
+#[tokio::test]
+async fn a_client_ca_that_is_taken_out_ends_what_was_let_in_by_it() {
+    let upstream = Upstream::start();
+    let gate = Setup::before(upstream.addr()).start();
+    let newcomer = Pki::new("the next CA");
+    let mut old = [
+        gate.as_client("clinician").connect().await.unwrap(),
+        gate.as_client("clinician").over_http2().connect().await.unwrap(),
+    ];
+    let mut idle = gate.as_client("clinician").tls().await.unwrap();
+    for connection in &mut old {
+        assert_eq!(connection.call(Method::GET, "/open/x", &[], "").await.unwrap().status, 404);
+    }
+    // First both, then the new one alone.
+    let both = format!("{}{}", gate.pki().ca_pem(), newcomer.ca_pem());
+    write_secret(&gate.folder().join("ca.pem"), &both);
+    assert_eq!(gate.reload(), "applied");
+    for connection in &mut old {
+        assert_eq!(connection.call(Method::GET, "/open/x", &[], "").await.unwrap().status, 404);
+    }
+    write_secret(&gate.folder().join("ca.pem"), &newcomer.ca_pem());
+    assert_eq!(gate.reload(), "applied");
+    upstream.take_all();
+    for connection in &mut old {
+        let reply = connection.call(Method::GET, "/open/x", &[], "").await.unwrap();
+        reply.expect_problem(403, "certificate_not_accepted");
+        assert!(connection.call(Method::GET, "/open/x", &[], "").await.is_err(), "the connection has ended");
+    }
+    idle.write_all(b"GET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let answer = String::from_utf8_lossy(&rest(&mut idle).await).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("certificate_not_accepted"), "{answer}");
+    upstream.expect_nothing();
+    let event = gate.events_named("ExchangeRefused").pop().unwrap();
+    assert_eq!(
+        (&event["code"], &event["cause"]),
+        (&"certificate_not_accepted".into(), &"certificate_of_unknown_ca".into())
+    );
+    assert_eq!(event["principal"], "spiffe://test.example/clinician", "who it was is told all the same");
+
+    assert!(gate.as_client("clinician").try_call(Method::GET, "/open/x", &[], "").await.is_err(), "no handshake");
+    let client = gate.with(Some(newcomer.client("clinician")));
+    assert_eq!(client.get("/open/x").await.status, 404, "the other CA's clients are served");
+    assert!(
+        raw(&client, "GET /open/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.starts_with("HTTP/1.1 404")
+    );
+}
+
+#[tokio::test]
+async fn limits_and_routes_change_and_what_is_under_way_is_finished_by_those_of_its_start() {
+    let upstream = Rough::held();
+    let gate = Setup::before(upstream.addr()).start();
+    let client = gate.as_client("clinician");
+    let under_way = tokio::spawn(async move { client.get("/open/x").await.status });
+    upstream.wait_for(1).await;
+    gate.rewrite("path: /open/{rest*}", "path: /moved/{rest*}");
+    gate.rewrite("limits: {}", "limits: {exchanges_max: 7, headers_max: 20}");
+    assert_eq!(gate.reload(), "applied");
+    gate.as_client("clinician").get("/open/x").await.expect_problem(404, "route_unknown");
+    upstream.release();
+    assert_eq!(under_way.await.unwrap(), 200, "by the route of its start");
+    let many: Vec<(String, String)> = (0..30).map(|n| (format!("x-{n}"), n.to_string())).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let reply = gate.as_client("clinician").over_http2().call(Method::GET, "/moved/x", &many, "").await;
+    reply.expect_problem(431, "headers_too_many");
+}
