@@ -15,6 +15,7 @@ use crate::keyring::store::{StoreError, postgres};
 use crate::keyring::{KeyringError, aws_kms};
 use crate::proxy::admin::{self, Health};
 use crate::proxy::live::Live;
+use crate::proxy::tls::Door;
 use crate::proxy::{Gate, listener};
 use crate::seal::crypto::{fips, sha256};
 use crate::telemetry::{self, DroppedLines, names};
@@ -23,7 +24,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -244,6 +245,7 @@ async fn flush_handshakes(health: Arc<Health>) {
 
 async fn keep_up(health: Arc<Health>, dropped_lines: DroppedLines) {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    let mut expiry_told = [false; 2];
     loop {
         ticks.tick().await;
         health.metrics.run_upkeep();
@@ -252,6 +254,30 @@ async fn keep_up(health: Arc<Health>, dropped_lines: DroppedLines) {
             tracing::error!(why, "the gate cannot go on and waits to be restarted");
         }
         metrics::gauge!(names::READY).set(if health.not_ready().is_none() { 1 } else { 0 });
+        watch_expiry(&health.live.gate().door, &mut expiry_told);
+    }
+}
+
+/// Says when certificates and lists expire, and once that they have.
+fn watch_expiry(door: &Door, told: &mut [bool; 2]) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let ends = [
+        (
+            Some(door.expires),
+            names::CERTIFICATE_EXPIRES,
+            "a certificate of the listener has expired: clients turn away",
+        ),
+        (door.lists.expires(), names::CRL_EXPIRES, "a revocation list has expired: no client of its CA gets in"),
+    ];
+    for ((end, metric, message), told) in ends.into_iter().zip(told) {
+        let Some(end) = end else { continue };
+        // Seconds as a double: exact for a long time to come.
+        metrics::gauge!(metric).set(end as f64);
+        let has_expired = end < now;
+        if has_expired && !*told {
+            tracing::error!("{message}");
+        }
+        *told = has_expired;
     }
 }
 

@@ -103,6 +103,12 @@ impl Reloader {
         if let Err(error) = warm::more_keys(&old.keys, &old.routes, &config.routes).await {
             return Outcome::Refused(vec![format!("routes: {error}")]);
         }
+        let older = config.door.lists.older_than(&old.door.lists);
+        if !older.is_empty() {
+            let told =
+                |issuer| format!("server.tls.client_crl_files: the list of {issuer} is older than the one in force");
+            return Outcome::Refused(older.into_iter().map(told).collect());
+        }
         let warnings = config.warnings.clone();
         let gate = following(&old, config);
         let event = AuditEvent::ConfigChanged {

@@ -20,6 +20,12 @@ pub enum Reason {
     Expired,
     /// Its certificate is of no CA that is trusted here.
     UnknownCa,
+    /// Its certificate is revoked.
+    Revoked,
+    /// No list in force says whether its certificate is revoked.
+    RevocationUnknown,
+    /// Its certificate is good, and the config does not let it in.
+    NotAllowed,
     /// Its certificate is bad in some other way.
     BadCertificate,
     /// Neither TLS 1.2 nor 1.3, or no suite, group or protocol in common.
@@ -40,6 +46,9 @@ impl Reason {
             Self::NoCertificate => "no_certificate",
             Self::Expired => "certificate_expired",
             Self::UnknownCa => "certificate_of_unknown_ca",
+            Self::Revoked => "certificate_revoked",
+            Self::RevocationUnknown => "revocation_unknown",
+            Self::NotAllowed => "certificate_not_allowed",
             Self::BadCertificate => "certificate_bad",
             Self::NoAgreement => "no_agreement",
             Self::Timeout => "timeout",

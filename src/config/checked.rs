@@ -5,7 +5,7 @@ use super::fixed::Fixed;
 use super::packs::Packs;
 use super::source::{Places, Problem, sorted};
 use super::sources::Sources;
-use super::{bearer, keyring, policy, raw, routes, rules, upstreams, warnings};
+use super::{bearer, door, keyring, policy, raw, routes, rules, upstreams, warnings};
 use crate::keyring::recovery::Recovery;
 #[cfg(feature = "dynamodb")]
 use crate::keyring::store::dynamodb;
@@ -176,7 +176,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let raw::Server { listen, workers, tls, limits, drain } = server;
     let listen = address(files, "server.listen", &listen);
     let handshake_timeout = ms(tls.handshake_timeout_ms, 10_000);
-    let door = door(files, provider, &tls);
+    let door = door::door(files, provider, &tls);
     let admin = address(files, "admin.listen", admin.listen.as_deref().unwrap_or("127.0.0.1:9464"));
     let limits = self::limits(&limits, handshake_timeout);
     let cache = keyring::cache(files, &keyring.cache, &limits);
@@ -244,20 +244,6 @@ fn provider(files: &mut Files<'_>, raw: Option<raw::CryptoProvider>) -> &'static
 fn address(files: &mut Files<'_>, path: &str, text: &str) -> Option<SocketAddr> {
     let wanted = "wanted address and port, such as 0.0.0.0:8443 or [::]:8443";
     text.parse().map_err(|_| files.problem(path, wanted)).ok()
-}
-
-fn door(files: &mut Files<'_>, provider: &dyn CryptoProvider, raw: &raw::Tls) -> Option<tls::Door> {
-    let certificates = files.certificates("server.tls.certificate_file", &raw.certificate_file);
-    let key = files.private_key("server.tls.key_file", &raw.key_file);
-    let client_cas = files.certificates("server.tls.client_ca_file", &raw.client_ca_file);
-    let material = tls::Material { certificates: certificates?, key: key?, client_cas: client_cas? };
-    match tls::door(provider, material) {
-        Ok(door) => Some(door),
-        Err(error) => {
-            files.problem("server.tls", error.to_string());
-            None
-        }
-    }
 }
 
 fn limits(raw: &raw::Limits, handshake_timeout: Duration) -> Limits {

@@ -3,7 +3,7 @@
 use super::source::{Places, Problem};
 use super::sources::Sources;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -84,6 +84,24 @@ impl Files<'_> {
             Ok(certificates) if !certificates.is_empty() => Some(certificates),
             Ok(_) => self.wrong(path, name, "wanted PEM certificates, found none"),
             Err(error) => self.wrong(path, name, &format!("wanted PEM certificates: {error}")),
+        }
+    }
+
+    /// The certificate revocation lists of a PEM file, or the one of a DER file.
+    pub(super) fn revocation_lists(
+        &mut self,
+        path: &str,
+        name: &str,
+    ) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+        let bytes = self.public(path, name)?;
+        // A SEQUENCE; no PEM file starts so.
+        if bytes.first() == Some(&0x30) {
+            return Some(vec![bytes.into()]);
+        }
+        match CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
+            Ok(lists) if !lists.is_empty() => Some(lists),
+            Ok(_) => self.wrong(path, name, "wanted revocation lists in PEM or DER, found none"),
+            Err(error) => self.wrong(path, name, &format!("wanted revocation lists in PEM or DER: {error}")),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod bearer;
 pub mod checked;
+mod door;
 mod files;
 pub mod fixed;
 mod keyring;

@@ -257,28 +257,30 @@ const fn view(raw: raw::View) -> View {
 }
 
 fn identity(files: &mut Files<'_>, path: &str, raw: &raw::Principal) -> Option<Identity> {
-    let raw::Principal { spiffe, dns, subject, uid, .. } = raw;
-    let [spiffe_path, dns_path, subject_path, uid_path] = &identities(path);
+    let raw::Principal { spiffe, dns, subject, uid, anonymous, .. } = raw;
+    let paths = identities(path);
+    let [spiffe_path, ..] = &paths;
     if let Some(id) = spiffe
         && !is_spiffe_id(id)
     {
         files.problem(spiffe_path, "wanted a SPIFFE id such as spiffe://example.org/billing");
     }
-    match (spiffe, dns, subject, uid) {
-        (Some(id), None, None, None) if is_spiffe_id(id) => Some(Identity::Spiffe(id.as_str().into())),
-        (None, Some(name), None, None) => Some(Identity::Dns(name.to_ascii_lowercase().into())),
-        (None, None, Some(name), None) => Some(Identity::Subject(name.as_str().into())),
-        (None, None, None, Some(uid)) => Some(Identity::Uid(*uid)),
-        (Some(_), None, None, None) => None,
+    match (spiffe, dns, subject, uid, anonymous) {
+        (Some(id), None, None, None, None) if is_spiffe_id(id) => Some(Identity::Spiffe(id.as_str().into())),
+        (None, Some(name), None, None, None) => Some(Identity::Dns(name.to_ascii_lowercase().into())),
+        (None, None, Some(name), None, None) => Some(Identity::Subject(name.as_str().into())),
+        (None, None, None, Some(uid), None) => Some(Identity::Uid(*uid)),
+        (None, None, None, None, Some(true)) => Some(Identity::Anonymous),
+        (Some(_), None, None, None, None) => None,
         _ => {
-            let causes = [spiffe_path.as_str(), dns_path, subject_path, uid_path];
-            files.problem_of(path, &causes, "wanted exactly one of spiffe, dns, subject and uid");
+            let causes: Vec<&str> = paths.iter().map(String::as_str).collect();
+            files.problem_of(path, &causes, "wanted exactly one of spiffe, dns, subject, uid and anonymous: true");
             None
         }
     }
 }
 
 /// The keys of which a principal has one.
-fn identities(path: &str) -> [String; 4] {
-    ["spiffe", "dns", "subject", "uid"].map(|name| key(path, name))
+fn identities(path: &str) -> [String; 5] {
+    ["spiffe", "dns", "subject", "uid", "anonymous"].map(|name| key(path, name))
 }

@@ -89,11 +89,65 @@ pub struct Tls {
     pub certificate_file: String,
     /// PEM file of its private key; not readable by group or others.
     pub key_file: String,
+    /// Further certificates, each with its key; a client is shown the first that is for the host that it names in SNI, else
+    /// the one above.
+    #[serde(default)]
+    pub also: Vec<ServerCertificate>,
     /// PEM file of the CAs whose client certificates are taken.
     pub client_ca_file: String,
+    /// Files of certificate revocation lists of these CAs, PEM or DER; of several of one CA the newest counts.
+    #[serde(default)]
+    pub client_crl_files: Vec<String>,
+    /// Whether a client must have a certificate. Default required.
+    #[serde(default)]
+    pub client_certificate: ClientCertificate,
+    /// Nobody else gets in, however good the certificate. Default everybody.
+    #[serde(default)]
+    pub client_allow: Vec<ClientPattern>,
+    /// These do not get in.
+    #[serde(default)]
+    pub client_deny: Vec<ClientPattern>,
+    /// SHA-256 of the public keys (SubjectPublicKeyInfo) that clients may have, in base64. Default any.
+    #[serde(default)]
+    pub client_pins: Vec<String>,
     /// Time for a handshake. Default 10000.
     #[schemars(range(min = 1))]
     pub handshake_timeout_ms: Option<u64>,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerCertificate {
+    /// PEM file of the certificate and its intermediates.
+    pub certificate_file: String,
+    /// PEM file of its private key; not readable by group or others.
+    pub key_file: String,
+}
+
+/// Whether a client must have a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificate {
+    /// It must.
+    #[default]
+    Required,
+    /// It may do without. One that it has must be good.
+    Optional,
+}
+
+/// Certificates, by exactly one kind of name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientPattern {
+    /// A SPIFFE id, or with `/*` at its end all below it.
+    pub spiffe: Option<String>,
+    /// A DNS name, or with `*.` in front all that have one label more.
+    pub dns: Option<String>,
+    /// A common name of the subject.
+    pub cn: Option<String>,
+    /// An organizational unit of the subject.
+    pub ou: Option<String>,
 }
 
 /// Sizes, counts and times; each has a default.

@@ -13,6 +13,8 @@ pub enum Identity {
     Dns(Arc<str>),
     /// The subject (RFC 4514 order as issued), where there is no SAN.
     Subject(Arc<str>),
+    /// Nobody that is known: a client without a certificate, where it may come without one.
+    Anonymous,
     /// The real user id of a process: of one who works with commands on the machine itself. No certificate proves it.
     Uid(u32),
 }
@@ -23,6 +25,7 @@ impl fmt::Display for Identity {
             Self::Spiffe(id) => f.write_str(id),
             Self::Dns(name) => write!(f, "dns:{name}"),
             Self::Subject(name) => write!(f, "subject:{name}"),
+            Self::Anonymous => f.write_str("anonymous"),
             Self::Uid(uid) => write!(f, "uid:{uid}"),
         }
     }

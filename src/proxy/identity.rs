@@ -5,74 +5,56 @@ use super::rescue::{Code, Refusal};
 use crate::policy::{Identity, Principal};
 use crate::seal::crypto::sha256;
 use data_encoding::HEXLOWER;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use x509_parser::oid_registry::OidRegistry;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 use x509_parser::x509::AttributeTypeAndValue;
 
-/// How long the judgement on a certificate holds at most: what has expired in the chain or its revocation lists is noticed
-/// then, on a connection that lasts. The certificate itself ends to the second.
-const JUDGED_FOR: Duration = Duration::from_secs(30);
-
 /// The client of one connection.
 pub(super) struct Peer {
-    /// Who; `None` if the certificate names nobody, or two.
+    /// Who; `None` if the certificate names nobody, or two. Who has none is anonymous.
     pub(super) identity: Option<Identity>,
-    /// SHA-256 of the certificate, in hex.
+    /// SHA-256 of the certificate, in hex; `-` for none.
     pub(super) certificate: Arc<str>,
     /// Where it connects from.
     pub(super) address: SocketAddr,
     /// Told when the certificate is not taken any more: the connection is to end.
     pub(super) unwelcome: Notify,
     chain: Vec<CertificateDer<'static>>,
-    expires: SystemTime,
-    /// The generation of the gate that last took the certificate, and until when that holds.
-    judged: Cell<(u64, SystemTime)>,
+    /// The generation of the gate that last took the certificate, and until when that holds, in seconds since 1970.
+    judged: Cell<(u64, u64)>,
 }
 
 impl Peer {
     pub(super) fn new(chain: &[CertificateDer<'static>], address: SocketAddr) -> Self {
-        let leaf: &[u8] = chain.first().map_or(&[], |certificate| certificate.as_ref());
-        Self {
-            identity: identity(leaf),
-            certificate: HEXLOWER.encode(&sha256(&[leaf])).into(),
-            address,
-            unwelcome: Notify::new(),
-            chain: chain.to_vec(),
-            expires: expiry(leaf).unwrap_or(UNIX_EPOCH),
-            judged: Cell::new((0, UNIX_EPOCH)),
-        }
+        let (identity, certificate) = match chain.first() {
+            Some(leaf) => (identity(leaf), HEXLOWER.encode(&sha256(&[leaf])).into()),
+            None => (Some(Identity::Anonymous), "-".into()),
+        };
+        let (unwelcome, chain, judged) = (Notify::new(), chain.to_vec(), Cell::new((0, 0)));
+        Self { identity, certificate, address, unwelcome, chain, judged }
     }
 
-    /// What the gate knows of the identity, if it still takes the certificate.
+    /// What the gate knows of the identity, if it takes the certificate now: the handshake may have been long ago, or that of a
+    /// session that was resumed.
     ///
     /// # Errors
     /// [`Code::CertificateNotAccepted`]; the connection then ends.
     pub(super) fn principal<'g>(&self, gate: &'g Gate) -> Result<Option<&'g Principal>, Refusal> {
-        let now = SystemTime::now();
         let (generation, until) = self.judged.get();
-        if generation != gate.generation || now >= until {
-            gate.door.judge(&self.chain).map_err(|reason| {
+        if generation != gate.generation || UnixTime::now().as_secs() >= until {
+            let until = gate.door.judge(&self.chain).map_err(|reason| {
                 self.unwelcome.notify_one();
                 Refusal::from(Code::CertificateNotAccepted).because(reason.as_str())
             })?;
-            self.judged.set((gate.generation, self.expires.min(now + JUDGED_FOR)));
+            self.judged.set((gate.generation, until));
         }
         Ok(self.identity.as_ref().and_then(|identity| gate.policy.principal(identity)))
     }
-}
-
-/// When a certificate ends.
-fn expiry(der: &[u8]) -> Option<SystemTime> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    // Its last second is still its own (RFC 5280 4.1.2.5).
-    Some(UNIX_EPOCH + Duration::from_secs(seconds.saturating_add(1)))
 }
 
 /// SPIFFE URI SAN, else DNS SAN, else subject. A certificate with several of one kind is ambiguous and names nobody.

@@ -1,37 +1,56 @@
-//! The TLS of the listener: 1.2 and 1.3, the AEAD suites of SP 800-52r2, a client certificate demanded; and which client
-//! certificates are taken, at the handshake and for as long as the connection lasts.
+//! The TLS of the listener: 1.2 and 1.3, the AEAD suites of SP 800-52r2; and which client certificates are taken, at the
+//! handshake and for as long as the connection lasts.
+
+mod certificates;
+mod clients;
+mod lists;
+mod tickets;
+
+pub use certificates::ServerCertificate;
+pub use clients::{Admission, Pattern};
+pub use lists::{ListError, Lists};
 
 use crate::audit::handshakes::Reason;
 use crate::net;
 use crate::seal::CryptoProvider;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use certificates::Certificates;
+use clients::Clients;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::sync::Arc;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Certificates and key of the listener.
+/// What the listener shows and asks for.
 pub struct Material {
-    /// The server's certificate, then its intermediates.
-    pub certificates: Vec<CertificateDer<'static>>,
-    /// Its private key.
-    pub key: PrivateKeyDer<'static>,
+    /// The gate's own certificates; which one is shown, the client's SNI decides.
+    pub certificates: Vec<ServerCertificate>,
     /// CAs whose client certificates are taken.
     pub client_cas: Vec<CertificateDer<'static>>,
+    /// What these have revoked. Where there is one list, each certificate must be on the record of one.
+    pub lists: Lists,
+    /// Who gets in.
+    pub admission: Admission,
+    /// Whether a client may come without a certificate; one that it shows must be good all the same.
+    pub optional: bool,
 }
 
 /// Why the material cannot serve.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The certificate and its key.
+    /// A certificate and its key.
     #[error("server certificate or key: {0}")]
     Server(rustls::Error),
-    /// The client CAs.
+    /// A certificate that no client would take.
+    #[error("server certificate: valid from {from} to {to}, and not now")]
+    NotInForce {
+        /// Its first second.
+        from: String,
+        /// Its last.
+        to: String,
+    },
+    /// The client CAs, or a list of theirs.
     #[error("client CAs: {0}")]
     ClientCas(String),
 }
@@ -41,97 +60,61 @@ pub enum TlsError {
 pub struct Door {
     /// What handshakes are made by.
     pub server: Arc<ServerConfig>,
-    clients: Arc<dyn ClientCertVerifier>,
+    /// What the CAs of clients have revoked.
+    pub lists: Lists,
+    /// When the first of the gate's own certificates expires, in seconds since 1970.
+    pub expires: u64,
+    clients: Arc<Clients>,
 }
 
 impl Door {
-    /// Whether the certificate of a client, with the intermediates that came with it, is one that is taken now.
+    /// Until when the certificate of a client, with the intermediates that came with it, is taken, in seconds since 1970; or that it
+    /// may do without one.
     ///
     /// # Errors
     /// Why it is not.
-    pub(super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Reason> {
-        let (leaf, intermediates) = chain.split_first().ok_or(Reason::NoCertificate)?;
-        let judged = self.clients.verify_client_cert(leaf, intermediates, UnixTime::now());
-        judged.map(drop).map_err(|error| of_certificate(&error))
+    pub(super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<u64, Reason> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return if self.clients.client_auth_mandatory() { Err(Reason::NoCertificate) } else { Ok(u64::MAX) };
+        };
+        let judged = self.clients.judge(leaf, intermediates, UnixTime::now());
+        judged.map_err(|error| of_certificate(&error))
     }
 }
 
 /// Builds the listener's configuration. The provider is named, never a default of the process.
 ///
-/// No session is resumed: a resumed one would outlive the expiry of its client's certificate.
+/// The keys of session tickets belong to this configuration alone: what another one, with other trust or lists, let in is not
+/// resumed. A resumed session keeps the certificate that it began with, which is judged anew with every connection.
 ///
 /// # Errors
-/// [`TlsError`] if the key does not belong to the certificate, or a CA cannot be read.
+/// [`TlsError`] if a CA or a list cannot be read.
 pub fn door(provider: &dyn CryptoProvider, material: Material) -> Result<Door, TlsError> {
-    let Material { certificates, key, client_cas } = material;
+    let Material { certificates, client_cas, lists, admission, optional } = material;
     let tls = Arc::new(net::tls_provider(provider));
+    let of_cas = |error: &dyn std::fmt::Display| TlsError::ClientCas(error.to_string());
     let mut roots = RootCertStore::empty();
     for ca in client_cas {
-        roots.add(ca).map_err(|error| TlsError::ClientCas(error.to_string()))?;
+        roots.add(ca).map_err(|error| of_cas(&error))?;
     }
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&tls))
-        .build()
-        .map_err(|error| TlsError::ClientCas(error.to_string()))?;
-    let clients: Arc<dyn ClientCertVerifier> = Arc::new(ForSignatures(clients));
+        .with_crls(lists.ders())
+        .enforce_revocation_expiration();
+    let clients = if optional { clients.allow_unauthenticated() } else { clients };
+    let web_pki = clients.build().map_err(|error| of_cas(&error))?;
+    let clients = Arc::new(Clients::new(web_pki, admission, lists.expires()));
+    let expires = certificates.iter().map(|one| one.expires).min().unwrap_or_default();
+    let verifier: Arc<dyn ClientCertVerifier> = Arc::clone(&clients) as _;
     let mut config = ServerConfig::builder_with_provider(tls)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Server)?
-        .with_client_cert_verifier(Arc::clone(&clients))
-        .with_single_cert(certificates, key)
-        .map_err(TlsError::Server)?;
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(Certificates(certificates)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.require_ems = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Door { server: Arc::new(config), clients })
-}
-
-/// Takes what the web PKI takes, if its key may be used for signatures: the handshake is one (RFC 5280 4.2.1.3), and
-/// webpki does not look at key usage.
-#[derive(Debug)]
-struct ForSignatures(Arc<dyn ClientCertVerifier>);
-
-impl ClientCertVerifier for ForSignatures {
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
-        let (_, certificate) =
-            X509Certificate::from_der(end_entity).map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
-        match certificate.key_usage() {
-            Ok(usage) if usage.as_ref().is_none_or(|usage| usage.value.digital_signature()) => Ok(verified),
-            _ => Err(CertificateError::InvalidPurpose.into()),
-        }
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
+    config.ticketer = tickets::tickets(provider).map_err(TlsError::Server)?;
+    Ok(Door { server: Arc::new(config), lists, expires, clients })
 }
 
 /// What a failed handshake is counted as.
@@ -154,6 +137,11 @@ fn of_certificate(error: &rustls::Error) -> Reason {
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => Reason::Expired,
         CertificateError::UnknownIssuer => Reason::UnknownCa,
+        CertificateError::Revoked => Reason::Revoked,
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => Reason::RevocationUnknown,
+        CertificateError::ApplicationVerificationFailure => Reason::NotAllowed,
         _ => Reason::BadCertificate,
     }
 }

@@ -52,6 +52,10 @@ metrics! {
         "Client connections that are open.";
     HANDSHAKES_REFUSED = "sealgate_handshakes_refused_total", Counter, ["reason"],
         "TLS handshakes that failed, by reason.";
+    CERTIFICATE_EXPIRES = "sealgate_certificate_expires_timestamp_seconds", Gauge, [],
+        "When the first of the listener's certificates expires, in seconds since 1970.";
+    CRL_EXPIRES = "sealgate_crl_expires_timestamp_seconds", Gauge, [],
+        "When the first of the revocation lists in force expires, in seconds since 1970; from then on clients of its CA are refused. Absent without lists.";
     KMS_CALLS = "sealgate_kms_calls_total", Counter, ["operation", "outcome"],
         "Calls to the keyring's KEK by operation and outcome: ok, unavailable, denied or rejected.";
     KMS_SECONDS = "sealgate_kms_call_duration_seconds", Histogram, ["operation"],

@@ -5,6 +5,7 @@ mod headers;
 mod identity;
 mod limits;
 mod tls;
+pub(crate) mod trust;
 mod upstreams;
 
 use crate::fixture::{Client, Gate};

@@ -130,7 +130,7 @@ pub struct Role {
     pub read_only: bool,
 }
 
-/// Who has which roles. Exactly one of `spiffe`, `dns`, `subject` and `uid`.
+/// Who has which roles. Exactly one of `spiffe`, `dns`, `subject`, `uid` and `anonymous`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Principal {
@@ -143,6 +143,8 @@ pub struct Principal {
     pub subject: Option<String>,
     /// The real user id of who runs `sealgate open` and `sealgate seal` on this machine.
     pub uid: Option<u32>,
+    /// `true`: all clients without a certificate, where they may come without one.
+    pub anonymous: Option<bool>,
     /// Names of roles; of those that speak of a class, the first decides.
     #[schemars(length(min = 1))]
     pub roles: Vec<String>,

@@ -6,11 +6,10 @@ use crate::fixture::{Client, Gate, Setup, Upstream};
 use futures_util::future::join_all;
 use http::Method;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd};
-use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use rustls::{CipherSuite, ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,26 +97,6 @@ async fn http_1_1_and_h2_are_agreed_on_and_nothing_else() {
         assert!(error.contains("NoApplicationProtocol"), "{error}");
     }
     expect_refusals(&gate, &[("no_agreement", 2)]).await;
-}
-
-#[tokio::test]
-async fn no_session_is_resumed() {
-    let gate = Setup::before(Upstream::start().addr()).start();
-    for versions in BOTH {
-        let client = gate.as_client("clinician").over_tls(versions);
-        let mut config = client.tls_config().unwrap();
-        config.resumption = Resumption::in_memory_sessions(16);
-        let config = Arc::new(config);
-        for _ in 0..3 {
-            let mut tls = client.tls_with(Arc::clone(&config)).await.unwrap();
-            let kind = tls.get_ref().1.handshake_kind();
-            assert!(matches!(kind, Some(HandshakeKind::Full)), "{kind:?}");
-            // A ticket would come with the first bytes.
-            tls.write_all(GET.as_bytes()).await.unwrap();
-            assert!(rest(&mut tls).await.starts_with(b"HTTP/1.1 404"));
-            assert_eq!(tls.get_ref().1.tls13_tickets_received(), 0);
-        }
-    }
 }
 
 /// Makes a TLS 1.2 ClientHello by hand, as no library of today would. `versions` goes into supported_versions.
