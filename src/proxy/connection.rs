@@ -96,6 +96,8 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, stream: TlsStream<TcpStream
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.headers_max)
+        // A buffer may be read fuller than its maximum.
+        .max_header_size(limits.header_bytes_max)
         .max_buf_size(limits.header_bytes_max);
     let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
     let mut connection =
