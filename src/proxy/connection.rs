@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -104,6 +105,8 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.headers_max)
+        // A buffer may be read fuller than its maximum.
+        .max_header_size(limits.header_bytes_max)
         .max_buf_size(limits.header_bytes_max);
     let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, drain)), service));
@@ -130,8 +133,10 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
     let activity = Rc::<Activity>::default();
     let service = service_fn(|request| {
         let (worker, peer, under_way) = (Rc::clone(worker), Rc::clone(peer), UnderWay::new(&activity));
+        let unanswered = Unanswered(Some(Rc::clone(&activity)));
         async move {
             let mut response = exchange(worker, peer, request).await?;
+            unanswered.answered();
             response.body_mut().keep(under_way);
             Ok::<_, Infallible>(response)
         }
@@ -152,6 +157,10 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
             connection.as_mut().graceful_shutdown();
             timeout(limits.body_timeout, connection).await.unwrap_or(Ok(()))
         }
+        () = activity.abuse.notified() => {
+            tracing::warn!(peer = %peer.address, "connection cut: too many requests were taken back");
+            Ok(())
+        }
     };
     is_malformed(&ended)
 }
@@ -161,15 +170,23 @@ fn is_malformed(ended: &Result<(), hyper::Error>) -> bool {
     ended.as_ref().is_err_and(|error| error.is_parse() || error.is_parse_too_large())
 }
 
+/// How many more requests of one HTTP/2 connection may be taken back while they are under way than are answered. Each may
+/// have cost a connection to the upstream, and nothing that h2 counts.
+const TAKEN_BACK_MAX: u32 = 100;
+
 /// How many exchanges a connection has under way, and since when there is none.
 struct Activity {
     under_way: Cell<usize>,
     since: Cell<Instant>,
+    taken_back: Cell<u32>,
+    /// Told once there are too many of them.
+    abuse: Notify,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self { under_way: Cell::new(0), since: Cell::new(Instant::now()) }
+        let (under_way, taken_back) = (Cell::new(0), Cell::new(0));
+        Self { under_way, since: Cell::new(Instant::now()), taken_back, abuse: Notify::new() }
     }
 }
 
@@ -200,6 +217,27 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.set(self.0.under_way.get().saturating_sub(1));
         self.0.since.set(Instant::now());
+    }
+}
+
+/// A request that is taken back if it is dropped before its answer.
+struct Unanswered(Option<Rc<Activity>>);
+
+impl Unanswered {
+    fn answered(mut self) {
+        if let Some(activity) = self.0.take() {
+            activity.taken_back.set(activity.taken_back.get().saturating_sub(1));
+        }
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let Some(activity) = &self.0 else { return };
+        activity.taken_back.set(activity.taken_back.get() + 1);
+        if activity.taken_back.get() > TAKEN_BACK_MAX {
+            activity.abuse.notify_one();
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use super::rule::Protected;
 use super::target;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::uri::{Authority, Scheme};
 use http::{Uri, Version};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Connection-specific fields (RFC 9110 7.6.1), with or without being listed in `Connection`.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -86,25 +87,47 @@ const DIGEST: HeaderName = HeaderName::from_static("digest");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
-/// Refuses more fields than there may be, and a transfer coding that nobody here undoes: without its field the body would
-/// go on as if it had none.
+/// Refuses more fields than there may be, a length without a number, and a transfer coding that nobody here undoes: without
+/// its field the body would go on as if it had none.
 pub(super) fn judge_framing(headers: &HeaderMap, headers_max: usize) -> Result<(), Refusal> {
     if headers.len() > headers_max {
         return Err(Code::HeadersTooMany.into());
     }
-    let chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    if headers.get_all(header::TRANSFER_ENCODING).iter().all(chunked) {
-        Ok(())
-    } else {
-        Err(Refusal::with_detail(Code::RequestMalformed, "transfer coding other than chunked"))
+    if !is_undone(headers) {
+        return Err(Refusal::with_detail(Code::RequestMalformed, "transfer coding other than chunked"));
     }
+    // Over HTTP/2 an empty one comes through.
+    if headers.get_all(header::CONTENT_LENGTH).iter().any(HeaderValue::is_empty) {
+        return Err(Refusal::with_detail(Code::RequestMalformed, "length that is no number"));
+    }
+    Ok(())
+}
+
+/// Refuses an answer with such a coding, and one that has a length beside its coding (RFC 9112 6.3): the client would get the
+/// length, and another body.
+pub(super) fn judge_answer(headers: &HeaderMap) -> Result<(), Refusal> {
+    let both = headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH);
+    if both || !is_undone(headers) {
+        return Err(Refusal::from(Code::ResponseNotUnderstood).because("framing of the upstream's response"));
+    }
+    Ok(())
+}
+
+/// Whether a body has no transfer coding but the one that is undone on the way.
+fn is_undone(headers: &HeaderMap) -> bool {
+    let chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    headers.get_all(header::TRANSFER_ENCODING).iter().all(chunked)
 }
 
 /// The host that the request is for: in lower case, without port and final dot.
 ///
 /// # Errors
-/// [`Code::HostMismatch`] unless `Host` and `:authority` (or the authority of an absolute target) name one and the same.
+/// [`Code::HostMismatch`] unless `Host` and `:authority` (or the authority of an absolute target) name one and the same, and
+/// one that nobody takes for another. Before HTTP/2 the field must be there, whatever the target is (RFC 9112 3.2).
 pub(super) fn host(head: &Parts) -> Result<String, Refusal> {
+    if head.uri.scheme().is_some_and(|scheme| ![Scheme::HTTPS, Scheme::HTTP].contains(scheme)) {
+        return Err(Refusal::with_detail(Code::RequestMalformed, "scheme other than http and https"));
+    }
     let mut fields = head.headers.get_all(header::HOST).iter();
     let field = fields.next().map(|value| value.to_str().map_err(|_| Code::HostMismatch)).transpose()?;
     if fields.next().is_some() {
@@ -112,19 +135,30 @@ pub(super) fn host(head: &Parts) -> Result<String, Refusal> {
     }
     let authority = head.uri.authority().map(|authority| authority.as_str());
     let host = match (authority, field) {
-        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => {
-            return Err(Code::HostMismatch.into());
-        }
-        (Some(host), _) | (None, Some(host)) => host,
-        (None, None) => return Err(Code::HostMismatch.into()),
+        (Some(authority), Some(field)) if authority.eq_ignore_ascii_case(field) => field,
+        (Some(authority), None) if head.version == Version::HTTP_2 => authority,
+        (None, Some(field)) => field,
+        _ => return Err(Code::HostMismatch.into()),
     };
-    // Also refuses user information and whatever else is no host and port.
-    let authority: http::uri::Authority = host.parse().map_err(|_| Code::HostMismatch)?;
-    if host.contains('@') || authority.host().is_empty() {
-        return Err(Code::HostMismatch.into());
-    }
-    let name = authority.host().to_ascii_lowercase();
+    let name = name_of(host).ok_or(Code::HostMismatch)?;
     Ok(name.strip_suffix('.').map(str::to_owned).unwrap_or(name))
+}
+
+/// The name or address in a host and, perhaps, a port. What else may stand in a host by RFC 3986 3.2.2 is in no name, and
+/// some take it for the end of one.
+fn name_of(host: &str) -> Option<String> {
+    let authority: Authority = host.parse().ok()?;
+    let name = authority.host();
+    // Also refuses user information, which stands before.
+    let port = host.strip_prefix(name)?;
+    let is_number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let is_name = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.bytes().all(is_plain),
+    };
+    (is_port && is_name).then(|| name.to_ascii_lowercase())
 }
 
 /// The client's request id, if it has a form in which nobody writes anything else: a UUID or 32 hex digits.
@@ -354,17 +388,27 @@ mod tests {
         for (uri, fields, want) in [
             ("/", &[("host", "A.Example:8443")][..], Some("a.example")),
             ("/", &[("host", "a.example.")], Some("a.example")),
-            ("https://a.example/", &[], Some("a.example")),
+            ("/", &[("host", "[::1]:8443")], Some("[::1]")),
             ("https://a.example/", &[("host", "a.example")], Some("a.example")),
             ("https://a.example/", &[("host", "b.example")], None),
             ("/", &[("host", "a.example"), ("host", "a.example")], None),
             ("/", &[("host", "user@a.example")], None),
             ("/", &[("host", "a example")], None),
+            ("/", &[("host", "a.example,b.example")], None),
+            ("/", &[("host", "a.example:x")], None),
+            ("/", &[("host", "a.example:+80")], None),
+            ("/", &[("host", "a.example:65536")], None),
+            ("/", &[("host", "[::x]")], None),
             ("/", &[("host", "")], None),
             ("/", &[], None),
+            ("https://a.example/", &[], None),
+            ("ftp://a.example/", &[("host", "a.example")], None),
         ] {
             assert_eq!(host(&head(uri, fields)).ok().as_deref(), want, "{uri} {fields:?}");
         }
+        let mut over_http2 = head("https://a.example/", &[]);
+        over_http2.version = Version::HTTP_2;
+        assert_eq!(host(&over_http2).unwrap(), "a.example");
     }
 
     #[test]

@@ -231,6 +231,7 @@ async fn answer(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Code::ResponseNotUnderstood.into());
     }
+    headers::judge_answer(&head.headers)?;
     head.version = Version::HTTP_11;
     let Protection::Rules(protected) = &route.protection else {
         let unread = !body.is_end_stream() && has_body(&asked.method, head.status);
@@ -309,8 +310,10 @@ async fn refuse(mut trail: Trail, method: &Method, refusal: Refusal) -> Response
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
     }
     headers::to_client(response.headers_mut(), trail.request_id(), true);
-    if matches!(code, Code::RequestMalformed | Code::HostMismatch | Code::CertificateNotAccepted) {
-        // Where this request ends nobody can be sure, or who would send the next one has no business here any more.
+    let ends = matches!(code, Code::RequestMalformed | Code::HostMismatch | Code::CertificateNotAccepted);
+    if ends || *method == Method::CONNECT {
+        // Where this request ends nobody can be sure, or who would send the next one has no business here any more; and what was
+        // meant for a tunnel is no request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     trail.end(if code.status().is_server_error() { "failed" } else { "refused" });

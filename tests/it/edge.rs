@@ -4,7 +4,7 @@ mod framing;
 mod headers;
 mod identity;
 mod limits;
-mod tls;
+pub(crate) mod tls;
 pub(crate) mod trust;
 mod upstreams;
 
@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The refused handshakes by reason, added up over all audit events so far.
-fn refusals(gate: &Gate) -> BTreeMap<String, u64> {
+pub(crate) fn refusals(gate: &Gate) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for event in gate.events_named("HandshakesRefused") {
         assert_eq!(event["source"], "127.0.0.1", "{event}");
@@ -28,7 +28,7 @@ fn refusals(gate: &Gate) -> BTreeMap<String, u64> {
 }
 
 /// Waits until exactly these handshakes are on record, and no others.
-async fn expect_refusals(gate: &Gate, wanted: &[(&str, u64)]) {
+pub(crate) async fn expect_refusals(gate: &Gate, wanted: &[(&str, u64)]) {
     let wanted: BTreeMap<String, u64> = wanted.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
     for _ in 0..100 {
         if refusals(gate).values().sum::<u64>() >= wanted.values().sum() {

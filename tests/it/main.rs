@@ -43,3 +43,4 @@ mod unread;
 mod warnings;
 mod way_out;
 mod wholes;
+mod wire;

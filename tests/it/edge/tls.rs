@@ -1,16 +1,11 @@
 //! The listener's TLS: versions, suites, protocols, and which certificates get in.
 
 use super::{expect_refusals, raw, refusals, rest};
-use crate::fixture::pki::{Identity, Pki, self_signed, spiffe};
 use crate::fixture::{Client, Gate, Setup, Upstream};
 use futures_util::future::join_all;
-use http::Method;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd};
 use rustls::crypto::aws_lc_rs;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -100,7 +95,13 @@ async fn http_1_1_and_h2_are_agreed_on_and_nothing_else() {
 }
 
 /// Makes a TLS 1.2 ClientHello by hand, as no library of today would. `versions` goes into supported_versions.
-fn client_hello(version: [u8; 2], suites: &[u16], versions: &[u16], curves: &[u16], master_secret: bool) -> Vec<u8> {
+pub(crate) fn client_hello(
+    version: [u8; 2],
+    suites: &[u16],
+    versions: &[u16],
+    curves: &[u16],
+    master_secret: bool,
+) -> Vec<u8> {
     let words = |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
     let long = |bytes: Vec<u8>| [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], &bytes].concat();
     let extension = |id: u16, body: Vec<u8>| [id.to_be_bytes().to_vec(), long(body)].concat();
@@ -139,7 +140,7 @@ async fn answer_to(gate: &Gate, hello: &[u8]) -> Vec<u8> {
     }
 }
 
-const ECDHE_GCM: &[u16] = &[0xc02b, 0xc02c, 0xc02f, 0xc030];
+pub(crate) const ECDHE_GCM: &[u16] = &[0xc02b, 0xc02c, 0xc02f, 0xc030];
 
 #[tokio::test]
 async fn old_versions_and_weak_suites_and_curves_end_the_handshake() {
@@ -189,29 +190,6 @@ async fn old_versions_and_weak_suites_and_curves_end_the_handshake() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_closed_and_counted() {
-    let upstream = Upstream::start();
-    let gate = Setup::before(upstream.addr()).start();
-    // An SSL 2.0 ClientHello that offers TLS 1.2 in the old record form.
-    let ssl2: &[u8] =
-        &[0x80, 0x1c, 1, 3, 3, 0, 3, 0, 0, 0, 16, 0, 0, 5, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
-    let good = client_hello([3, 3], ECDHE_GCM, &[], &[23], true);
-    let mut cut = good.clone();
-    cut[43] = 200;
-    let huge = [&[22, 3, 1, 0xff, 0xff][..], &[1; 200]].concat();
-    let cases: [&[u8]; 6] = [GET.as_bytes(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ssl2, &cut, &huge, &[0; 64]];
-    for bytes in cases {
-        let mut tcp = TcpStream::connect(gate.address).await.unwrap();
-        tcp.write_all(bytes).await.unwrap();
-        let answer = rest(&mut tcp).await;
-        assert!(!answer.starts_with(b"HTTP"), "{bytes:?}: {answer:?}");
-    }
-    expect_refusals(&gate, &[("protocol", cases.len() as u64)]).await;
-    upstream.expect_nothing();
-    assert_eq!(gate.as_client("clinician").get("/open/x").await.status, 404);
-}
-
-#[tokio::test]
 async fn half_a_hello_and_silence_are_cut_and_do_not_hold_up_others() {
     let gate = Setup::before(Upstream::start().addr())
         .replace("client_ca_file: ca.pem", "client_ca_file: ca.pem, handshake_timeout_ms: 2000")
@@ -230,18 +208,6 @@ async fn half_a_hello_and_silence_are_cut_and_do_not_hold_up_others() {
     expect_refusals(&gate, &[("timeout", 10)]).await;
 }
 
-fn plain_client(params: &mut CertificateParams) {
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.subject_alt_names = vec![spiffe("spiffe://test.example/clinician")];
-}
-
-/// Shows a certificate that rustls would not let a client have.
-fn show(config: &mut ClientConfig, certificate: &CertificateDer<'static>, key: &PrivateKeyDer<'static>) {
-    let key = aws_lc_rs::sign::any_supported_type(key).unwrap();
-    let shown = CertifiedKey::new(vec![certificate.clone()], key);
-    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(shown));
-}
-
 /// Tries to get something through. The handshake must not succeed; in TLS 1.3 the client learns that afterwards.
 async fn turned_away(client: &Client, config: impl Into<Arc<ClientConfig>>, what: &str) {
     let error = match client.tls_with(config).await {
@@ -249,97 +215,6 @@ async fn turned_away(client: &Client, config: impl Into<Arc<ClientConfig>>, what
         Ok(mut tls) => tls.read(&mut [0]).await.expect_err(what).to_string(),
     };
     assert!(error.contains("alert"), "{what}: {error}");
-}
-
-#[tokio::test]
-async fn without_a_good_certificate_nobody_gets_past_the_handshake() {
-    let upstream = Upstream::start();
-    let gate = Setup::before(upstream.addr()).start();
-    let pki = gate.pki();
-    let stranger = Pki::new("another CA");
-    let impostor = Pki::new("test CA");
-    let cases: Vec<(&str, Option<Identity>, &str)> = vec![
-        ("none", None, "no_certificate"),
-        ("expired", Some(pki.expired_client("clinician")), "certificate_expired"),
-        (
-            "not yet valid",
-            Some(pki.issue(|params| {
-                plain_client(params);
-                params.not_before = date_time_ymd(2200, 1, 1);
-                params.not_after = date_time_ymd(2201, 1, 1);
-            })),
-            "certificate_expired",
-        ),
-        ("another CA", Some(stranger.client("clinician")), "certificate_of_unknown_ca"),
-        ("self-signed", Some(self_signed(plain_client)), "certificate_of_unknown_ca"),
-        ("a CA of the same name", Some(impostor.client("clinician")), "certificate_bad"),
-        (
-            "for servers only",
-            Some(pki.issue(|params| {
-                plain_client(params);
-                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-            })),
-            "certificate_bad",
-        ),
-        ("the gate's own", Some(pki.server()), "certificate_bad"),
-        (
-            "a CA",
-            Some(pki.issue(|params| {
-                plain_client(params);
-                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-                params.key_usages.push(KeyUsagePurpose::KeyCertSign);
-            })),
-            "certificate_bad",
-        ),
-        (
-            "an extension that is critical and unknown",
-            Some(pki.issue(|params| {
-                plain_client(params);
-                let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
-                extension.set_criticality(true);
-                params.custom_extensions = vec![extension];
-            })),
-            "certificate_bad",
-        ),
-    ];
-    let mut counts = std::collections::BTreeMap::<&str, u64>::new();
-    for versions in BOTH {
-        for (what, identity, reason) in &cases {
-            let client = gate.with(None).over_tls(versions);
-            let mut config = client.tls_config().unwrap();
-            if let Some(Identity { certificate, key, .. }) = identity {
-                show(&mut config, certificate, key);
-            }
-            turned_away(&client, config, what).await;
-            *counts.entry(reason).or_default() += 1;
-        }
-        // A certificate of somebody else's, with a key of one's own.
-        let client = gate.with(None).over_tls(versions);
-        let mut config = client.tls_config().unwrap();
-        show(&mut config, &pki.client("clinician").certificate, &pki.client("outsider").key);
-        turned_away(&client, config, "a stolen certificate").await;
-        *counts.entry("certificate_bad").or_default() += 1;
-    }
-    let counts: Vec<(&str, u64)> = counts.into_iter().collect();
-    expect_refusals(&gate, &counts).await;
-    upstream.expect_nothing();
-    assert_eq!(gate.as_client("clinician").get("/open/x").await.status, 404);
-}
-
-#[tokio::test]
-async fn a_certificate_that_is_not_for_signatures_does_not_get_in() {
-    let upstream = Upstream::start();
-    let gate = Setup::before(upstream.addr()).start();
-    let identity = gate.pki().issue(|params| {
-        plain_client(params);
-        params.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
-    });
-    for versions in BOTH {
-        let client = gate.with(Some(identity.clone())).over_tls(versions);
-        let outcome = client.try_call(Method::GET, "/open/x", &[], "").await;
-        assert!(outcome.is_err(), "{outcome:?}");
-    }
-    upstream.expect_nothing();
 }
 
 #[tokio::test]
