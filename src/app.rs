@@ -15,14 +15,16 @@ use crate::keyring::store::{StoreError, postgres};
 use crate::keyring::{KeyringError, aws_kms};
 use crate::proxy::admin::{self, Health};
 use crate::proxy::live::Live;
+use crate::proxy::pace::Pace;
 use crate::proxy::tls::Door;
 use crate::proxy::{Gate, listener};
+use crate::seal::CryptoProvider;
 use crate::seal::crypto::{fips, sha256};
 use crate::telemetry::{self, DroppedLines, names};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore};
@@ -114,6 +116,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         listener,
         door,
         limits,
+        forwarders,
         drain,
         admin,
         keyring,
@@ -138,6 +141,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         tokio::net::TcpListener::bind(admin).await.map_err(|source| cannot_listen("admin.listen", admin, source))?;
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
     record_start(&recorder, &recovered).await?;
+    let rate = limits.rate;
     let live = Arc::new(Live::new(Gate {
         generation: 1,
         exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
@@ -150,7 +154,10 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         keys: Arc::new(keys),
         recorder,
         handshakes: Arc::default(),
-        connections: Arc::new(AtomicUsize::new(0)),
+        limited: Arc::default(),
+        pace: Arc::new(Pace::new(rate)),
+        forwarders,
+        crowd: Arc::default(),
         drain: CancellationToken::new(),
     }));
     let cut = CancellationToken::new();
@@ -159,12 +166,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         let worker = listener::start(number, socket, Arc::clone(&live), cut.clone());
         workers.push(worker.map_err(StartError::Worker)?);
     }
-    let fips_module = provider.fips_module().unwrap_or_default();
-    metrics::gauge!(
-        names::BUILD_INFO,
-        "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name(), "fips_module" => fips_module,
-    )
-    .set(1);
+    let fips_module = tell_build(provider);
     let health = Arc::new(Health { live, workers: Mutex::new(workers), draining: AtomicBool::new(false), metrics });
     metrics::gauge!(names::READY).set(1);
     let tasks = tasks(admin_socket, &health, dropped_lines);
@@ -180,6 +182,17 @@ fn tell(warnings: &[Problem], dev_mode: bool) {
     if dev_mode {
         tracing::warn!("dev_mode is on: this gate must not serve real data");
     }
+}
+
+/// Says as a metric what runs; gives the FIPS 140 module, or nothing for none.
+fn tell_build(provider: &dyn CryptoProvider) -> &'static str {
+    let fips_module = provider.fips_module().unwrap_or_default();
+    metrics::gauge!(
+        names::BUILD_INFO,
+        "version" => env!("CARGO_PKG_VERSION"), "crypto_provider" => provider.name(), "fips_module" => fips_module,
+    )
+    .set(1);
+    fips_module
 }
 
 /// In a build for FIPS 140: the module is there, its self-tests passed, and TLS on both sides uses what it approves.
@@ -240,6 +253,7 @@ async fn flush_handshakes(health: Arc<Health>) {
         ticks.tick().await;
         let gate = health.live.gate();
         gate.handshakes.flush(&gate.recorder);
+        gate.limited.flush(&gate.recorder);
     }
 }
 
@@ -254,6 +268,7 @@ async fn keep_up(health: Arc<Health>, dropped_lines: DroppedLines) {
             tracing::error!(why, "the gate cannot go on and waits to be restarted");
         }
         metrics::gauge!(names::READY).set(if health.not_ready().is_none() { 1 } else { 0 });
+        health.live.gate().pace.tidy();
         watch_expiry(&health.live.gate().door, &mut expiry_told);
     }
 }
@@ -313,6 +328,7 @@ impl Running {
         }
         let gate = self.health.live.gate();
         gate.handshakes.flush(&gate.recorder);
+        gate.limited.flush(&gate.recorder);
         let stopped = gate.recorder.record(&AuditEvent::GateStopped).await;
         self.tasks.shutdown().await;
         let journal = self.journal.clone();

@@ -6,6 +6,7 @@ use crate::config::fixed::Fixed;
 use crate::config::{self, Config, Problem, Sources};
 use crate::proxy::coverage;
 use crate::proxy::live::Live;
+use crate::proxy::pace::Pace;
 use crate::proxy::{Gate, upstream};
 use crate::telemetry::names;
 use data_encoding::HEXLOWER;
@@ -156,7 +157,7 @@ impl Reloader {
 
 /// The gate after `old`: what the config says, with the keys, the journal and the counts of before.
 fn following(old: &Gate, config: Config) -> Gate {
-    let Config { door, limits, upstreams, policy, routes, .. } = config;
+    let Config { door, limits, forwarders, upstreams, policy, routes, .. } = config;
     let kept = |target: Arc<upstream::Target>| {
         let same = old.upstreams.iter().find(|known| known.fingerprint == target.fingerprint);
         same.map_or(target, Arc::clone)
@@ -166,6 +167,7 @@ fn following(old: &Gate, config: Config) -> Gate {
     } else {
         (Arc::new(Semaphore::new(limits.exchanges_max)), Arc::new(Semaphore::new(limits.exchanges_max.div_ceil(2))))
     };
+    let pace = if limits.rate == old.pace.rate() { Arc::clone(&old.pace) } else { Arc::new(Pace::new(limits.rate)) };
     Gate {
         generation: old.generation + 1,
         door,
@@ -178,7 +180,10 @@ fn following(old: &Gate, config: Config) -> Gate {
         keys: Arc::clone(&old.keys),
         recorder: old.recorder.clone(),
         handshakes: Arc::clone(&old.handshakes),
-        connections: Arc::clone(&old.connections),
+        limited: Arc::clone(&old.limited),
+        pace,
+        forwarders,
+        crowd: Arc::clone(&old.crowd),
         drain: old.drain.clone(),
     }
 }

@@ -34,6 +34,13 @@ pub enum AuditEvent {
         /// How many, exactly.
         count: u64,
     },
+    /// Requests of a client that were over its rate, since the last such event.
+    RequestsLimited {
+        /// The verified identity; `None`: of those that have none, or of clients too many to be told apart.
+        principal: Option<String>,
+        /// How many, exactly.
+        count: u64,
+    },
     /// The gate started and serves from now on.
     GateStarted {
         /// Its version.

@@ -34,7 +34,9 @@ pub enum Reason {
     Timeout,
     /// The connection broke, or what came was no TLS.
     Protocol,
-    /// Too many connections at once.
+    /// It did not begin with the PROXY header that is due from its address.
+    NoProxyHeader,
+    /// Too many connections or handshakes at once, or too many connections of one address.
     Overloaded,
 }
 
@@ -53,6 +55,7 @@ impl Reason {
             Self::NoAgreement => "no_agreement",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
+            Self::NoProxyHeader => "no_proxy_header",
             Self::Overloaded => "overloaded",
         }
     }

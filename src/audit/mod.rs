@@ -6,6 +6,7 @@ pub mod chain;
 pub mod event;
 pub mod handshakes;
 pub mod journal;
+pub mod limited;
 pub mod recorder;
 pub mod verify;
 

@@ -3,7 +3,7 @@
 use super::files::{Files, KeysetFile};
 use super::fixed::Fixed;
 use super::packs::Packs;
-use super::source::{Places, Problem, sorted};
+use super::source::{Places, Problem, item, sorted};
 use super::sources::Sources;
 use super::{bearer, door, keyring, policy, raw, routes, rules, upstreams, warnings};
 use crate::keyring::recovery::Recovery;
@@ -13,12 +13,16 @@ use crate::keyring::store::keyset::Keyset;
 use crate::keyring::store::postgres;
 use crate::keyring::{CacheSettings, aws_kms, local};
 use crate::policy::Policy;
+use crate::proxy::forwarder::Forwarders;
+use crate::proxy::pace::Rate;
 use crate::proxy::route::Routes;
 use crate::proxy::rule::{ClassRule, ScopeSource};
 use crate::proxy::{Limits, listener, tls, upstream};
 use crate::seal::{CryptoProvider, Scope, crypto};
 use crate::telemetry::{LogFormat, LogSettings};
-use std::net::SocketAddr;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +39,8 @@ pub struct Config {
     pub door: tls::Door,
     /// Sizes, counts and times of the edge.
     pub limits: Limits,
+    /// Who says whose connection it passes on.
+    pub forwarders: Forwarders,
     /// Between SIGTERM and the end.
     pub drain: Drain,
     /// Where probes and metrics are served.
@@ -173,12 +179,13 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     } = raw;
     let provider = self::provider(files, crypto_provider);
     let scope = Scope::parse(&scope).map_err(|error| files.problem("scope", error.to_string())).ok();
-    let raw::Server { listen, workers, tls, limits, drain } = server;
+    let raw::Server { listen, workers, tls, proxy_protocol, limits, drain } = server;
     let listen = address(files, "server.listen", &listen);
     let handshake_timeout = ms(tls.handshake_timeout_ms, 10_000);
     let door = door::door(files, provider, &tls);
     let admin = address(files, "admin.listen", admin.listen.as_deref().unwrap_or("127.0.0.1:9464"));
-    let limits = self::limits(&limits, handshake_timeout);
+    let limits = self::limits(files, &limits, handshake_timeout);
+    let forwarders = forwarders(files, proxy_protocol);
     let cache = keyring::cache(files, &keyring.cache, &limits);
     let kept = policy::Kept { store: keyring.store.is_some(), keyset: keyring.keyset_file.is_some() };
     let read_before = files.sources.count();
@@ -205,6 +212,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         listener: listener::Settings { listen: listen?, workers: workers.unwrap_or_else(cores) },
         door: door?,
         limits,
+        forwarders: forwarders?,
         drain: Drain { delay: ms(drain.delay_ms, 2_000), timeout: ms(drain.timeout_ms, 25_000) },
         admin: admin?,
         keyring: keyring?,
@@ -246,10 +254,43 @@ fn address(files: &mut Files<'_>, path: &str, text: &str) -> Option<SocketAddr> 
     text.parse().map_err(|_| files.problem(path, wanted)).ok()
 }
 
-fn limits(raw: &raw::Limits, handshake_timeout: Duration) -> Limits {
+fn forwarders(files: &mut Files<'_>, raw: Option<raw::ProxyProtocol>) -> Option<Forwarders> {
+    let mut networks = Some(Vec::new());
+    for (index, text) in raw.map(|raw| raw.from).unwrap_or_default().iter().enumerate() {
+        match text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)) {
+            Some(network) => networks.iter_mut().for_each(|networks| networks.push(network)),
+            None => {
+                let wanted = "wanted an address or a network, such as 10.0.0.7 or 10.0.0.0/8";
+                files.problem(&item("server.proxy_protocol.from", index), wanted);
+                networks = None;
+            }
+        }
+    }
+    networks.map(Forwarders)
+}
+
+fn rate(files: &mut Files<'_>, raw: &raw::Limits) -> Option<Rate> {
+    let burst = raw.requests_burst_max.and_then(NonZeroU32::new);
+    let Some(per_second) = raw.requests_per_second_max.and_then(NonZeroU32::new) else {
+        if burst.is_some() {
+            let (at, needed) = ("server.limits.requests_burst_max", "server.limits.requests_per_second_max");
+            files.problem_of(at, &[needed], "has no meaning without requests_per_second_max");
+        }
+        return None;
+    };
+    Some(Rate { per_second, burst: burst.unwrap_or(per_second) })
+}
+
+fn limits(files: &mut Files<'_>, raw: &raw::Limits, handshake_timeout: Duration) -> Limits {
     let defaults = crate::document::Limits::default();
+    let connections_max = raw.connections_max.unwrap_or(10_000);
     Limits {
-        connections_max: raw.connections_max.unwrap_or(10_000),
+        connections_max,
+        connections_per_address_max: raw.connections_per_address_max.unwrap_or(connections_max),
+        handshakes_max: raw.handshakes_max.unwrap_or(512),
+        rate: rate(files, raw),
+        target_bytes_max: raw.target_bytes_max.unwrap_or(8 << 10),
+        body_idle_timeout: ms(raw.body_idle_timeout_ms, 10_000),
         exchanges_max: raw.exchanges_max.unwrap_or(1024),
         streams_max: raw.streams_max.unwrap_or(128),
         headers_max: raw.headers_max.unwrap_or(100),

@@ -73,12 +73,24 @@ pub struct Server {
     pub workers: Option<usize>,
     /// Certificates.
     pub tls: Tls,
+    /// Load balancers that say whose connection they pass on.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Sizes, counts and times.
     #[serde(default)]
     pub limits: Limits,
     /// What happens between SIGTERM and the end.
     #[serde(default)]
     pub drain: Drain,
+}
+
+/// Load balancers that speak the PROXY protocol, version 2.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// Their addresses or networks, such as 10.0.0.0/8. From them every connection must begin with its header; from all
+    /// others none may.
+    #[schemars(length(min = 1))]
+    pub from: Vec<String>,
 }
 
 /// Certificates of the listener.
@@ -157,6 +169,21 @@ pub struct Limits {
     /// Open client connections. Default 10000.
     #[schemars(range(min = 1))]
     pub connections_max: Option<usize>,
+    /// Of these, those of one address, or of one /64 of IPv6. Default as many.
+    #[schemars(range(min = 1))]
+    pub connections_per_address_max: Option<usize>,
+    /// Handshakes under way at once. Default 512.
+    #[schemars(range(min = 1))]
+    pub handshakes_max: Option<usize>,
+    /// Requests of one client in a second, over time; more get 429. Default any number.
+    #[schemars(range(min = 1))]
+    pub requests_per_second_max: Option<u32>,
+    /// How many of these at once after a time of fewer. Default as many as in a second.
+    #[schemars(range(min = 1))]
+    pub requests_burst_max: Option<u32>,
+    /// Bytes of a request's path and query; more get 414. Default 8192.
+    #[schemars(range(min = 1))]
+    pub target_bytes_max: Option<usize>,
     /// Exchanges under way at once; more get 503. Default 1024.
     #[schemars(range(min = 1))]
     pub exchanges_max: Option<usize>,
@@ -182,6 +209,9 @@ pub struct Limits {
     /// Bytes of an object that a rule must see whole, such as one with a filter. Default 1048576.
     #[schemars(range(min = 1))]
     pub object_bytes_max: Option<usize>,
+    /// Time without a byte of a request body. Default 10000.
+    #[schemars(range(min = 1))]
+    pub body_idle_timeout_ms: Option<u64>,
     /// Time for a request body. Default 30000.
     #[schemars(range(min = 1))]
     pub body_timeout_ms: Option<u64>,

@@ -1,5 +1,6 @@
 //! Bodies as they leave the gate, to the upstream and to the client.
 
+use super::Limits;
 use super::connection::UnderWay;
 use super::rescue::Code;
 use super::trail::Completion;
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// Why a body broke off.
 pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,7 +54,7 @@ pub(super) struct Opened {
 /// A body that passes as it comes, under a deadline.
 pub(super) struct Streamed {
     incoming: Incoming,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Deadline>,
     /// The upstream connection that it comes from, given back at its end.
     lease: Option<Lease>,
     /// Records how it ended.
@@ -62,6 +63,13 @@ pub(super) struct Streamed {
     fault: Option<Fault>,
     /// Counts the exchange while the body lives.
     under_way: Option<UnderWay>,
+}
+
+/// Until when a body must have come, and for how long nothing of it may come.
+struct Deadline {
+    until: Instant,
+    idle: Duration,
+    sleep: Pin<Box<Sleep>>,
 }
 
 /// How the client's body failed, for whoever only sees that the upstream did not get it.
@@ -73,8 +81,11 @@ impl Body {
     }
 
     /// A request body on its way to the upstream.
-    pub(super) fn inbound(incoming: Incoming, within: Duration, fault: Fault) -> Self {
-        let (deadline, fault) = (Some(Box::pin(tokio::time::sleep(within))), Some(fault));
+    pub(super) fn inbound(incoming: Incoming, limits: &Limits, fault: Fault) -> Self {
+        let (now, fault) = (Instant::now(), Some(fault));
+        let (until, idle) = (now + limits.body_timeout, limits.body_idle_timeout);
+        let sleep = Box::pin(tokio::time::sleep_until(until.min(now + idle)));
+        let deadline = Some(Deadline { until, idle, sleep });
         Self::Streamed(Box::new(Streamed { incoming, deadline, lease: None, completion: None, fault, under_way: None }))
     }
 
@@ -159,13 +170,16 @@ impl Piped {
 impl Streamed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
+            && deadline.sleep.as_mut().poll(cx).is_ready()
         {
             self.fail(Code::BodyTimeout);
             return Poll::Ready(Some(Err("the body took too long".into())));
         }
         match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             Some(Ok(frame)) if frame.is_data() => {
+                if let Some(deadline) = &mut self.deadline {
+                    deadline.sleep.as_mut().reset(deadline.until.min(Instant::now() + deadline.idle));
+                }
                 if self.incoming.is_end_stream() {
                     self.complete();
                 }

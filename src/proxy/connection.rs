@@ -1,6 +1,8 @@
 //! One client connection: handshake, identity, HTTP/1.1 or HTTP/2, until it ends or the gate drains.
 
 use super::body::Body;
+use super::crowd::Place;
+use super::forwarder;
 use super::identity::Peer;
 use super::io::Gathered;
 use super::live::Live;
@@ -21,7 +23,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -40,22 +41,19 @@ pub(super) struct Worker {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAddr) {
+pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) {
     let gate = worker.live.gate();
-    let Some(_counted) = Counted::new(&gate) else {
-        gate.handshakes.refused(Reason::Overloaded, address.ip());
-        return;
-    };
-    let acceptor = TlsAcceptor::from(Arc::clone(&gate.door.server));
-    let accepted = tokio::select! {
-        accepted = timeout(gate.limits.handshake_timeout, acceptor.accept(tcp)) => accepted,
+    let refused = |reason| gate.handshakes.refused(reason, from.ip());
+    let Some(mut place) = gate.crowd.enter(&gate.limits) else { return refused(Reason::Overloaded) };
+    let greeted = tokio::select! {
+        greeted = timeout(gate.limits.handshake_timeout, greet(&gate, (tcp, from), &mut place)) => greeted,
         // Nobody was promised anything yet.
         () = gate.drain.cancelled() => return,
     };
-    let stream = match accepted {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return gate.handshakes.refused(tls::reason(&error), address.ip()),
-        Err(_) => return gate.handshakes.refused(Reason::Timeout, address.ip()),
+    let (stream, address) = match greeted {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err((reason, address))) => return gate.handshakes.refused(reason, address.ip()),
+        Err(_) => return refused(Reason::Timeout),
     };
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = Rc::new(Peer::new(chain, address));
@@ -77,23 +75,23 @@ pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, address: SocketAdd
     }
 }
 
-/// An open connection, counted while it lives.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(gate: &Gate) -> Option<Self> {
-        let counted = Self(Arc::clone(&gate.connections));
-        let before = gate.connections.fetch_add(1, Ordering::Relaxed);
-        metrics::gauge!(names::CONNECTIONS).increment(1);
-        (before < gate.limits.connections_max).then_some(counted)
+/// From the first byte to the end of the TLS handshake: whose connection it is, if another passes it on, and who that is.
+async fn greet(
+    gate: &Gate,
+    (mut tcp, from): (TcpStream, SocketAddr),
+    place: &mut Place,
+) -> Result<(TlsStream<TcpStream>, SocketAddr), (Reason, SocketAddr)> {
+    let Some(_shaking) = gate.crowd.shake(&gate.limits) else { return Err((Reason::Overloaded, from)) };
+    let address = if gate.forwarders.hold(from.ip()) {
+        forwarder::client(&mut tcp, from).await.ok_or((Reason::NoProxyHeader, from))?
+    } else {
+        from
+    };
+    if !place.of(address.ip(), &gate.limits) {
+        return Err((Reason::Overloaded, address));
     }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!(names::CONNECTIONS).decrement(1);
-    }
+    let accepted = TlsAcceptor::from(Arc::clone(&gate.door.server)).accept(tcp).await;
+    accepted.map(|stream| (stream, address)).map_err(|error| (tls::reason(&error), address))
 }
 
 /// What holds for a connection from its start to its end.

@@ -7,7 +7,9 @@ pub mod bearer;
 mod body;
 mod connection;
 pub mod coverage;
+pub mod crowd;
 mod etag;
+pub mod forwarder;
 mod headers;
 mod identity;
 mod io;
@@ -15,6 +17,7 @@ mod ledger;
 pub mod listener;
 pub mod live;
 pub mod media;
+pub mod pace;
 pub mod pipeline;
 mod problem;
 pub mod rescue;
@@ -30,7 +33,9 @@ pub mod upstream;
 pub use headers::goes_on;
 pub use identity::is_spiffe_id;
 
-use crate::audit::{Recorder, handshakes::Handshakes};
+use crate::audit::Recorder;
+use crate::audit::handshakes::Handshakes;
+use crate::audit::limited::Limited;
 use crate::document;
 use crate::keyring::{Held, KeyringError, Keys};
 use crate::policy::Policy;
@@ -39,7 +44,6 @@ use crate::seal::{Envelope, KeyId, Placement, Scope, SealingKey, Suite, Unwrappe
 use futures_util::{StreamExt, TryStreamExt, stream};
 use route::Routes;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +56,16 @@ const UNWRAPS_AT_ONCE: usize = 32;
 pub struct Limits {
     /// Open client connections, of all workers together.
     pub connections_max: usize,
+    /// Of these, those of one address.
+    pub connections_per_address_max: usize,
+    /// Handshakes under way.
+    pub handshakes_max: usize,
+    /// Bytes of a request's target.
+    pub target_bytes_max: usize,
+    /// Without a byte of a request body.
+    pub body_idle_timeout: Duration,
+    /// Requests of each client.
+    pub rate: Option<pace::Rate>,
     /// Exchanges under way, of all workers together, until their response's head.
     pub exchanges_max: usize,
     /// HTTP/2 streams of one connection.
@@ -99,13 +113,19 @@ pub struct Gate {
     pub recorder: Recorder,
     /// Failed handshakes.
     pub handshakes: Arc<Handshakes>,
+    /// Requests over their client's rate.
+    pub limited: Arc<Limited>,
+    /// What clients have used of their rate.
+    pub pace: Arc<pace::Pace>,
+    /// Who says whose connection it passes on.
+    pub forwarders: forwarder::Forwarders,
     /// One permit for each exchange that may be under way.
     pub exchanges: Arc<Semaphore>,
     /// One permit for each exchange that may wait for a data key: half of the above, so that a KEK that hangs leaves room
     /// for exchanges that need none.
     pub key_waits: Arc<Semaphore>,
-    /// Open client connections.
-    pub connections: Arc<AtomicUsize>,
+    /// Client connections.
+    pub crowd: Arc<crowd::Crowd>,
     /// Cancelled when the gate drains: no new exchange on an old connection, no new connection.
     pub drain: CancellationToken,
 }

@@ -28,6 +28,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// What a refusal has to know of a request that is gone by then.
 pub(super) struct Caller {
@@ -66,11 +67,25 @@ pub(super) async fn serve(site: &Site<'_>, request: Request<Incoming>) -> Respon
         Ok(principal) => principal,
         Err(refusal) => return refuse(caller.trail(gate, (peer, None)), &caller.method, refusal).await,
     };
+    if !gate.pace.take(&peer.identity) {
+        return too_fast(gate, peer, &caller);
+    }
     let mut trail = caller.trail(gate, (peer, principal));
     match exchange(site, principal, &mut trail, request).await {
         Ok(answer) => finish(trail, answer),
         Err(refusal) => refuse(trail, &caller.method, refusal).await,
     }
+}
+
+/// Refuses a request over its client's rate. There is no record of it alone: they are counted.
+fn too_fast(gate: &Gate, peer: &Peer, caller: &Caller) -> Response<Body> {
+    gate.limited.refused(peer.identity.as_ref().map(ToString::to_string));
+    metrics::counter!(names::REFUSALS, "code" => Code::RateLimited.as_str()).increment(1);
+    let exchange = Uuid::now_v7();
+    let mut response = problem::response(&Code::RateLimited.into(), exchange, &caller.method, false);
+    let own = exchange.to_string();
+    headers::to_client(response.headers_mut(), caller.request_id.as_deref().unwrap_or(&own), true);
+    response
 }
 
 /// Refuses an exchange for which there is no room.
@@ -107,6 +122,9 @@ async fn exchange(
     let Site { gate, peer, .. } = *site;
     let (mut head, body) = request.into_parts();
     headers::judge_framing(&head.headers, gate.limits.headers_max)?;
+    if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > gate.limits.target_bytes_max) {
+        return Err(Code::TargetTooLong.into());
+    }
     let host = headers::host(&head)?;
     let route = gate.routes.find(&host, &head.method, head.uri.path())?;
     trail.route(route);

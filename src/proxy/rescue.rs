@@ -49,6 +49,7 @@ macro_rules! codes {
 codes! {
     RequestMalformed = "request_malformed", BAD_REQUEST, "the request is not well-formed HTTP";
     HostMismatch = "host_mismatch", BAD_REQUEST, "the request names no host, or two";
+    TargetTooLong = "target_too_long", URI_TOO_LONG, "the path and query are longer than the gate takes";
     TargetNotCanonical = "target_not_canonical", BAD_REQUEST, "the path is written in a spelling that is not accepted";
     RouteUnknown = "route_unknown", NOT_FOUND, "no route takes this request";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "the route does not take this method";
@@ -116,6 +117,7 @@ codes! {
         "the request was carried out, but its audit record cannot be written";
     DoneButUnopened = "done_but_unopened", BAD_GATEWAY,
         "the request was carried out, but its response cannot be shown for want of a key";
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the client makes more requests in a second than it may";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "too many exchanges are under way";
     Internal = "internal", INTERNAL_SERVER_ERROR, "the gate failed";
 }
@@ -149,7 +151,7 @@ impl Refusal {
     #[must_use]
     pub const fn retry_after_s(&self, done: bool) -> Option<u32> {
         match self.code {
-            Code::KeyUnavailable | Code::AuditUnavailable | Code::Overloaded if !done => Some(1),
+            Code::KeyUnavailable | Code::AuditUnavailable | Code::Overloaded | Code::RateLimited if !done => Some(1),
             _ => None,
         }
     }
@@ -281,7 +283,7 @@ mod tests {
             let after = Refusal::from(*code).after_write();
             assert_eq!(after.retry_after_s(true), None, "{code:?}");
             let invites = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
-            let before_only = [Code::Overloaded];
+            let before_only = [Code::Overloaded, Code::RateLimited];
             assert!(before_only.contains(code) || !invites.contains(&after.code.status()), "{code:?}");
         }
     }

@@ -1,5 +1,7 @@
 //! The edge: who gets in, what passes, and what becomes of connections on both sides.
 
+mod crowd;
+mod forwarder;
 mod framing;
 mod headers;
 mod identity;

@@ -55,7 +55,7 @@ pub(in crate::proxy) async fn request<'a>(
 ) -> Result<Outgoing<'a>, Refusal> {
     let protected = match &route.protection {
         Protection::None if body.is_end_stream() => return Ok(Body::whole(Bytes::new()).into()),
-        Protection::None => return Ok(Body::inbound(body, gate.limits.body_timeout, trail.body_fault()).into()),
+        Protection::None => return Ok(Body::inbound(body, &gate.limits, trail.body_fault()).into()),
         Protection::Rules(protected) => protected,
     };
     let binds = Binds::of_path(route, path);
@@ -121,7 +121,8 @@ impl<'a> Sealing<'a> {
         let streams = self.protected.pairings.is_none() && !is_search && !may_be_by_path;
         let most = if streams { limits.buffer_bytes_max.min(limits.body_bytes_max) } else { limits.body_bytes_max };
         let until = Instant::now() + limits.body_timeout;
-        let mut source = Source::new(incoming, coding, limits.body_bytes_max);
+        let source = Source::new(incoming, coding, limits.body_bytes_max);
+        let mut source = source.silent_at_most(limits.body_idle_timeout);
         let start = source.start(most, until).await.map_err(refused)?;
         // A body of no bytes needs no type; any other does.
         if start.ended && source.is_nothing() {

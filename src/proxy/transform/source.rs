@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
@@ -44,6 +45,8 @@ pub(super) struct Source<B = Incoming> {
     from: From<B>,
     /// How much it has become.
     bytes: usize,
+    /// For how long nothing may come.
+    silence: Duration,
 }
 
 enum From<B> {
@@ -60,7 +63,12 @@ impl<B: Body<Data = Bytes> + Unpin> Source<B> {
             Ok(decoder) => From::Coded(Box::new(decoder)),
             Err(frames) => From::Plain(frames),
         };
-        Self { from, bytes: 0 }
+        Self { from, bytes: 0, silence: Duration::MAX }
+    }
+
+    /// Gives it up when nothing comes for so long.
+    pub(super) fn silent_at_most(self, silence: Duration) -> Self {
+        Self { silence, ..self }
     }
 
     /// Reads to the end of a body, or a little beyond so many bytes. The part that goes beyond is taken too.
@@ -78,6 +86,7 @@ impl<B: Body<Data = Bytes> + Unpin> Source<B> {
 
     /// The next bytes of a body; nothing at its end. Trailers are dropped: no rule reads them.
     pub(super) async fn next(&mut self, until: Instant) -> Result<Option<Bytes>, ReadFailure> {
+        let until = Instant::now().checked_add(self.silence).map_or(until, |silent| silent.min(until));
         let next = timeout_at(until, self.part()).await.map_err(|_| ReadFailure::Timeout)?;
         let frames = self.frames();
         let part = next.map_err(|_| frames.failure.unwrap_or(ReadFailure::NotDecoded))?;

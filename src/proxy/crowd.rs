@@ -1,0 +1,104 @@
+//! How many connections there are: of all, of each address, and in handshakes.
+
+use super::Limits;
+use crate::telemetry::names;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The connections of all workers together.
+#[derive(Default)]
+pub struct Crowd {
+    connections: AtomicUsize,
+    handshakes: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// An open connection, counted while it lives.
+pub(super) struct Place {
+    crowd: Arc<Crowd>,
+    address: Option<IpAddr>,
+}
+
+/// A handshake under way, counted while it lives.
+pub(super) struct Shaking(Arc<Crowd>);
+
+impl Crowd {
+    /// Counts a connection; `None` if there are as many as there may be.
+    pub(super) fn enter(self: &Arc<Self>, limits: &Limits) -> Option<Place> {
+        let place = Place { crowd: Arc::clone(self), address: None };
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!(names::CONNECTIONS).increment(1);
+        (before < limits.connections_max).then_some(place)
+    }
+
+    /// Counts a handshake; `None` if as many are under way as may be.
+    pub(super) fn shake(self: &Arc<Self>, limits: &Limits) -> Option<Shaking> {
+        let shaking = Shaking(Arc::clone(self));
+        let before = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        (before < limits.handshakes_max).then_some(shaking)
+    }
+}
+
+impl Place {
+    /// Counts the connection to its client's address, once; whether that may have one more.
+    pub(super) fn of(&mut self, address: IpAddr, limits: &Limits) -> bool {
+        let address = network(address);
+        let mut by_address = self.crowd.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_address.entry(address).or_default();
+        *count += 1;
+        self.address = Some(address);
+        *count <= limits.connections_per_address_max
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowd.connections.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!(names::CONNECTIONS).decrement(1);
+        let Some(address) = self.address else { return };
+        let mut by_address = self.crowd.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl Drop for Shaking {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What counts as one address: of IPv6 the 64 bits that a site gives to one network.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address_and_an_address_that_is_left_is_forgotten() {
+        let network = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
+        let crowd = Arc::new(Crowd::default());
+        let mut place = Place { crowd: Arc::clone(&crowd), address: None };
+        crowd.connections.fetch_add(1, Ordering::Relaxed);
+        place.crowd.by_address.lock().unwrap().insert("192.0.2.7".parse().unwrap(), 1);
+        place.address = "192.0.2.7".parse().ok();
+        drop(place);
+        assert!(crowd.by_address.lock().unwrap().is_empty());
+        assert_eq!(crowd.connections.load(Ordering::Relaxed), 0);
+    }
+}
