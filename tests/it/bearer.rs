@@ -1,6 +1,7 @@
 //! Users behind a client application: tokens that are taken, and those that are not.
 
 mod fetched;
+mod providers;
 mod published;
 mod roles;
 
