@@ -135,6 +135,10 @@ async fn files_that_change_are_noticed_without_a_signal_also_behind_symbolic_lin
     sleep(Duration::from_millis(300));
     put("key");
     gate.wait_for_event(|event| event["event"] == "ConfigChanged" && event["generation"] == 3);
+    // On record first, and then in force.
+    while gate.metric("sealgate_config_reloads_total{outcome=\"applied\"}") < 2.0 {
+        sleep(Duration::from_millis(10));
+    }
     assert_eq!(shown(&gate, gate.pki()).await, third.certificate);
     assert_eq!(gate.events_named("ConfigRefused").len(), 0, "{}", gate.log());
 }
