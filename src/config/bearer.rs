@@ -14,7 +14,7 @@ use http::{HeaderValue, Uri};
 use jsonwebtoken::Algorithm;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ const JWKS_BYTES_MAX: usize = 256 << 10;
 pub(super) struct Checked {
     /// `None` with a problem.
     pub(super) checked: Option<Bearer>,
-    /// Whether it says, be it wrongly, which roles users have.
-    pub(super) has_role_claim: bool,
+    /// The roles that users can have by their claims; `None` if it does not speak of roles.
+    pub(super) given: Option<HashSet<Arc<str>>>,
 }
 
 pub(super) fn bearer(
@@ -70,11 +70,11 @@ pub(super) fn bearer(
         clock_skew_s,
         roles: claim,
     } = raw;
-    let has_role_claim = claim.is_some();
     let roles = claim.map(|claim| role_claim(files, claim, roles));
+    let given = roles.as_ref().map(|claim| claim.map.values().map(Arc::clone).collect());
     let clock_skew_s = clock_skew_s.unwrap_or(30);
     let settings = bearer::Settings { issuer, audience, algorithms, clock_skew_s, roles };
-    Checked { checked: keys.map(|keys| Bearer::new(settings, keys)), has_role_claim }
+    Checked { checked: keys.map(|keys| Bearer::new(settings, keys)), given }
 }
 
 fn file(files: &mut Files<'_>, name: &str, algorithms: &[Algorithm]) -> Option<KeySet> {

@@ -193,8 +193,8 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let classes = policy::classes(files, classes, kept);
     let has_bearer = bearer.is_some();
     let bearer = bearer.map(|raw| bearer::bearer(files, (provider, dev_mode), raw, &roles));
-    let has_role_claim = bearer.as_ref().is_some_and(|bearer| bearer.has_role_claim);
-    let policy = policy::policy(files, &classes, roles, principals, (scope, has_role_claim));
+    let given = bearer.as_ref().and_then(|bearer| bearer.given.as_ref());
+    let policy = policy::policy(files, &classes, roles, principals, (scope, given));
     let edk_bytes = keyring.as_ref().map(Keyring::edk_bytes).unwrap_or_default();
     let scope_bytes = policy.scopes().chain(scope).map(|scope| scope.as_str().len()).max().unwrap_or(1);
     let sizes = rules::Sizes { edk_bytes: &edk_bytes, scope_bytes };

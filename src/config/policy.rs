@@ -165,7 +165,7 @@ pub(super) fn policy(
     classes: &Classes,
     roles: BTreeMap<String, raw::Role>,
     principals: Vec<raw::Principal>,
-    (scope, has_role_claim): (Option<Scope>, bool),
+    (scope, given): (Option<Scope>, Option<&HashSet<Arc<str>>>),
 ) -> Policy {
     let mut checked: HashMap<Arc<str>, Role> = HashMap::new();
     for (name, role) in roles {
@@ -180,9 +180,8 @@ pub(super) fn policy(
     for (index, principal) in principals.into_iter().enumerate() {
         let path = item("principals", index);
         let roles = self::roles(files, &path, &checked, &principal);
-        if principal.user_roles.is_some() && !has_role_claim {
-            let message = "which of them a user has, `bearer.roles` says, and it is not there";
-            files.problem_of(&key(&path, "user_roles"), &["bearer", "bearer.roles"], message);
+        if let Some(names) = &principal.user_roles {
+            user_roles(files, &key(&path, "user_roles"), names, given);
         }
         let Some(identity) = identity(files, &path, &principal) else {
             continue;
@@ -226,6 +225,17 @@ fn roles(files: &mut Files<'_>, path: &str, known: &HashMap<Arc<str>, Role>, raw
     }
     let names = names.iter().map(|name| Arc::from(name.as_str())).collect();
     Some(if raw.user_roles.is_some() { Roles::OfUsers(names) } else { Roles::Own(names) })
+}
+
+/// Which of the roles a user has, the claims of its token say.
+fn user_roles(files: &mut Files<'_>, path: &str, names: &[String], given: Option<&HashSet<Arc<str>>>) {
+    let Some(given) = given else {
+        let message = "which of them a user has, `bearer.roles` says, and it is not there";
+        return files.problem_of(path, &["bearer", "bearer.roles"], message);
+    };
+    for (index, _) in names.iter().enumerate().filter(|(_, name)| !given.contains(name.as_str())) {
+        files.warn(&item(path, index), "no value in `bearer.roles.map` gives this role: no user has it");
+    }
 }
 
 fn scopes(files: &mut Files<'_>, path: &str, raw: Option<&[String]>, default: Option<Scope>) -> Arc<[Scope]> {

@@ -176,6 +176,9 @@ fn a_config_of_roles_that_nobody_could_have_is_refused() {
     let (code, told) = setup().replace(&map, "").validate();
     assert_eq!(code, Some(78), "{told}");
     assert!(told.contains("which of them a user has, `bearer.roles` says"), "{told}");
+    let (code, told) = setup().replace(", ehr-support: support", "").validate();
+    let warned = "principals[0].user_roles[0]: no value in `bearer.roles.map` gives this role";
+    assert_eq!((code, told.contains(warned)), (Some(0), true), "{told}");
     // Without a route that takes its scope from a claim tokens are asked for all the same.
     let (code, told) = setup().replace("{claim: tenant}", "{identity: true}").validate();
     assert_eq!((code, told.contains("no request is asked for a token")), (Some(0), false), "{told}");
