@@ -14,6 +14,7 @@ use crate::keyring::several::NotAKeyring;
 use crate::keyring::store::{StoreError, postgres};
 use crate::keyring::{KeyringError, aws_kms};
 use crate::proxy::admin::{self, Health};
+use crate::proxy::bearer::Bearer;
 use crate::proxy::live::Live;
 use crate::proxy::pace::Pace;
 use crate::proxy::tls::Door;
@@ -123,6 +124,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         cache,
         audit,
         log: _,
+        bearer,
         upstreams,
         classes: _,
         policy,
@@ -142,6 +144,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
     record_start(&recorder, &recovered).await?;
     let rate = limits.rate;
+    start_fetching(bearer.as_ref());
     let live = Arc::new(Live::new(Gate {
         generation: 1,
         exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
@@ -150,6 +153,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         limits,
         routes,
         policy,
+        bearer,
         upstreams,
         keys: Arc::new(keys),
         recorder,
@@ -173,6 +177,14 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
     let crypto_provider = provider.name();
     tracing::info!(%address, admin = %admin_address, workers = listener.workers, crypto_provider, fips_module, "serving");
     Ok(Running { address, admin_address, health, journal, drain, cut, tasks, fixed, reloads: Arc::default() })
+}
+
+/// Has an issuer's keys fetched on this runtime, for as long as a gate holds them. Nothing waits for them here: requests that
+/// bring no token are served without.
+fn start_fetching(bearer: Option<&Bearer>) {
+    if let Some(fetched) = bearer.and_then(Bearer::fetched) {
+        fetched.start();
+    }
 }
 
 fn tell(warnings: &[Problem], dev_mode: bool) {
@@ -201,7 +213,9 @@ fn require_fips(config: &Config) -> Result<(), StartError> {
     wanted(config.provider.fips_module().is_some(), "crypto provider")?;
     wanted(config.door.server.fips(), "TLS of the listener")?;
     let mut upstreams = config.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
-    upstreams.try_for_each(|(tls, _)| wanted(tls.fips(), "TLS of an upstream"))
+    upstreams.try_for_each(|(tls, _)| wanted(tls.fips(), "TLS of an upstream"))?;
+    let mut issuer = config.bearer.iter().filter_map(|bearer| bearer.fetched()?.settings().document.tls.as_ref());
+    issuer.try_for_each(|(tls, _)| wanted(tls.fips(), "TLS of bearer.jwks_url"))
 }
 
 fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>, dropped_lines: DroppedLines) -> JoinSet<()> {
@@ -263,6 +277,9 @@ async fn keep_up(health: Arc<Health>, dropped_lines: DroppedLines) {
     loop {
         ticks.tick().await;
         health.metrics.run_upkeep();
+        if let Some(fetched) = health.live.gate().bearer.as_ref().and_then(Bearer::fetched) {
+            fetched.meter();
+        }
         metrics::counter!(names::LOG_LINES_DROPPED).absolute(dropped_lines.count());
         if let Some(why) = health.not_alive() {
             tracing::error!(why, "the gate cannot go on and waits to be restarted");

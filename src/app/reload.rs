@@ -1,6 +1,6 @@
 //! A changed config while the gate runs: read and checked as a whole, and put in force at once or not at all.
 
-use super::{require_fips, warm};
+use super::{require_fips, start_fetching, warm};
 use crate::audit::AuditEvent;
 use crate::config::fixed::Fixed;
 use crate::config::{self, Config, Problem, Sources};
@@ -157,7 +157,9 @@ impl Reloader {
 
 /// The gate after `old`: what the config says, with the keys, the journal and the counts of before.
 fn following(old: &Gate, config: Config) -> Gate {
-    let Config { door, limits, forwarders, upstreams, policy, routes, .. } = config;
+    let Config { door, limits, forwarders, upstreams, policy, routes, bearer, .. } = config;
+    let bearer = bearer.map(|bearer| bearer.after(old.bearer.as_ref()));
+    start_fetching(bearer.as_ref());
     let kept = |target: Arc<upstream::Target>| {
         let same = old.upstreams.iter().find(|known| known.fingerprint == target.fingerprint);
         same.map_or(target, Arc::clone)
@@ -176,6 +178,7 @@ fn following(old: &Gate, config: Config) -> Gate {
         limits,
         routes,
         policy,
+        bearer,
         upstreams: upstreams.into_iter().map(kept).collect(),
         keys: Arc::clone(&old.keys),
         recorder: old.recorder.clone(),

@@ -13,6 +13,7 @@ use crate::keyring::store::keyset::Keyset;
 use crate::keyring::store::postgres;
 use crate::keyring::{CacheSettings, aws_kms, local};
 use crate::policy::Policy;
+use crate::proxy::bearer::Bearer;
 use crate::proxy::forwarder::Forwarders;
 use crate::proxy::pace::Rate;
 use crate::proxy::route::Routes;
@@ -53,6 +54,8 @@ pub struct Config {
     pub audit: Audit,
     /// What is logged.
     pub log: LogSettings,
+    /// What checks the bearer tokens of users.
+    pub bearer: Option<Bearer>,
     /// The services behind the gate.
     pub upstreams: Vec<Arc<upstream::Target>>,
     /// Every kind of PHI.
@@ -195,14 +198,17 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let upstreams = upstreams::upstreams(files, provider, upstreams);
     let packs = Packs::load(files, &routes, &mut classes);
     let classes = policy::classes(files, classes, kept);
-    let policy = policy::policy(files, &classes, roles, principals, scope);
+    let has_bearer = bearer.is_some();
+    let bearer = bearer.map(|raw| bearer::bearer(files, (provider, dev_mode), raw, &roles));
+    let given = bearer.as_ref().and_then(|bearer| bearer.given.as_ref());
+    let policy = policy::policy(files, &classes, roles, principals, (scope, given));
     let edk_bytes = keyring.as_ref().map(Keyring::edk_bytes).unwrap_or_default();
     let scope_bytes = policy.scopes().chain(scope).map(|scope| scope.as_str().len()).max().unwrap_or(1);
     let sizes = rules::Sizes { edk_bytes: &edk_bytes, scope_bytes };
-    let bearer = bearer.map(|raw| bearer::bearer(files, &raw).map(Arc::new));
-    let known = routes::Known { scope, upstreams: &names, classes: &classes, packs: &packs, bearer, sizes };
+    let known = routes::Known { scope, upstreams: &names, classes: &classes, packs: &packs, has_bearer, sizes };
     let routes = routes::routes(files, &known, routes);
-    if known.bearer.is_some() && !routes.iter().any(|route| matches!(route.scope, ScopeSource::Claim { .. })) {
+    let asks = routes.iter().any(|route| matches!(route.scope, ScopeSource::Claim(_))) || policy.asks_for_users();
+    if has_bearer && !asks {
         warnings::unused_bearer(files);
     }
     let audit = self::audit(files, &audit);
@@ -219,6 +225,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         cache,
         audit,
         log: self::log(&log),
+        bearer: bearer.map_or(Some(None), |bearer| bearer.checked.map(Some))?,
         upstreams: upstreams?,
         classes: classes.all(),
         policy,

@@ -4,7 +4,7 @@ use super::files::Files;
 use super::raw;
 use super::source::{item, key};
 use super::warnings;
-use crate::policy::{Identity, Policy, Principal, Role, View};
+use crate::policy::{Identity, Policy, Principal, Role, Roles, View};
 use crate::proxy::is_spiffe_id;
 use crate::proxy::rule::{ClassRule, Treatment};
 use crate::seal::crypto::fips;
@@ -165,7 +165,7 @@ pub(super) fn policy(
     classes: &Classes,
     roles: BTreeMap<String, raw::Role>,
     principals: Vec<raw::Principal>,
-    scope: Option<Scope>,
+    (scope, given): (Option<Scope>, Option<&HashSet<Arc<str>>>),
 ) -> Policy {
     let mut checked: HashMap<Arc<str>, Role> = HashMap::new();
     for (name, role) in roles {
@@ -179,18 +179,9 @@ pub(super) fn policy(
     let mut known = Vec::new();
     for (index, principal) in principals.into_iter().enumerate() {
         let path = item("principals", index);
-        for (at, role) in principal.roles.iter().enumerate() {
-            if !checked.contains_key(role.as_str()) {
-                let at = item(&key(&path, "roles"), at);
-                let said = format!("unknown role {}; roles are named under `roles`", files.quoted(&at, role));
-                files.problem_of(&at, &["roles"], said);
-            }
-        }
-        let of_roles = || principal.roles.iter().filter_map(|role| checked.get(role.as_str()));
-        if of_roles().any(Role::removes) && !of_roles().all(|role| role.read_only) {
-            let message =
-                "a role that removes values stands beside one that may write: what is left would be written back";
-            files.problem_of(&key(&path, "roles"), &["roles"], message);
+        let roles = self::roles(files, &path, &checked, &principal);
+        if let Some(names) = &principal.user_roles {
+            user_roles(files, &key(&path, "user_roles"), names, given);
         }
         let Some(identity) = identity(files, &path, &principal) else {
             continue;
@@ -200,9 +191,51 @@ pub(super) fn policy(
             files.problem(&path, "this identity stands twice; give all its roles in one entry");
         }
         let scopes = scopes(files, &path, principal.scopes.as_deref(), scope);
-        known.push(Principal { identity, roles: principal.roles.into_iter().map(Into::into).collect(), scopes });
+        known.extend(roles.map(|roles| Principal { identity, roles, scopes }));
     }
     Policy::new(checked, known)
+}
+
+/// The roles of a principal, or of its users. What holds for all of them together holds for any that a user may have of them.
+fn roles(files: &mut Files<'_>, path: &str, known: &HashMap<Arc<str>, Role>, raw: &raw::Principal) -> Option<Roles> {
+    let paths = ["roles", "user_roles"].map(|name| key(path, name));
+    let [own_path, user_path] = &paths;
+    let (at, names) = match (&raw.roles, &raw.user_roles) {
+        (Some(names), None) => (own_path, names),
+        (None, Some(names)) => (user_path, names),
+        _ => {
+            files.problem_of(path, &[own_path, user_path], "wanted exactly one of roles and user_roles");
+            return None;
+        }
+    };
+    for (index, name) in names.iter().enumerate() {
+        if !known.contains_key(name.as_str()) {
+            let at = item(at, index);
+            let said = format!("unknown role {}; roles are named under `roles`", files.quoted(&at, name));
+            files.problem_of(&at, &["roles"], said);
+        }
+    }
+    let of_roles = || names.iter().filter_map(|name| known.get(name.as_str()));
+    if of_roles().any(Role::removes) && !of_roles().all(|role| role.read_only) {
+        let message = "a role that removes values stands beside one that may write: what is left would be written back";
+        files.problem_of(at, &["roles"], message);
+    }
+    if raw.user_roles.is_some() && raw.uid.is_some() {
+        files.problem(user_path, "a command brings no bearer token; wanted `roles`");
+    }
+    let names = names.iter().map(|name| Arc::from(name.as_str())).collect();
+    Some(if raw.user_roles.is_some() { Roles::OfUsers(names) } else { Roles::Own(names) })
+}
+
+/// Which of the roles a user has, the claims of its token say.
+fn user_roles(files: &mut Files<'_>, path: &str, names: &[String], given: Option<&HashSet<Arc<str>>>) {
+    let Some(given) = given else {
+        let message = "which of them a user has, `bearer.roles` says, and it is not there";
+        return files.problem_of(path, &["bearer", "bearer.roles"], message);
+    };
+    for (index, _) in names.iter().enumerate().filter(|(_, name)| !given.contains(name.as_str())) {
+        files.warn(&item(path, index), "no value in `bearer.roles.map` gives this role: no user has it");
+    }
 }
 
 fn scopes(files: &mut Files<'_>, path: &str, raw: Option<&[String]>, default: Option<Scope>) -> Arc<[Scope]> {

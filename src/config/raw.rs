@@ -1,9 +1,11 @@
 //! The config file as written. Unknown keys are refused; numbers carry their unit in the key's name.
 
+mod bearer;
 mod keyring;
 mod policy;
 mod routes;
 
+pub use bearer::*;
 pub use keyring::*;
 pub use policy::*;
 pub use routes::*;
@@ -294,39 +296,6 @@ pub enum LogLevel {
     Info,
     /// And how.
     Debug,
-}
-
-/// Bearer tokens: JWTs of one issuer. They are asked for on routes whose scope comes from a claim.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Bearer {
-    /// What the claim `iss` must say, to the letter.
-    pub issuer: String,
-    /// What the claim `aud` must say, or one of what it says.
-    pub audience: String,
-    /// By which algorithms tokens may be signed.
-    #[schemars(length(min = 1))]
-    pub algorithms: Vec<BearerAlgorithm>,
-    /// JSON file of the issuer's public keys (a JWK set, RFC 7517).
-    pub jwks_file: String,
-    /// How far the issuer's clock may be from this one. Default 30.
-    #[schemars(range(max = 300))]
-    pub clock_skew_s: Option<u64>,
-}
-
-/// A signature algorithm of RFC 7518 and RFC 8037.
-#[expect(missing_docs, reason = "the names are those of the standards")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum BearerAlgorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
 }
 
 /// A service behind the gate.

@@ -6,7 +6,6 @@ use super::policy::Classes;
 use super::raw;
 use super::rules;
 use super::source::{item, key};
-use crate::proxy::bearer::Bearer;
 use crate::proxy::goes_on;
 use crate::proxy::route::{Protection, Route, Routes, Template};
 use crate::proxy::rule::ScopeSource;
@@ -15,7 +14,6 @@ use http::{HeaderName, Method};
 use rustls_pki_types::ServerName;
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
-use std::sync::Arc;
 
 /// What a route may refer to.
 pub(super) struct Known<'a> {
@@ -23,8 +21,8 @@ pub(super) struct Known<'a> {
     pub(super) upstreams: &'a [String],
     pub(super) classes: &'a Classes,
     pub(super) packs: &'a Packs,
-    /// `None` inside: there is one, and something is wrong with it.
-    pub(super) bearer: Option<Option<Arc<Bearer>>>,
+    /// Whether there is a `bearer` at the top.
+    pub(super) has_bearer: bool,
     pub(super) sizes: rules::Sizes<'a>,
 }
 
@@ -159,11 +157,10 @@ fn scope(
         }
         (None, None, Some(true), None) => Some(ScopeSource::Identity),
         (None, None, None, Some(name)) => {
-            let Some(bearer) = &known.bearer else {
+            if !known.has_bearer {
                 files.problem_of(&key(&at, "claim"), &["bearer"], "claims are those of tokens that `bearer` speaks of");
-                return None;
-            };
-            bearer.clone().map(|bearer| ScopeSource::Claim { name: name.clone(), bearer })
+            }
+            Some(ScopeSource::Claim(name.clone()))
         }
         _ => {
             let causes = ["parameter", "header", "identity", "claim"].map(|name| key(&at, name));

@@ -88,9 +88,10 @@ pub(super) fn guesses(files: &mut Files<'_>, path: &str, role: &Role, written: &
     }
 }
 
-/// Tokens are asked for where the scope comes from one, and nowhere else.
+/// Tokens are asked for where scope or roles come from one, and nowhere else.
 pub(super) fn unused_bearer(files: &mut Files<'_>) {
-    files.warn("bearer", "no route takes its scope from a claim: no request is asked for a token");
+    let said = "no route takes its scope from a claim and no principal has user_roles: no request is asked for a token";
+    files.warn("bearer", said);
 }
 
 #[cfg(test)]

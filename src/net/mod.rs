@@ -1,5 +1,7 @@
 //! TLS as both sides of the gate use it, and the outbound client side of it.
 
+pub mod fetch;
+
 use crate::seal::CryptoProvider;
 use rustls::crypto::CryptoProvider as TlsProvider;
 use rustls::{CipherSuite, ClientConfig, RootCertStore};

@@ -1,6 +1,6 @@
 //! The decision: a permit, which is proof, or a denial, which says why.
 
-use super::principal::{Identity, Principal};
+use super::principal::{Acting, Identity, Principal};
 use super::rule::{Role, View};
 use crate::seal::{Class, Scope};
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ pub enum Action {
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// Who asks; `None` if the config knows no such identity.
-    pub principal: Option<&'a Principal>,
+    /// Who asks, in which roles; `None` if the config knows no such identity.
+    pub acting: Option<&'a Acting<'a>>,
     /// Reads or writes.
     pub action: Action,
     /// The classes of the route's rules.
@@ -35,6 +35,9 @@ pub enum Denied {
     /// The identity is in no `principals` entry.
     #[error("principal is unknown")]
     UnknownPrincipal,
+    /// The user has none of the roles that users of the principal may have.
+    #[error("user has no role that users of the principal may have")]
+    NoRole,
     /// The scope is not among those of the principal.
     #[error("principal may not act in scope {0}")]
     Scope(Scope),
@@ -127,34 +130,41 @@ impl Policy {
         self.principals.values().flat_map(|principal| principal.scopes.iter().copied())
     }
 
+    /// Whether some principal acts for its users alone.
+    #[must_use]
+    pub fn asks_for_users(&self) -> bool {
+        self.principals.values().any(Principal::speaks_for_users)
+    }
+
     /// Decides.
     ///
     /// # Errors
     /// [`Denied`] unless all of it is granted.
     pub fn authorize(&self, query: Query<'_>) -> Result<Permit, Denied> {
-        let principal = query.principal.ok_or(Denied::UnknownPrincipal)?;
-        if !principal.scopes.contains(&query.scope) {
+        let acting = query.acting.ok_or(Denied::UnknownPrincipal)?;
+        if !acting.principal().scopes.contains(&query.scope) {
             return Err(Denied::Scope(query.scope));
         }
-        let mut roles = principal.roles.iter().filter_map(|name| self.roles.0.get(name));
+        let mut roles = acting.roles().iter().filter_map(|name| self.roles.0.get(name));
         if query.action == Action::Write && roles.all(|role| role.read_only) {
             return Err(Denied::ReadOnly);
         }
         let mut grants = HashMap::with_capacity(query.classes.len());
         for class in query.classes {
-            let grant = self.roles.grant(&principal.roles, *class);
+            let grant = self.roles.grant(acting.roles(), *class);
             if grant.view == View::Deny {
                 return Err(Denied::Class(*class));
             }
             grants.insert(*class, grant);
         }
-        let roles = Arc::clone(&principal.roles);
+        let roles = Arc::clone(acting.roles());
         Ok(Permit { scope: query.scope, grants, roles, policy: Arc::clone(&self.roles) })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::principal::Roles;
     use super::*;
 
     fn class(text: &str) -> Class {
@@ -180,22 +190,34 @@ mod tests {
             ("both", vec!["billing", "desk"]),
             ("desk", vec!["desk"]),
             ("auditor", vec!["auditor"]),
-        ];
+        ]
+        .map(|(name, roles)| (name, Roles::Own(named(&roles))));
+        let portal = ("portal", Roles::OfUsers(named(&["desk", "billing", "auditor"])));
         let roles = roles.into_iter().map(|(name, role)| (name.into(), role)).collect();
         Policy::new(
             roles,
-            principals.map(|(name, roles)| Principal {
+            principals.into_iter().chain([portal]).map(|(name, roles)| Principal {
                 identity: Identity::Dns(name.into()),
-                roles: roles.into_iter().map(Into::into).collect(),
+                roles,
                 scopes: [Scope::parse("main").unwrap()].into(),
             }),
         )
     }
 
+    fn named(roles: &[&str]) -> Arc<[Arc<str>]> {
+        roles.iter().map(|role| Arc::from(*role)).collect()
+    }
+
     fn decide(who: &str, action: Action, classes: &[&str]) -> Result<Permit, Denied> {
+        decide_for(who, &[], action, classes)
+    }
+
+    fn decide_for(who: &str, of_user: &[&str], action: Action, classes: &[&str]) -> Result<Permit, Denied> {
         let (policy, classes) = (policy(), classes.iter().map(|name| class(name)).collect::<Vec<_>>());
         let principal = policy.principal(&Identity::Dns(who.into()));
-        policy.authorize(Query { principal, action, classes: &classes, scope: Scope::parse("main").unwrap() })
+        let acting = principal.map(|principal| principal.acting(&named(of_user))).transpose()?;
+        let acting = acting.as_ref();
+        policy.authorize(Query { acting, action, classes: &classes, scope: Scope::parse("main").unwrap() })
     }
 
     #[test]
@@ -210,8 +232,8 @@ mod tests {
     #[test]
     fn a_scope_that_is_not_the_principals_is_denied_whatever_its_roles() {
         let (policy, other) = (policy(), Scope::parse("other").unwrap());
-        let principal = policy.principal(&Identity::Dns("clinician".into()));
-        let query = Query { principal, action: Action::Read, classes: &[], scope: other };
+        let acting = policy.principal(&Identity::Dns("clinician".into())).unwrap().acting(&[]).unwrap();
+        let query = Query { acting: Some(&acting), action: Action::Read, classes: &[], scope: other };
         assert_eq!(policy.authorize(query).err(), Some(Denied::Scope(other)));
     }
 
@@ -222,6 +244,25 @@ mod tests {
         assert!(!permit.writes(class("ssn")), "the grant of the second role does not reach over the first");
         assert_eq!(permit.view(class("dob")), View::Redact);
         assert_eq!(permit.view(class("never-heard-of")), View::Redact);
+    }
+
+    #[test]
+    fn who_speaks_for_users_has_the_roles_of_its_user_and_no_others() {
+        let denied = |of_user: &[&str]| decide_for("portal", of_user, Action::Read, &["ssn"]).err();
+        assert_eq!(denied(&[]), Some(Denied::NoRole));
+        assert_eq!(denied(&["clinician"]), Some(Denied::NoRole), "its users may not have this one");
+        let view = |of_user: &[&str]| decide_for("portal", of_user, Action::Read, &["ssn"]).unwrap().view(class("ssn"));
+        assert_eq!(view(&["billing"]), View::Mask);
+        assert_eq!(view(&["billing", "clinician"]), View::Mask);
+        for order in [["billing", "desk"], ["desk", "billing"]] {
+            assert_eq!(view(&order), View::Redact, "the principal's order decides");
+        }
+        let write = |of_user: &[&str]| decide_for("portal", of_user, Action::Write, &["ssn"]).err();
+        assert_eq!((write(&["auditor"]), write(&["desk"])), (Some(Denied::ReadOnly), None));
+        assert_eq!(
+            decide_for("billing", &["clinician"], Action::Read, &["dob"]).err(),
+            Some(Denied::Class(class("dob")))
+        );
     }
 
     #[test]

@@ -5,5 +5,5 @@ mod principal;
 mod rule;
 
 pub use decision::{Action, Denied, Permit, Policy, Query};
-pub use principal::{Identity, Principal};
+pub use principal::{Acting, Identity, Principal, Roles};
 pub use rule::{Role, View};

@@ -1,26 +1,35 @@
 //! Who is behind a client application: the user that a bearer token proves (RFC 6750), a JWT (RFC 7519) of one issuer.
 //!
 //! Its signature is checked by a key of the issuer's key set, by an algorithm that the config names, never by what the token
-//! asks for. Symmetric algorithms are none of them. Key sets are handed in: nothing is fetched here.
+//! asks for. Symmetric algorithms are none of them.
 
+pub mod fetched;
+pub mod key_set;
+pub mod roles;
+
+use super::Gate;
 use super::headers;
+use super::identity::Peer;
 use super::rescue::{Code, Refusal};
+use super::route::Route;
+use super::rule::ScopeSource;
 use crate::audit::event::User;
+use crate::policy::Principal;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use fetched::Fetched;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use jsonwebtoken::crypto::CryptoProvider;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, Header, Validation};
+use key_set::{KeySet, NoKey};
+use roles::RoleClaim;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The longest `sub` that is taken for a name, in characters.
 const SUBJECT_CHARACTERS_MAX: usize = 256;
-/// The largest key set, in keys.
-const KEYS_MAX: usize = 64;
 
 /// Whose tokens are taken, and for whom they must be.
 #[derive(Clone, Debug)]
@@ -33,40 +42,26 @@ pub struct Settings {
     pub algorithms: Vec<Algorithm>,
     /// How far the issuer's clock may be from ours, in seconds.
     pub clock_skew_s: u64,
+    /// Which claim says what roles a user has.
+    pub roles: Option<RoleClaim>,
 }
 
-/// Why a text is no key set that tokens can be checked by.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotAKeySet {
-    /// RFC 7517 5.
-    #[error("wanted a JSON object with `keys` (RFC 7517)")]
-    Form,
-    /// Nothing in it is a public signature key of one of the algorithms.
-    #[error("no key in it is a public key of one of the algorithms")]
-    NoKey,
-    /// It has more than 64 keys.
-    #[error("wanted at most {KEYS_MAX} keys")]
-    TooMany,
-    /// Two keys have one `kid`, or one has none beside others: a token could not say which one signed it.
-    #[error("wanted a `kid` of its own for each key")]
-    Kid,
-    /// jsonwebtoken has no library that does the cryptography.
-    #[error("this build verifies no tokens; it was made without the feature aws-lc")]
-    NoProvider,
+/// The issuer's keys.
+#[derive(Clone)]
+pub enum Keys {
+    /// Those of a file.
+    Fixed(Arc<KeySet>),
+    /// Those that the issuer publishes.
+    Fetched(Arc<Fetched>),
 }
 
 /// Checks tokens.
 pub struct Bearer {
     issuer: String,
-    keys: Vec<Key>,
-}
-
-struct Key {
-    id: Option<String>,
-    key: DecodingKey,
-    /// What is asked of a token that it signed, for each algorithm.
+    /// What is asked of a token, for each algorithm.
     validations: Vec<(Algorithm, Validation)>,
+    keys: Keys,
+    roles: Option<RoleClaim>,
 }
 
 impl fmt::Debug for Bearer {
@@ -78,6 +73,8 @@ impl fmt::Debug for Bearer {
 /// A user whose token was found to be good.
 pub(super) struct Proven {
     pub(super) user: User,
+    /// The roles that its claims give.
+    pub(super) roles: Vec<Arc<str>>,
     claims: Map<String, Value>,
 }
 
@@ -88,50 +85,71 @@ impl Proven {
     }
 }
 
+/// The user behind the caller, where the caller's roles are those of its users, or the scope is said of the user. Elsewhere a
+/// token is not looked at.
+///
+/// # Errors
+/// As [`Bearer::verify`]; whoever is unknown is told that and nothing else.
+pub(super) async fn user(
+    gate: &Gate,
+    route: &Route,
+    head: &Parts,
+    (peer, principal): (&Peer, Option<&Principal>),
+) -> Result<Option<Proven>, Refusal> {
+    let is_of_scope = matches!(route.scope, ScopeSource::Claim(_));
+    match principal {
+        None if is_of_scope => return Err(Code::PrincipalUnknown.into()),
+        Some(principal) if is_of_scope || principal.speaks_for_users() => {}
+        Some(_) | None => return Ok(None),
+    }
+    // A config that asks for tokens says whose.
+    let bearer = gate.bearer.as_ref().ok_or(Code::Internal)?;
+    bearer.verify(head, &peer.certificate, &gate.key_waits).await.map(Some)
+}
+
 impl Bearer {
-    /// Takes tokens that a key of this set (RFC 7517) signed. Keys for other uses and algorithms are passed over.
-    ///
-    /// # Errors
-    /// [`NotAKeySet`].
-    pub fn new(settings: &Settings, keys: &[u8]) -> Result<Self, NotAKeySet> {
-        if CryptoProvider::try_get_default().is_none() {
-            return Err(NotAKeySet::NoProvider);
+    /// Takes tokens that one of the keys signed.
+    #[must_use]
+    pub fn new(settings: Settings, keys: Keys) -> Self {
+        let validations = settings.algorithms.iter().map(|algorithm| (*algorithm, validation(*algorithm, &settings)));
+        let validations = validations.collect();
+        let Settings { issuer, roles, .. } = settings;
+        Self { issuer, validations, keys, roles }
+    }
+
+    /// The issuer's keys, if they are fetched.
+    #[must_use]
+    pub const fn fetched(&self) -> Option<&Arc<Fetched>> {
+        match &self.keys {
+            Keys::Fetched(fetched) => Some(fetched),
+            Keys::Fixed(_) => None,
         }
-        let set: JwkSet = serde_json::from_slice(keys).map_err(|_| NotAKeySet::Form)?;
-        if set.keys.len() > KEYS_MAX {
-            return Err(NotAKeySet::TooMany);
-        }
-        let keys: Vec<Key> = set.keys.iter().filter_map(|jwk| Key::new(jwk, settings)).collect();
-        let ids: HashSet<_> = keys.iter().map(|key| &key.id).collect();
-        match keys.len() {
-            0 => Err(NotAKeySet::NoKey),
-            1 => Ok(Self { issuer: settings.issuer.clone(), keys }),
-            all if all != ids.len() || ids.contains(&None) => Err(NotAKeySet::Kid),
-            _ => Ok(Self { issuer: settings.issuer.clone(), keys }),
+    }
+
+    /// The same with the keys that another one has fetched already, if both have them from the same place.
+    #[must_use]
+    pub fn after(self, old: Option<&Self>) -> Self {
+        match (self.keys, old.and_then(Self::fetched)) {
+            (Keys::Fetched(new), Some(old)) => Self { keys: Keys::Fetched(Fetched::after(new, old)), ..self },
+            (keys, _) => Self { keys, ..self },
         }
     }
 
     /// The user of a request. `certificate` is the SHA-256 of the client's, in hex: a token that is bound to a certificate
-    /// (RFC 8705) is taken with that one only.
+    /// (RFC 8705) is taken with that one only. `waits` has a permit for each exchange that may wait for keys.
     ///
     /// # Errors
-    /// [`Code::BearerMissing`] without a token, [`Code::BearerInvalid`] with one that is not good.
-    pub(super) fn verify(&self, head: &Parts, certificate: &str) -> Result<Proven, Refusal> {
-        let invalid = |why: &'static str| Refusal::from(Code::BearerInvalid).because(why);
-        if !head.headers.contains_key(AUTHORIZATION) {
-            return Err(Code::BearerMissing.into());
-        }
-        // A field that ends here would not tell the upstream whom it tells the gate.
-        if headers::ends_here(&head.headers, &AUTHORIZATION) {
-            return Err(invalid("it does not go on to the upstream"));
-        }
-        let field = headers::only(&head.headers, &AUTHORIZATION).ok_or_else(|| invalid("not one field"))?;
-        let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Code::BearerMissing.into());
-        }
+    /// [`Code::BearerMissing`] without a token, [`Code::BearerInvalid`] with one that is not good,
+    /// [`Code::BearerKeysUnavailable`] if that cannot be told for want of the issuer's keys.
+    async fn verify(&self, head: &Parts, certificate: &str, waits: &Semaphore) -> Result<Proven, Refusal> {
+        let token = token(head)?;
         let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("malformed"))?;
-        let (key, validation) = self.key(&header).map_err(invalid)?;
+        let validation = self.validation(&header).map_err(invalid)?;
+        let keys = self.keys_for(&header, waits).await?;
+        let key = keys.key(&header).map_err(|none| match none {
+            NoKey::Unknown => invalid("its key is unknown"),
+            NoKey::Algorithm => invalid("of another algorithm"),
+        })?;
         let data = jsonwebtoken::decode::<Map<String, Value>>(token, key, validation)
             .map_err(|error| invalid(why(error.kind())))?;
         if !is_bound_to(&data.claims, certificate) {
@@ -147,50 +165,62 @@ impl Bearer {
             return Err(invalid("it names nobody"));
         }
         let user = User { issuer: self.issuer.clone(), subject: subject.to_owned() };
-        Ok(Proven { user, claims: data.claims })
+        let roles = self.roles.as_ref().map(|claim| claim.roles(&data.claims)).unwrap_or_default();
+        Ok(Proven { user, roles, claims: data.claims })
     }
 
-    fn key(&self, header: &Header) -> Result<(&DecodingKey, &Validation), &'static str> {
+    /// What is asked of a token of that header, before it is known who signed it.
+    fn validation(&self, header: &Header) -> Result<&Validation, &'static str> {
         // RFC 9068 4 and RFC 7515 4.1.11: a token of another kind, such as one for logging out, is none for this; and what
         // must be understood is not.
         let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
         if !matches!(kind.as_deref(), None | Some("jwt" | "at+jwt" | "application/at+jwt")) || header.crit.is_some() {
             return Err("of another kind");
         }
-        // A key without a name is the only one.
-        let named = |key: &&Key| header.kid.is_none() || key.id.is_none() || header.kid == key.id;
-        let mut keys = self.keys.iter().filter(named);
-        let key = match (keys.next(), keys.next()) {
-            (Some(key), None) => key,
-            _ => return Err("its key is unknown"),
-        };
-        let mut validations = key.validations.iter();
+        let mut validations = self.validations.iter();
         let validation = validations.find(|(algorithm, _)| *algorithm == header.alg);
-        validation.map(|(_, validation)| (&key.key, validation)).ok_or("of another algorithm")
+        validation.map(|(_, validation)| validation).ok_or("of another algorithm")
+    }
+
+    /// The keys by which a token of that header is to be judged. Where they may come in a moment, they are waited for.
+    async fn keys_for(&self, header: &Header, waits: &Semaphore) -> Result<Arc<KeySet>, Refusal> {
+        let fetched = match &self.keys {
+            Keys::Fixed(keys) => return Ok(Arc::clone(keys)),
+            Keys::Fetched(fetched) => fetched,
+        };
+        let unavailable = |why: &str| Refusal::from(Code::BearerKeysUnavailable).because(why);
+        let at_hand = fetched.keys();
+        // While there are no keys at all the issuer is asked again and again, whoever comes.
+        let is_new = |keys: &Arc<KeySet>| header.kid.is_some() && keys.key(header).err() == Some(NoKey::Unknown);
+        let may_ask = at_hand.as_ref().is_some_and(is_new);
+        if (at_hand.is_some() && !may_ask) || !fetched.has_next(may_ask) {
+            return at_hand.ok_or_else(|| unavailable("the issuer's keys are not there"));
+        }
+        let _place = waits.try_acquire().map_err(|_| unavailable("too many exchanges wait for keys"))?;
+        fetched.next(may_ask).await;
+        fetched.keys().ok_or_else(|| unavailable("the issuer's keys did not come"))
     }
 }
 
-impl Key {
-    fn new(jwk: &Jwk, settings: &Settings) -> Option<Self> {
-        let operations = jwk.common.key_operations.as_ref();
-        let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature))
-            && operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
-        if !signs || matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_) | AlgorithmParameters::Other(_)) {
-            return None;
-        }
-        let key = DecodingKey::from_jwk(jwk).ok()?;
-        let said = jwk.common.key_algorithm.as_ref().map(ToString::to_string);
-        let fits = |algorithm: &&Algorithm| {
-            algorithm.family() == key.family() && said.as_ref().is_none_or(|said| *said == format!("{algorithm:?}"))
-        };
-        let validations: Vec<_> = settings
-            .algorithms
-            .iter()
-            .filter(fits)
-            .map(|algorithm| (*algorithm, validation(*algorithm, settings)))
-            .collect();
-        (!validations.is_empty()).then(|| Self { id: jwk.common.key_id.clone(), key, validations })
+fn invalid(why: &'static str) -> Refusal {
+    Refusal::from(Code::BearerInvalid).because(why)
+}
+
+/// The only token of a request.
+fn token(head: &Parts) -> Result<&str, Refusal> {
+    if !head.headers.contains_key(AUTHORIZATION) {
+        return Err(Code::BearerMissing.into());
     }
+    // A field that ends here would not tell the upstream whom it tells the gate.
+    if headers::ends_here(&head.headers, &AUTHORIZATION) {
+        return Err(invalid("it does not go on to the upstream"));
+    }
+    let field = headers::only(&head.headers, &AUTHORIZATION).ok_or_else(|| invalid("not one field"))?;
+    let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Code::BearerMissing.into());
+    }
+    Ok(token)
 }
 
 fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {

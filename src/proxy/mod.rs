@@ -105,6 +105,8 @@ pub struct Gate {
     pub routes: Routes,
     /// Who may do what.
     pub policy: Policy,
+    /// What checks the bearer tokens of users.
+    pub bearer: Option<bearer::Bearer>,
     /// Where the routes go, by their index.
     pub upstreams: Vec<Arc<upstream::Target>>,
     /// Data keys.
@@ -121,8 +123,8 @@ pub struct Gate {
     pub forwarders: forwarder::Forwarders,
     /// One permit for each exchange that may be under way.
     pub exchanges: Arc<Semaphore>,
-    /// One permit for each exchange that may wait for a data key: half of the above, so that a KEK that hangs leaves room
-    /// for exchanges that need none.
+    /// One permit for each exchange that may wait for a data key, or for keys of an issuer: half of the above, so that a KEK
+    /// or an issuer that hangs leaves room for exchanges that need none.
     pub key_waits: Arc<Semaphore>,
     /// Client connections.
     pub crowd: Arc<crowd::Crowd>,

@@ -4,6 +4,7 @@
 //! Nothing is shown to the client before the record of it is durable. Whatever is refused is recorded too.
 
 use super::Gate;
+use super::bearer;
 use super::body::Body;
 use super::coverage;
 use super::etag::Suffix;
@@ -15,7 +16,7 @@ use super::route::{Protection, Route};
 use super::trail::Trail;
 use super::transform::{self, Outgoing};
 use super::upstream::{self, Lease, Pool};
-use crate::policy::{Action, Permit, Principal, Query};
+use crate::policy::{Acting, Action, Permit, Principal, Query};
 use crate::seal::Scope;
 use crate::telemetry::names;
 use bytes::Bytes;
@@ -129,11 +130,14 @@ async fn exchange(
     let route = gate.routes.find(&host, &head.method, head.uri.path())?;
     trail.route(route);
     let action = if head.method.is_safe() { Action::Read } else { Action::Write };
-    let user = route.scope.user(&head, (peer, principal))?;
+    let user = bearer::user(gate, route, &head, (peer, principal)).await?;
     trail.user(user.as_ref());
+    let of_user = user.as_ref().map(|user| &*user.roles).unwrap_or_default();
+    let acting = principal.map(|principal| principal.acting(of_user)).transpose()?;
+    trail.roles(acting.as_ref());
     let scope = route.scope.scope(&route.template, &head, (principal, user.as_ref()))?;
     trail.scope(scope);
-    let permit = gate.policy.authorize(query(principal, route, action, scope))?;
+    let permit = gate.policy.authorize(query(acting.as_ref(), route, action, scope))?;
     trail.record(route, head.uri.path());
     let path = head.uri.path().to_owned();
 
@@ -156,12 +160,12 @@ async fn exchange(
     answer(site, route, permit, trail, Asked { method, path }, (response, lease)).await
 }
 
-fn query<'a>(principal: Option<&'a Principal>, route: &'a Route, action: Action, scope: Scope) -> Query<'a> {
+fn query<'a>(acting: Option<&'a Acting<'a>>, route: &'a Route, action: Action, scope: Scope) -> Query<'a> {
     let classes: &[_] = match &route.protection {
         Protection::None => &[],
         Protection::Rules(protected) => &protected.classes,
     };
-    Query { principal, action, classes, scope }
+    Query { acting, action, classes, scope }
 }
 
 async fn send(

@@ -42,6 +42,7 @@ pub(super) fn response(refusal: &Refusal, exchange: Uuid, method: &Method, done:
     let challenge = match code {
         Code::BearerMissing => Some("Bearer"),
         Code::BearerInvalid => Some("Bearer error=\"invalid_token\""),
+        Code::UserUnknown => Some("Bearer error=\"insufficient_scope\""),
         _ => None,
     };
     if let Some(challenge) = challenge {

@@ -57,6 +57,8 @@ codes! {
     CertificateNotAccepted = "certificate_not_accepted", FORBIDDEN, "the client certificate is not taken any more";
     BearerMissing = "bearer_missing", UNAUTHORIZED, "the request says by no bearer token who its user is";
     BearerInvalid = "bearer_invalid", UNAUTHORIZED, "the bearer token is not one that is taken here";
+    BearerKeysUnavailable = "bearer_keys_unavailable", SERVICE_UNAVAILABLE, "the keys that bearer tokens are checked by are not there";
+    UserUnknown = "user_unknown", FORBIDDEN, "the user has no role here";
     ScopeMissing = "scope_missing", BAD_REQUEST, "the request does not say in which scope it acts";
     ScopeDenied = "scope_denied", FORBIDDEN, "the caller may not act in this scope";
     ReadOnly = "read_only", FORBIDDEN, "the caller may not write";
@@ -151,7 +153,15 @@ impl Refusal {
     #[must_use]
     pub const fn retry_after_s(&self, done: bool) -> Option<u32> {
         match self.code {
-            Code::KeyUnavailable | Code::AuditUnavailable | Code::Overloaded | Code::RateLimited if !done => Some(1),
+            Code::KeyUnavailable
+            | Code::BearerKeysUnavailable
+            | Code::AuditUnavailable
+            | Code::Overloaded
+            | Code::RateLimited
+                if !done =>
+            {
+                Some(1)
+            }
             _ => None,
         }
     }
@@ -188,6 +198,7 @@ impl From<Denied> for Refusal {
     fn from(error: Denied) -> Self {
         match error {
             Denied::UnknownPrincipal => Code::PrincipalUnknown.into(),
+            Denied::NoRole => Code::UserUnknown.into(),
             Denied::Scope(scope) => Self::from(Code::ScopeDenied).because(format!("scope {scope}")),
             Denied::ReadOnly => Code::ReadOnly.into(),
             Denied::Class(class) => Self::with_detail(Code::ClassDenied, format!("class {class}")),
@@ -283,7 +294,7 @@ mod tests {
             let after = Refusal::from(*code).after_write();
             assert_eq!(after.retry_after_s(true), None, "{code:?}");
             let invites = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
-            let before_only = [Code::Overloaded, Code::RateLimited];
+            let before_only = [Code::Overloaded, Code::RateLimited, Code::BearerKeysUnavailable];
             assert!(before_only.contains(code) || !invites.contains(&after.code.status()), "{code:?}");
         }
     }

@@ -1,9 +1,8 @@
 //! The rules of a protected route: which values, of which class, sealed how, bound to what. And whose data a request is about.
 
-use super::bearer::{Bearer, Proven};
+use super::bearer::Proven;
 use super::coverage::Coverage;
 use super::headers;
-use super::identity::Peer;
 use super::media::{Format, Formats};
 use super::rescue::{Code, Refusal};
 use super::route::Template;
@@ -288,29 +287,10 @@ pub enum ScopeSource {
     /// The caller's principal has one scope.
     Identity,
     /// In a claim of the user's bearer token.
-    Claim {
-        /// Its name.
-        name: String,
-        /// What checks the token.
-        bearer: Arc<Bearer>,
-    },
+    Claim(String),
 }
 
 impl ScopeSource {
-    /// The user behind the caller, where the scope is said of the user.
-    ///
-    /// # Errors
-    /// As [`Bearer::verify`]; whoever is unknown is told that and nothing else.
-    pub(super) fn user(
-        &self,
-        head: &Parts,
-        (peer, principal): (&Peer, Option<&Principal>),
-    ) -> Result<Option<Proven>, Refusal> {
-        let Self::Claim { bearer, .. } = self else { return Ok(None) };
-        principal.ok_or(Code::PrincipalUnknown)?;
-        bearer.verify(head, &peer.certificate).map(Some)
-    }
-
     /// The scope of a request. Whether the caller may act in it, the policy says.
     ///
     /// # Errors
@@ -337,7 +317,7 @@ impl ScopeSource {
             // A field that ends here would not tell the upstream what it told the gate.
             Self::Header(name) if headers::ends_here(&head.headers, name) => return Err(missing()),
             Self::Header(name) => headers::only(&head.headers, name).ok_or_else(missing)?,
-            Self::Claim { name, .. } => user.and_then(|user| user.claim(name)).ok_or_else(missing)?,
+            Self::Claim(name) => user.and_then(|user| user.claim(name)).ok_or_else(missing)?,
         };
         Scope::parse(text).map_err(|_| missing())
     }

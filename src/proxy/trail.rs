@@ -9,7 +9,7 @@ use super::rescue::Refusal;
 use super::route::Route;
 use crate::audit::event::{Exchange, FieldCount};
 use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
-use crate::policy::Principal;
+use crate::policy::{Acting, Principal};
 use crate::seal::Scope;
 use crate::telemetry::names;
 use http::{Method, StatusCode};
@@ -44,7 +44,7 @@ impl Trail {
             request_id: exchange.to_string().into(),
             user: None,
             principal: peer.identity.as_ref().map(ToString::to_string),
-            roles: principal.map(|principal| principal.roles.to_vec()).unwrap_or_default(),
+            roles: principal.map(|principal| principal.own_roles().to_vec()).unwrap_or_default(),
             certificate: Arc::clone(&peer.certificate),
             from: peer.address,
             method: method.map_or("-", name),
@@ -88,6 +88,11 @@ impl Trail {
 
     pub(super) fn user(&mut self, user: Option<&Proven>) {
         self.state.user = user.map(|proven| proven.user.clone());
+    }
+
+    /// Says in which roles the caller acts.
+    pub(super) fn roles(&mut self, acting: Option<&Acting<'_>>) {
+        self.state.roles = acting.map(|acting| acting.roles().to_vec()).unwrap_or_default();
     }
 
     /// Says whose data the exchange is about, be it that the caller may not act there.

@@ -56,6 +56,12 @@ metrics! {
         "When the first of the listener's certificates expires, in seconds since 1970.";
     CRL_EXPIRES = "sealgate_crl_expires_timestamp_seconds", Gauge, [],
         "When the first of the revocation lists in force expires, in seconds since 1970; from then on clients of its CA are refused. Absent without lists.";
+    JWKS_FETCHES = "sealgate_jwks_fetches_total", Counter, ["outcome"],
+        "Times that the key set of the bearer tokens' issuer was asked for, by outcome: ok, unreachable, timeout, status (not 200) or malformed.";
+    JWKS_KEYS = "sealgate_jwks_keys", Gauge, [],
+        "Keys of the issuer by which bearer tokens are checked. While it is 0 they get 503. Not there if keys are not fetched.";
+    JWKS_AGE = "sealgate_jwks_age_seconds", Gauge, [],
+        "Time since they were last fetched.";
     KMS_CALLS = "sealgate_kms_calls_total", Counter, ["operation", "outcome"],
         "Calls to the keyring's KEK by operation and outcome: ok, unavailable, denied or rejected.";
     KMS_SECONDS = "sealgate_kms_call_duration_seconds", Histogram, ["operation"],

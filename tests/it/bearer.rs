@@ -1,5 +1,10 @@
 //! Users behind a client application: tokens that are taken, and those that are not.
 
+mod fetched;
+mod providers;
+mod published;
+mod roles;
+
 use crate::fixture::{Bed, Call, Setup};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -93,10 +98,14 @@ fn but(changes: &Value) -> Value {
 
 fn with_keys(setup: Setup, keys: &[Value]) -> Setup {
     std::fs::write(setup.folder().join("jwks.json"), json!({"keys": keys}).to_string()).unwrap();
+    with_bearer(setup, BEARER)
+}
+
+fn with_bearer(setup: Setup, bearer: &str) -> Setup {
     let setup = setup.replace("\nroutes:\n", &format!("\n{ROUTE}"));
     setup
         .replace("\nprincipals:\n", &format!("\n{PRINCIPALS}"))
-        .replace("upstreams:\n", &format!("{BEARER}upstreams:\n"))
+        .replace("upstreams:\n", &format!("{bearer}upstreams:\n"))
 }
 
 fn call(line: &str, token: &str) -> Call {
@@ -198,6 +207,25 @@ async fn a_token_that_is_not_good_is_refused() {
             "{got} for {cause}: {token}"
         );
         assert_eq!(event["user"], Value::Null, "who is not proven is not named: {event}");
+    }
+}
+
+#[tokio::test]
+async fn clocks_may_differ_by_so_much_and_no_more() {
+    let issuer = Issuer::new("k1");
+    let bed = Bed::with(|setup| with_keys(setup, &[issuer.jwk()]).replace("clock_skew_s: 5", "clock_skew_s: 60"));
+    for (times, status) in [
+        (json!({"exp": now() - 50}), 404),
+        (json!({"exp": now() - 61}), 401),
+        (json!({"nbf": now() + 50}), 404),
+        (json!({"nbf": now() + 75}), 401),
+        (json!({"exp": now() - 50, "nbf": now() - 50}), 404),
+        (json!({"nbf": "soon"}), 401),
+        (json!({"exp": -1}), 401),
+        (json!({"exp": 1e300}), 401),
+    ] {
+        let reply = bed.make("app", &call("GET /user/Patient/1", &issuer.token(&but(&times)))).await;
+        assert_eq!(reply.status, status, "{times}: {}", reply.text());
     }
 }
 
@@ -322,5 +350,5 @@ fn a_config_of_tokens_that_could_not_be_checked_is_refused() {
     }
     let (code, told) = setup(std::slice::from_ref(&good)).replace("{claim: tenant}", "{identity: true}").validate();
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("bearer: no route takes its scope from a claim"), "{told}");
+    assert!(told.contains("bearer: no route takes its scope from a claim and no principal has user_roles"), "{told}");
 }

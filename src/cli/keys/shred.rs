@@ -98,7 +98,7 @@ fn refuse_inline(routes: &Routes, policy: &Policy, scope: Scope) -> Result<(), F
     for route in routes.iter() {
         let can_be = match &route.scope {
             ScopeSource::Fixed(fixed) => *fixed == scope,
-            ScopeSource::Parameter(_) | ScopeSource::Header(_) | ScopeSource::Identity | ScopeSource::Claim { .. } => {
+            ScopeSource::Parameter(_) | ScopeSource::Header(_) | ScopeSource::Identity | ScopeSource::Claim(_) => {
                 policy.scopes().any(|known| known == scope)
             }
         };

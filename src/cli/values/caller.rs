@@ -53,11 +53,12 @@ impl Caller {
 
     /// What the caller may do to values of these classes in a scope.
     pub(super) fn permit(&self, action: Action, scope: Scope, classes: &[Class]) -> Result<Permit, Refusal> {
-        if self.principal.is_none() {
-            return Err(self.unknown());
-        }
-        let query = Query { principal: self.principal.as_ref(), action, classes, scope };
-        self.policy.authorize(query).map_err(|denied| Refusal::from(denied).because(denied))
+        let principal = self.principal.as_ref().ok_or_else(|| self.unknown())?;
+        // Behind a command there is no user but its own.
+        let acting = principal.acting(&[]);
+        let permit =
+            acting.and_then(|acting| self.policy.authorize(Query { acting: Some(&acting), action, classes, scope }));
+        permit.map_err(|denied| Refusal::from(denied).because(denied))
     }
 
     fn unknown(&self) -> Refusal {
@@ -92,7 +93,7 @@ impl Caller {
     pub(super) fn operation(&self, scope: Option<Scope>) -> Operation {
         Operation {
             principal: self.principal.as_ref().map(|principal| principal.identity.to_string()),
-            roles: self.principal.as_ref().map(|principal| principal.roles.to_vec()).unwrap_or_default(),
+            roles: self.principal.as_ref().map(|principal| principal.own_roles().to_vec()).unwrap_or_default(),
             scope: scope.map(|scope| scope.to_string()),
             ..self.session.operation(self.command, self.reason.clone())
         }

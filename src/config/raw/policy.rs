@@ -145,9 +145,13 @@ pub struct Principal {
     pub uid: Option<u32>,
     /// `true`: all clients without a certificate, where they may come without one.
     pub anonymous: Option<bool>,
-    /// Names of roles; of those that speak of a class, the first decides.
+    /// Names of roles; of those that speak of a class, the first decides. Either this or `user_roles`.
     #[schemars(length(min = 1))]
-    pub roles: Vec<String>,
+    pub roles: Option<Vec<String>>,
+    /// Names of the roles that users behind it may have. Each of its requests must bring a bearer token, whose user has those of
+    /// them that `bearer.roles` gives; of those that speak of a class, the first decides.
+    #[schemars(length(min = 1))]
+    pub user_roles: Option<Vec<String>>,
     /// Scopes that it may act in. Default: the scope at the top, and no other.
     #[schemars(length(min = 1))]
     pub scopes: Option<Vec<String>>,
