@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -123,14 +124,14 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         keyring,
         cache,
         audit,
-        log: _,
+        voucher,
         bearer,
         upstreams,
-        classes: _,
         policy,
         routes,
         warnings,
         fixed,
+        ..
     } = config;
     tell(&warnings, dev_mode);
     let keys = warm::keys(provider, keyring, cache, &routes).await?;
@@ -139,12 +140,12 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
 
     let sockets = listener::bind(listener).map_err(|source| cannot_listen("server.listen", listener.listen, source))?;
     let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.listen);
-    let admin_socket =
-        tokio::net::TcpListener::bind(admin).await.map_err(|source| cannot_listen("admin.listen", admin, source))?;
+    let admin_socket = TcpListener::bind(admin).await;
+    let admin_socket = admin_socket.map_err(|source| cannot_listen("admin.listen", admin, source))?;
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
     record_start(&recorder, &recovered).await?;
-    let rate = limits.rate;
     start_fetching(bearer.as_ref());
+    let pace = Arc::new(Pace::new(limits.rate));
     let live = Arc::new(Live::new(Gate {
         generation: 1,
         exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
@@ -153,13 +154,14 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
         limits,
         routes,
         policy,
+        vouchers: voucher.into_iter().collect(),
         bearer,
         upstreams,
         keys: Arc::new(keys),
         recorder,
         handshakes: Arc::default(),
         limited: Arc::default(),
-        pace: Arc::new(Pace::new(rate)),
+        pace,
         forwarders,
         crowd: Arc::default(),
         drain: CancellationToken::new(),
@@ -218,7 +220,7 @@ fn require_fips(config: &Config) -> Result<(), StartError> {
     issuer.try_for_each(|(tls, _)| wanted(tls.fips(), "TLS of bearer.jwks_url"))
 }
 
-fn tasks(admin_socket: tokio::net::TcpListener, health: &Arc<Health>, dropped_lines: DroppedLines) -> JoinSet<()> {
+fn tasks(admin_socket: TcpListener, health: &Arc<Health>, dropped_lines: DroppedLines) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(admin::serve(admin_socket, Arc::clone(health)));
     tasks.spawn(flush_handshakes(Arc::clone(health)));

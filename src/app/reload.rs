@@ -7,6 +7,7 @@ use crate::config::{self, Config, Problem, Sources};
 use crate::proxy::coverage;
 use crate::proxy::live::Live;
 use crate::proxy::pace::Pace;
+use crate::proxy::vouch::Voucher;
 use crate::proxy::{Gate, upstream};
 use crate::telemetry::names;
 use data_encoding::HEXLOWER;
@@ -157,7 +158,7 @@ impl Reloader {
 
 /// The gate after `old`: what the config says, with the keys, the journal and the counts of before.
 fn following(old: &Gate, config: Config) -> Gate {
-    let Config { door, limits, forwarders, upstreams, policy, routes, bearer, .. } = config;
+    let Config { door, limits, forwarders, upstreams, policy, routes, voucher, bearer, .. } = config;
     let bearer = bearer.map(|bearer| bearer.after(old.bearer.as_ref()));
     start_fetching(bearer.as_ref());
     let kept = |target: Arc<upstream::Target>| {
@@ -170,7 +171,10 @@ fn following(old: &Gate, config: Config) -> Gate {
         (Arc::new(Semaphore::new(limits.exchanges_max)), Arc::new(Semaphore::new(limits.exchanges_max.div_ceil(2))))
     };
     let pace = if limits.rate == old.pace.rate() { Arc::clone(&old.pace) } else { Arc::new(Pace::new(limits.rate)) };
+    let is_new = |before: &&Arc<Voucher>| voucher.as_ref().is_none_or(|voucher| voucher.jwk() != before.jwk());
+    let before = old.vouchers.iter().find(is_new).filter(|_| voucher.is_some());
     Gate {
+        vouchers: voucher.iter().chain(before).cloned().collect(),
         generation: old.generation + 1,
         door,
         exchanges,

@@ -18,6 +18,7 @@ use crate::proxy::forwarder::Forwarders;
 use crate::proxy::pace::Rate;
 use crate::proxy::route::Routes;
 use crate::proxy::rule::{ClassRule, ScopeSource};
+use crate::proxy::vouch::Voucher;
 use crate::proxy::{Limits, listener, tls, upstream};
 use crate::seal::{CryptoProvider, Scope, crypto};
 use crate::telemetry::{LogFormat, LogSettings};
@@ -54,6 +55,8 @@ pub struct Config {
     pub audit: Audit,
     /// What is logged.
     pub log: LogSettings,
+    /// What signs for who the client is.
+    pub voucher: Option<Arc<Voucher>>,
     /// What checks the bearer tokens of users.
     pub bearer: Option<Bearer>,
     /// The services behind the gate.
@@ -174,6 +177,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         audit,
         log,
         bearer,
+        identity_token,
         upstreams,
         mut classes,
         roles,
@@ -182,13 +186,8 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     } = raw;
     let provider = self::provider(files, crypto_provider);
     let scope = Scope::parse(&scope).map_err(|error| files.problem("scope", error.to_string())).ok();
-    let raw::Server { listen, workers, tls, proxy_protocol, limits, drain } = server;
-    let listen = address(files, "server.listen", &listen);
-    let handshake_timeout = ms(tls.handshake_timeout_ms, 10_000);
-    let door = door::door(files, provider, &tls);
     let admin = address(files, "admin.listen", admin.listen.as_deref().unwrap_or("127.0.0.1:9464"));
-    let limits = self::limits(files, &limits, handshake_timeout);
-    let forwarders = forwarders(files, proxy_protocol);
+    let (edge, limits) = edge(files, provider, server);
     let cache = keyring::cache(files, &keyring.cache, &limits);
     let kept = policy::Kept { store: keyring.store.is_some(), keyset: keyring.keyset_file.is_some() };
     let read_before = files.sources.count();
@@ -198,6 +197,7 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
     let upstreams = upstreams::upstreams(files, provider, upstreams);
     let packs = Packs::load(files, &routes, &mut classes);
     let classes = policy::classes(files, classes, kept);
+    let voucher = identity_token.map(|raw| voucher(files, provider, &raw));
     let has_bearer = bearer.is_some();
     let bearer = bearer.map(|raw| bearer::bearer(files, (provider, dev_mode), raw, &roles));
     let given = bearer.as_ref().and_then(|bearer| bearer.given.as_ref());
@@ -212,19 +212,21 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         warnings::unused_bearer(files);
     }
     let audit = self::audit(files, &audit);
+    let Edge { listener, door, forwarders, drain } = edge?;
     Some(Config {
         dev_mode,
         provider,
-        listener: listener::Settings { listen: listen?, workers: workers.unwrap_or_else(cores) },
-        door: door?,
+        listener,
+        door,
         limits,
-        forwarders: forwarders?,
-        drain: Drain { delay: ms(drain.delay_ms, 2_000), timeout: ms(drain.timeout_ms, 25_000) },
+        forwarders,
+        drain,
         admin: admin?,
         keyring: keyring?,
         cache,
         audit,
         log: self::log(&log),
+        voucher: voucher.map_or(Some(None), |made| made.map(Some))?,
         bearer: bearer.map_or(Some(None), |bearer| bearer.checked.map(Some))?,
         upstreams: upstreams?,
         classes: classes.all(),
@@ -233,6 +235,28 @@ fn build(files: &mut Files<'_>, raw: raw::Config) -> Option<Config> {
         warnings: Vec::new(),
         fixed,
     })
+}
+
+/// What the listener needs besides its limits, which are known in any case.
+struct Edge {
+    listener: listener::Settings,
+    door: tls::Door,
+    forwarders: Forwarders,
+    drain: Drain,
+}
+
+fn edge(files: &mut Files<'_>, provider: &dyn CryptoProvider, raw: raw::Server) -> (Option<Edge>, Limits) {
+    let raw::Server { listen, workers, tls, proxy_protocol, limits, drain } = raw;
+    let listen = address(files, "server.listen", &listen);
+    let door = door::door(files, provider, &tls);
+    let limits = self::limits(files, &limits, ms(tls.handshake_timeout_ms, 10_000));
+    let forwarders = forwarders(files, proxy_protocol);
+    let drain = Drain { delay: ms(drain.delay_ms, 2_000), timeout: ms(drain.timeout_ms, 25_000) };
+    let edge = listen.zip(door).zip(forwarders).map(|((listen, door), forwarders)| {
+        let listener = listener::Settings { listen, workers: workers.unwrap_or_else(cores) };
+        Edge { listener, door, forwarders, drain }
+    });
+    (edge, limits)
 }
 
 fn cores() -> usize {
@@ -259,6 +283,17 @@ fn provider(files: &mut Files<'_>, raw: Option<raw::CryptoProvider>) -> &'static
 fn address(files: &mut Files<'_>, path: &str, text: &str) -> Option<SocketAddr> {
     let wanted = "wanted address and port, such as 0.0.0.0:8443 or [::]:8443";
     text.parse().map_err(|_| files.problem(path, wanted)).ok()
+}
+
+fn voucher(files: &mut Files<'_>, provider: &dyn CryptoProvider, raw: &raw::IdentityToken) -> Option<Arc<Voucher>> {
+    let at = "identity_token.key_file";
+    if raw.issuer.is_empty() {
+        files.problem("identity_token.issuer", "wanted a text, found nothing");
+    }
+    let key = files.private_key(at, &raw.key_file)?;
+    let lifetime = Duration::from_secs(raw.lifetime_s.unwrap_or(60));
+    let made = Voucher::new(provider, &key, &raw.issuer, lifetime);
+    made.map(Arc::new).map_err(|error| files.problem(at, error.to_string())).ok()
 }
 
 fn forwarders(files: &mut Files<'_>, raw: Option<raw::ProxyProtocol>) -> Option<Forwarders> {

@@ -40,6 +40,8 @@ pub struct Config {
     pub log: Log,
     /// Whose bearer tokens say who the user behind a client is.
     pub bearer: Option<Bearer>,
+    /// How upstreams can be sure that it was the gate that told them who the client is.
+    pub identity_token: Option<IdentityToken>,
     /// The services behind the gate, by name.
     pub upstreams: BTreeMap<String, Upstream>,
     /// The kinds of PHI, by name (1 to 16 of [A-Za-z0-9_-]).
@@ -296,6 +298,19 @@ pub enum LogLevel {
     Info,
     /// And how.
     Debug,
+}
+
+/// A signed token with every request to an upstream, in the header field `X-Sealgate-Identity`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityToken {
+    /// PEM file of a private key on P-256 (PKCS #8); not readable by group or others.
+    pub key_file: String,
+    /// What the claim `iss` says.
+    pub issuer: String,
+    /// How long a token is good. Default 60.
+    #[schemars(range(min = 1, max = 3600))]
+    pub lifetime_s: Option<u64>,
 }
 
 /// A service behind the gate.

@@ -1,7 +1,8 @@
-//! Probes and metrics, in plain HTTP on a listener of their own: `/livez`, `/readyz`, `/metrics`; and one order,
-//! `POST /keys/purge`, for who is on this machine.
+//! Probes, metrics and public keys, in plain HTTP on a listener of their own: `/livez`, `/readyz`, `/metrics`, `/jwks.json`; and
+//! one order, `POST /keys/purge`, for who is on this machine.
 
 use super::live::Live;
+use super::vouch;
 use crate::audit::AuditEvent;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
@@ -118,10 +119,11 @@ async fn answer(health: &Health, from: SocketAddr, request: &Request<Incoming>) 
         Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),
     };
     match request.uri().path() {
+        "/jwks.json" => text(StatusCode::OK, vouch::key_set(&health.live.gate().vouchers), "application/jwk-set+json"),
         "/livez" => state(health.not_alive()),
         "/readyz" => state(health.not_ready()),
         "/metrics" => text(StatusCode::OK, health.metrics.render(), "text/plain; version=0.0.4; charset=utf-8"),
-        _ => text(StatusCode::NOT_FOUND, "only /livez, /readyz, /metrics and POST /keys/purge\n", PLAIN),
+        _ => text(StatusCode::NOT_FOUND, "only /livez, /readyz, /metrics, /jwks.json and POST /keys/purge\n", PLAIN),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::rescue::{Code, Refusal};
 use super::rule::Protected;
 use super::target;
+use super::vouch::{FORWARDED_CLIENT_CERT, IDENTITY};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
@@ -24,7 +25,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Fields by which upstreams are told who the client is, or that the request is another than it looks. From a client they
 /// are lies, as are those that start as [`is_identity`] says.
-const IDENTITY: [&str; 28] = [
+const OF_IDENTITY: [&str; 28] = [
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
@@ -55,7 +56,7 @@ const IDENTITY: [&str; 28] = [
     "x-user",
 ];
 
-const IDENTITY_PREFIXES: [&str; 12] = [
+const OF_IDENTITY_PREFIXES: [&str; 12] = [
     "cf-",
     "fastly-",
     "x-amzn-mtls-",
@@ -193,6 +194,10 @@ pub(super) fn replace(headers: &mut HeaderMap, name: &HeaderName, place: usize, 
 pub(super) struct Via<'a> {
     pub(super) client: IpAddr,
     pub(super) request_id: &'a str,
+    /// Of its certificate.
+    pub(super) certificate: Option<&'a HeaderValue>,
+    /// A signed token.
+    pub(super) identity: Option<HeaderValue>,
 }
 
 /// Makes a request's fields those that the upstream gets. Length and coding are set anew when it is sent.
@@ -240,6 +245,12 @@ pub(super) fn to_upstream(head: &mut Parts, via: &Via<'_>, protected: bool) -> R
     headers.insert(header::HOST, host);
     headers.append(header::VIA, HeaderValue::from_static(protocol(head.version)));
     headers.insert(REQUEST_ID, set(via.request_id)?);
+    if let Some(certificate) = via.certificate {
+        headers.insert(FORWARDED_CLIENT_CERT, certificate.clone());
+    }
+    if let Some(identity) = &via.identity {
+        headers.insert(IDENTITY, identity.clone());
+    }
     trace_context(headers);
     head.version = Version::HTTP_11;
     Ok(())
@@ -330,8 +341,8 @@ fn is_identity(name: &HeaderName) -> bool {
         || name.starts_with("x-forwarded-")
         || name.starts_with("x-ssl-")
         || name.starts_with("ssl-client-")
-        || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || IDENTITY.contains(&name)
+        || OF_IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || OF_IDENTITY.contains(&name)
 }
 
 /// W3C Trace Context, level 1: a valid `traceparent` goes on as it is; one that is not, or stands twice, goes with its
@@ -433,7 +444,7 @@ mod tests {
                 ("accept", "application/json"),
             ],
         );
-        let via = Via { client: IpAddr::from([127, 0, 0, 1]), request_id: "id" };
+        let via = Via { client: IpAddr::from([127, 0, 0, 1]), request_id: "id", certificate: None, identity: None };
         to_upstream(&mut head, &via, true).unwrap();
         let mut left: Vec<String> =
             head.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();

@@ -2,9 +2,11 @@
 
 use super::Gate;
 use super::rescue::{Code, Refusal};
+use super::vouch;
 use crate::policy::{Identity, Principal};
 use crate::seal::crypto::sha256;
 use data_encoding::HEXLOWER;
+use http::HeaderValue;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -22,6 +24,8 @@ pub(super) struct Peer {
     pub(super) certificate: Arc<str>,
     /// Where it connects from.
     pub(super) address: SocketAddr,
+    /// What upstreams are told of the certificate.
+    pub(super) forwarded: Option<HeaderValue>,
     /// Told when the certificate is not taken any more: the connection is to end.
     pub(super) unwelcome: Notify,
     chain: Vec<CertificateDer<'static>>,
@@ -35,8 +39,10 @@ impl Peer {
             Some(leaf) => (identity(leaf), HEXLOWER.encode(&sha256(&[leaf])).into()),
             None => (Some(Identity::Anonymous), "-".into()),
         };
+        let certificate: Arc<str> = certificate;
+        let forwarded = chain.first().and_then(|leaf| vouch::forwarded(&certificate, &names(leaf)));
         let (unwelcome, chain, judged) = (Notify::new(), chain.to_vec(), Cell::new((0, 0)));
-        Self { identity, certificate, address, unwelcome, chain, judged }
+        Self { identity, certificate, address, forwarded, unwelcome, chain, judged }
     }
 
     /// What the gate knows of the identity, if it takes the certificate now: the handshake may have been long ago, or that of a
@@ -55,6 +61,19 @@ impl Peer {
         }
         Ok(self.identity.as_ref().and_then(|identity| gate.policy.principal(identity)))
     }
+}
+
+/// The names of a certificate, as `X-Forwarded-Client-Cert` calls their kinds.
+fn names(der: &[u8]) -> Vec<(&'static str, String)> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+    let mut names: Vec<_> = subject(certificate.subject()).map(|name| ("Subject", name)).into_iter().collect();
+    let others = certificate.subject_alternative_name().ok().flatten();
+    names.extend(others.iter().flat_map(|others| &others.value.general_names).filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(("URI", (*uri).to_owned())),
+        GeneralName::DNSName(dns) => Some(("DNS", (*dns).to_owned())),
+        _ => None,
+    }));
+    names
 }
 
 /// SPIFFE URI SAN, else DNS SAN, else subject. A certificate with several of one kind is ambiguous and names nobody.

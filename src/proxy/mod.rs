@@ -29,6 +29,7 @@ pub mod tls;
 mod trail;
 mod transform;
 pub mod upstream;
+pub mod vouch;
 
 pub use headers::goes_on;
 pub use identity::is_spiffe_id;
@@ -105,6 +106,9 @@ pub struct Gate {
     pub routes: Routes,
     /// Who may do what.
     pub policy: Policy,
+    /// Signs what upstreams are told of who the client is, if anything does; then those that did before, whose tokens may still be
+    /// on their way.
+    pub vouchers: Vec<Arc<vouch::Voucher>>,
     /// What checks the bearer tokens of users.
     pub bearer: Option<bearer::Bearer>,
     /// Where the routes go, by their index.

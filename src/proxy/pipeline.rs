@@ -4,7 +4,7 @@
 //! Nothing is shown to the client before the record of it is durable. Whatever is refused is recorded too.
 
 use super::Gate;
-use super::bearer;
+use super::bearer::{self, Proven};
 use super::body::Body;
 use super::coverage;
 use super::etag::Suffix;
@@ -16,6 +16,7 @@ use super::route::{Protection, Route};
 use super::trail::Trail;
 use super::transform::{self, Outgoing};
 use super::upstream::{self, Lease, Pool};
+use super::vouch;
 use crate::policy::{Acting, Action, Permit, Principal, Query};
 use crate::seal::Scope;
 use crate::telemetry::names;
@@ -149,7 +150,9 @@ async fn exchange(
             true
         }
     };
-    let via = headers::Via { client: peer.address.ip(), request_id: trail.request_id() };
+    let identity = vouch(gate, route, acting.as_ref(), (peer, user.as_ref()), (scope, trail.exchange()))?;
+    let (client, certificate) = (peer.address.ip(), peer.forwarded.as_ref());
+    let via = headers::Via { client, request_id: trail.request_id(), certificate, identity };
     headers::to_upstream(&mut head, &via, protected)?;
 
     if action == Action::Write {
@@ -158,6 +161,21 @@ async fn exchange(
     let method = head.method.clone();
     let (response, lease) = send(site, route, &permit, trail, (head, outgoing)).await?;
     answer(site, route, permit, trail, Asked { method, path }, (response, lease)).await
+}
+
+/// The token that says who the client is, where there is a key for it. Without one that is due nothing is sent.
+fn vouch(
+    gate: &Gate,
+    route: &Route,
+    acting: Option<&Acting<'_>>,
+    (peer, user): (&Peer, Option<&Proven>),
+    (scope, exchange): (Scope, Uuid),
+) -> Result<Option<HeaderValue>, Refusal> {
+    let Some(voucher) = gate.vouchers.first() else { return Ok(None) };
+    let acting = acting.ok_or(Code::PrincipalUnknown)?;
+    let upstream = &gate.upstreams.get(route.upstream).ok_or(Code::Internal)?.name;
+    let about = vouch::About { acting, certificate: &peer.certificate, user, scope, upstream, exchange };
+    voucher.token(&about).map(Some).ok_or_else(|| Code::Internal.into())
 }
 
 fn query<'a>(acting: Option<&'a Acting<'a>>, route: &'a Route, action: Action, scope: Scope) -> Query<'a> {

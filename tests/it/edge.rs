@@ -9,6 +9,7 @@ mod limits;
 pub(crate) mod tls;
 pub(crate) mod trust;
 mod upstreams;
+mod vouched;
 
 use crate::fixture::{Client, Gate};
 use std::collections::BTreeMap;

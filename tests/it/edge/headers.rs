@@ -10,6 +10,7 @@ fn fields(received: &Received) -> Vec<String> {
     let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         let value = match name.as_str() {
             "x-request-id" => "…",
+            "x-forwarded-client-cert" if value.as_bytes().starts_with(b"Hash=") => "Hash=…",
             _ => value.to_str().unwrap(),
         };
         format!("{name}: {value}")
@@ -52,6 +53,7 @@ async fn the_upstream_gets_what_is_end_to_end_and_what_the_gate_says() {
             "if-none-match: \"e\"",
             "user-agent: test",
             "via: 1.1 sealgate",
+            "x-forwarded-client-cert: Hash=…",
             "x-forwarded-for: 127.0.0.1",
             "x-forwarded-host: LocalHost:8443",
             "x-forwarded-proto: https",
@@ -83,6 +85,7 @@ async fn over_http2_the_upstream_gets_the_same() {
             format!("host: localhost:{port}"),
             "via: 2 other".to_owned(),
             "via: 2 sealgate".to_owned(),
+            "x-forwarded-client-cert: Hash=…".to_owned(),
             "x-forwarded-for: 127.0.0.1".to_owned(),
             format!("x-forwarded-host: localhost:{port}"),
             "x-forwarded-proto: https".to_owned(),
@@ -133,6 +136,7 @@ async fn on_a_protected_route_the_gate_sees_the_whole_body_as_it_is() {
             "host",
             "if-match",
             "via",
+            "x-forwarded-client-cert",
             "x-forwarded-for",
             "x-forwarded-host",
             "x-forwarded-proto",
