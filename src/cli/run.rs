@@ -2,6 +2,7 @@
 
 use super::{Exit, complain, tell};
 use crate::app::{self, StartError};
+use crate::config::checked::Store;
 use crate::config::{self, Config, Sources};
 use crate::keyring::store::StoreError;
 use crate::process;
@@ -18,8 +19,12 @@ pub(super) fn run(file: &Path) -> Exit {
         Ok(config) => config,
         Err(problems) => return tell(file, &problems),
     };
-    let logging = telemetry::start_logging(config.log);
+    let logs = config.log;
+    // Before the first thread is started: it holds for those that come after.
+    let confinement = process::confine(&writable(&config));
+    let logging = telemetry::start_logging(logs);
     hardening.log();
+    confinement.log();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -28,6 +33,15 @@ pub(super) fn run(file: &Path) -> Exit {
         }
     };
     runtime.block_on(serve(config, (file, sources), &logging))
+}
+
+/// What the gate writes: its journal, and its key store if that is a file.
+fn writable(config: &Config) -> Vec<&Path> {
+    let store = match &config.keyring.store {
+        Some(Store::File(file)) => Some(file.as_path()),
+        _ => None,
+    };
+    [config.audit.directory.as_path()].into_iter().chain(store).collect()
 }
 
 async fn serve(config: Config, (file, sources): (&Path, Sources), logging: &Logging) -> Exit {

@@ -47,7 +47,11 @@ fn probes_metrics_and_one_order_are_all_that_the_admin_port_has() {
     for path in ["/", "/admin", "/livez/", "/readyz2", "/metrics/x", "/config", "/debug/pprof", "/Patient/1", "/LIVEZ"]
     {
         let (status, said) = gate.admin(path);
-        assert_eq!((status, said.as_str()), (404, "only /livez, /readyz, /metrics and POST /keys/purge\n"), "{path}");
+        assert_eq!(
+            (status, said.as_str()),
+            (404, "only /livez, /readyz, /metrics, /jwks.json and POST /keys/purge\n"),
+            "{path}"
+        );
     }
     let ask = |method, path, headers: &[(&str, &str)], body: &[u8]| {
         crate::fixture::service::request(gate.admin, method, path, headers, body).unwrap().0

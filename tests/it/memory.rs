@@ -127,3 +127,16 @@ fn the_log_says_whether_memory_is_locked() {
     assert_eq!(line["level"], if off { "INFO" } else { "WARN" }, "{line}");
     assert_eq!(gate.admin("/readyz").0, 200);
 }
+
+#[test]
+fn the_gate_says_whether_it_can_write_elsewhere_and_the_kernel_says_the_same() {
+    let gate = Setup::before(Upstream::start().addr()).start();
+    let line: Value = serde_json::from_str(&gate.wait_for_log("file protection")).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", gate.pid())).unwrap();
+    let gives_up = status.lines().any(|line| line.starts_with("NoNewPrivs:") && line.ends_with('1'));
+    // Landlock is asked for together with that.
+    match line["writing_elsewhere"].as_str().unwrap() {
+        "off" => assert!(gives_up),
+        why => assert!(!gives_up && why.starts_with("possible: this kernel has no Landlock"), "{why}"),
+    }
+}
