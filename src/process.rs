@@ -13,7 +13,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What [`harden`] brought about.
 #[derive(Debug)]
@@ -32,11 +32,11 @@ pub struct Confinement(Result<(), Weak>);
 /// Gives up, for this thread and all that it starts, writing anywhere but in these directories and files, and running programs
 /// (Landlock, landlock(7)). To be called before any other thread is started. Where one of them is not there yet, in what is to
 /// hold it. Reading is not restricted: what the config names may change while the gate runs.
-pub fn confine(writable: &[&Path]) -> Confinement {
+pub fn confine(writable: &[PathBuf]) -> Confinement {
     Confinement(restrict(writable))
 }
 
-fn restrict(writable: &[&Path]) -> Result<(), Weak> {
+fn restrict(writable: &[PathBuf]) -> Result<(), Weak> {
     // What later kernels know is asked for too, and left out where they do not.
     let abi = ABI::V5;
     let writing = AccessFs::from_write(abi);
@@ -165,7 +165,7 @@ mod tests {
         fs::write(other.join("there"), "before").unwrap();
         // It holds for the thread that asks for it.
         let confined = std::thread::spawn(move || {
-            let Confinement(confined) = confine(&[&own.join("to be made"), &file]);
+            let Confinement(confined) = confine(&[own.join("to be made"), file.clone()]);
             if let Err(Weak::NoLandlock) = &confined {
                 fs::write(other.join("new"), "x").unwrap();
                 return;

@@ -8,7 +8,7 @@ use crate::keyring::store::StoreError;
 use crate::process;
 use crate::telemetry::{self, Logging};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(file: &Path) -> Exit {
@@ -35,13 +35,13 @@ pub(super) fn run(file: &Path) -> Exit {
     runtime.block_on(serve(config, (file, sources), &logging))
 }
 
-/// What the gate writes: its journal, and its key store if that is a file.
-fn writable(config: &Config) -> Vec<&Path> {
-    let store = match &config.keyring.store {
-        Some(Store::File(file)) => Some(file.as_path()),
-        _ => None,
-    };
-    [config.audit.directory.as_path()].into_iter().chain(store).collect()
+/// Where the gate writes: its journal, and what holds its key store if that is a file, which is rewritten beside itself. What
+/// is a link leads there too.
+fn writable(config: &Config) -> Vec<PathBuf> {
+    let Some(Store::File(file)) = &config.keyring.store else { return vec![config.audit.directory.clone()] };
+    let files = [Some(file.clone()), file.canonicalize().ok()];
+    let beside = files.iter().flatten().filter_map(|file| file.parent().map(Path::to_owned));
+    beside.chain([config.audit.directory.clone()]).collect()
 }
 
 async fn serve(config: Config, (file, sources): (&Path, Sources), logging: &Logging) -> Exit {

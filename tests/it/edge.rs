@@ -6,6 +6,7 @@ mod framing;
 mod headers;
 mod identity;
 mod limits;
+mod scanners;
 pub(crate) mod tls;
 pub(crate) mod trust;
 mod upstreams;

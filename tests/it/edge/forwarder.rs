@@ -1,11 +1,13 @@
 //! A load balancer that says by the PROXY protocol where the client is.
 
 use super::expect_refusals;
-use crate::fixture::{Client, Gate, Setup, Upstream};
+use crate::fixture::{Client, Gate, Setup, Upstream, debian};
 use http::Method;
 use rustls_pki_types::ServerName;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -32,6 +34,11 @@ fn header(client: &str) -> Vec<u8> {
 async fn after(gate: &Gate, client: &Client, start: &[u8]) -> Option<String> {
     let mut tcp = TcpStream::connect(gate.address).await.unwrap();
     tcp.write_all(start).await.unwrap();
+    request(client, tcp).await
+}
+
+/// What is answered to a request over a connection; nothing if there is no handshake.
+async fn request(client: &Client, tcp: TcpStream) -> Option<String> {
     let config = Arc::new(client.tls_config().unwrap());
     let name = ServerName::try_from("localhost").unwrap();
     let mut tls = TlsConnector::from(config).connect(name, tcp).await.ok()?;
@@ -84,7 +91,7 @@ async fn from_a_balancer_it_must_be_there_and_from_others_it_must_not() {
         if gate.metric("sealgate_handshakes_refused_total") >= 6.0 {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(gate.metric("sealgate_handshakes_refused_total{reason=\"no_proxy_header\"}"), 5.0);
     let sources: Vec<_> = gate.events_named("HandshakesRefused").iter().map(|event| event["source"].clone()).collect();
@@ -97,6 +104,68 @@ async fn from_a_balancer_it_must_be_there_and_from_others_it_must_not() {
     assert_eq!(after(&elsewhere, &client, &header("203.0.113.7:4711")).await, None);
     expect_refusals(&elsewhere, &[("protocol", 1)]).await;
     assert!(after(&elsewhere, &client, b"").await.is_some(), "without it, it is served");
+}
+
+/// A load balancer that runs. Killed when dropped.
+struct Balancer {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _killed = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// A haproxy that passes connections on to the gate.
+fn haproxy(gate: &Gate, send_proxy: &str) -> Balancer {
+    let packages = ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"];
+    let haproxy = debian::program("haproxy", &packages, "usr/sbin/haproxy").unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = gate.folder().join("haproxy.cfg");
+    let text = format!(
+        "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\nlisten gate\n bind {port}\n \
+         server gate {} {send_proxy}\n",
+        gate.address
+    );
+    std::fs::write(&config, text).unwrap();
+    let child = haproxy.command().arg("-f").arg(config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let balancer = Balancer { child, address: port };
+    for _ in 0..200 {
+        if std::net::TcpStream::connect(port).is_ok() {
+            return balancer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("haproxy does not listen");
+}
+
+#[tokio::test]
+async fn haproxy_is_understood() {
+    let upstream = Upstream::start();
+    let gate = behind_a_balancer(&upstream);
+    let balancer = haproxy(&gate, "send-proxy-v2 check check-send-proxy inter 200ms");
+    let client = Client::new(balancer.address, gate.pki().ca(), Some(gate.pki().client("clinician")));
+    // From an address of its own, which the loopback has many of.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
+    let tcp = socket.connect(balancer.address).await.unwrap();
+    let from = tcp.local_addr().unwrap();
+    let answer = request(&client, tcp).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert_eq!(upstream.take_only().headers["x-forwarded-for"], "127.0.0.9");
+    assert_eq!(gate.events_named("ExchangeAnswered").pop().unwrap()["from"], from.to_string());
+    assert_eq!(client.over_http2().get("/open/x").await.status, 404);
+    // Version 1, and none, are refused.
+    for other in ["send-proxy", ""] {
+        let balancer = haproxy(&gate, other);
+        let client = Client::new(balancer.address, gate.pki().ca(), Some(gate.pki().client("clinician")));
+        assert!(client.try_call(Method::GET, "/open/x", &[], "").await.is_err(), "{other:?}");
+    }
+    assert!(gate.metric("sealgate_handshakes_refused_total{reason=\"no_proxy_header\"}") >= 2.0);
 }
 
 #[test]
