@@ -56,7 +56,7 @@ impl Stage {
 }
 
 /// The fields that a request may have upstream, in whatever way it came.
-const UPSTREAM_FIELDS: [&str; 13] = [
+const UPSTREAM_FIELDS: [&str; 14] = [
     "accept-encoding",
     "content-length",
     "content-type",
@@ -64,6 +64,7 @@ const UPSTREAM_FIELDS: [&str; 13] = [
     "host",
     "transfer-encoding",
     "via",
+    "x-forwarded-client-cert",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
@@ -78,6 +79,7 @@ fn expect_clean(seen: &Seen, what: &str) {
     for (name, value) in &request.fields {
         assert!(UPSTREAM_FIELDS.contains(&name.as_str()), "{what}: {name}: {value}");
     }
+    assert!(request.field("x-forwarded-client-cert").is_some_and(|told| told.starts_with("Hash=")), "{what}");
     assert_eq!(request.field("x-forwarded-for"), Some("127.0.0.1"), "{what}");
     assert_eq!(request.field("x-forwarded-host"), request.field("host"), "{what}");
 }
