@@ -1,7 +1,7 @@
 //! A changed config while the gate runs: read and checked as a whole, and put in force at once or not at all.
 
 use super::{require_fips, start_fetching, warm};
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Unrecorded};
 use crate::config::fixed::Fixed;
 use crate::config::{self, Config, Problem, Sources};
 use crate::proxy::coverage;
@@ -15,10 +15,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often what was refused is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
+const UNRECORDED: &str = "audit: the change cannot be recorded";
 
 /// How many problems of a config an audit event tells, and how many characters of each.
 const PROBLEMS_MAX: usize = 10;
@@ -33,8 +38,12 @@ pub(super) struct Reloader {
     /// The digest of what is in force.
     in_force: [u8; 32],
     fixed: Fixed,
-    /// Whether what was read last is bad, and nobody was told yet: the other half of it may be on its way.
-    doubtful: bool,
+    /// The digest of what was read last and not acted upon: more of it may be on its way.
+    unsettled: Option<[u8; 32]>,
+    /// The digest of what the certificates, CAs and lists in force come from.
+    door_in_force: [u8; 32],
+    /// What was told of the last reading, if that was refused, and when.
+    refused: Option<(Vec<String>, Instant)>,
 }
 
 /// What became of a reading.
@@ -48,7 +57,7 @@ impl Reloader {
     pub(super) fn new(live: Arc<Live>, file: PathBuf, sources: Sources, fixed: Fixed) -> Self {
         metrics::gauge!(names::CONFIG_CURRENT).set(1);
         let in_force = sources.digest();
-        Self { live, file, sources, in_force, fixed, doubtful: false }
+        Self { live, file, sources, in_force, fixed, unsettled: None, door_in_force: in_force, refused: None }
     }
 
     /// Reads again whenever a file has changed, and when it is told to. Goes on until it is dropped.
@@ -60,8 +69,10 @@ impl Reloader {
                 _ = ticks.tick() => false,
                 () = orders.notified() => true,
             };
-            if is_ordered || self.doubtful || self.has_changed().await {
-                self.read(is_ordered).await;
+            // What was refused may have been so for a reason that passes: a clock, a disk, a KEK.
+            let is_due = self.refused.as_ref().is_some_and(|(_, since)| since.elapsed() >= RETRY_INTERVAL);
+            if is_ordered || is_due || self.unsettled.is_some() || self.has_changed().await {
+                self.read(is_ordered, is_due).await;
             }
         }
     }
@@ -72,64 +83,93 @@ impl Reloader {
         tokio::task::spawn_blocking(move || sources.have_changed()).await.unwrap_or(false)
     }
 
-    async fn read(&mut self, is_ordered: bool) {
+    async fn read(&mut self, is_ordered: bool, is_due: bool) {
         let file = self.file.clone();
         let Ok((sources, config)) = tokio::task::spawn_blocking(move || config::read(&file)).await else {
             return tracing::error!("config: cannot be read again");
         };
+        // Certificate and key are two files, and a file may be written in parts: what is read is taken once it stays.
+        let (digest, before) = (sources.digest(), self.sources.digest());
+        self.sources = sources;
+        if !is_ordered && self.unsettled != Some(digest) && !(is_due && digest == before) {
+            self.unsettled = Some(digest);
+            return;
+        }
+        self.unsettled = None;
         let outcome = match config {
-            Ok(_) if sources.digest() == self.in_force => Outcome::Unchanged,
-            Ok(config) => self.apply(config, &sources).await,
+            Ok(_) if digest == self.in_force => Outcome::Unchanged,
+            Ok(config) => self.apply(config).await,
             Err(problems) => Outcome::Refused(problems.iter().map(Problem::to_string).collect()),
         };
-        // Certificate and key are two files, and whoever writes them one after the other is not to be blamed in between.
-        let first_doubt = matches!(outcome, Outcome::Refused(_)) && !is_ordered && !self.doubtful;
-        self.doubtful = first_doubt;
-        self.sources = sources;
-        if !first_doubt {
-            self.tell(outcome);
-        }
+        self.tell(outcome, is_ordered);
     }
 
-    async fn apply(&mut self, config: Config, sources: &Sources) -> Outcome {
-        let fixed = self.fixed.differences(&config.fixed);
-        if !fixed.is_empty() {
-            let told =
-                |name| format!("{name}: takes effect at a start only; restart the gate, or put back what was there");
-            return Outcome::Refused(fixed.into_iter().map(told).collect());
-        }
-        if let Err(error) = require_fips(&config) {
-            return Outcome::Refused(vec![error.to_string()]);
-        }
+    async fn apply(&mut self, config: Config) -> Outcome {
         let old = self.live.gate();
-        if let Err(error) = warm::more_keys(&old.keys, &old.routes, &config.routes).await {
-            return Outcome::Refused(vec![format!("routes: {error}")]);
-        }
         let older = config.door.lists.older_than(&old.door.lists);
         if !older.is_empty() {
             let told =
                 |issuer| format!("server.tls.client_crl_files: the list of {issuer} is older than the one in force");
             return Outcome::Refused(older.into_iter().map(told).collect());
         }
+        if let Err(error) = require_fips(&config) {
+            return Outcome::Refused(vec![error.to_string()]);
+        }
+        let fixed = self.fixed.differences(&config.fixed);
+        if !fixed.is_empty() {
+            return Outcome::Refused(self.apply_door(&old, config, &fixed).await);
+        }
+        if let Err(error) = warm::more_keys(&old.keys, &old.routes, &config.routes).await {
+            return Outcome::Refused(vec![format!("routes: {error}")]);
+        }
         let warnings = config.warnings.clone();
         let gate = following(&old, config);
-        let event = AuditEvent::ConfigChanged {
-            config: HEXLOWER.encode(&sources.config_digest()),
-            generation: gate.generation,
-        };
-        if gate.recorder.record(&event).await.is_err() {
-            return Outcome::Refused(vec!["audit: the change cannot be recorded".to_owned()]);
+        if self.record(&gate).await.is_err() {
+            return Outcome::Refused(vec![UNRECORDED.to_owned()]);
         }
         for warning in &warnings {
             tracing::warn!(%warning, "config");
         }
         coverage::forget(&old.routes);
         self.live.replace(gate);
-        self.in_force = sources.digest();
+        self.in_force = self.sources.digest();
+        self.door_in_force = self.in_force;
         Outcome::Applied
     }
 
-    fn tell(&self, outcome: Outcome) {
+    /// Of a config that needs a restart, certificates, CAs, lists and who is let in are taken all the same: a revocation does not
+    /// wait for that. Tells what is not.
+    async fn apply_door(&mut self, old: &Gate, config: Config, fixed: &[&str]) -> Vec<String> {
+        let digest = self.sources.digest();
+        let told = |name: &&str| {
+            format!(
+                "{name}: takes effect at a start only; until then only server.tls is taken over; restart the gate, or put back what was there"
+            )
+        };
+        let problems = fixed.iter().map(told).collect();
+        if digest == self.door_in_force {
+            return problems;
+        }
+        let gate = Gate { generation: old.generation + 1, door: config.door, ..old.clone() };
+        if self.record(&gate).await.is_err() {
+            return vec![UNRECORDED.to_owned()];
+        }
+        self.live.replace(gate);
+        self.door_in_force = digest;
+        problems
+    }
+
+    async fn record(&self, gate: &Gate) -> Result<(), Unrecorded> {
+        let event = AuditEvent::ConfigChanged {
+            config: HEXLOWER.encode(&self.sources.config_digest()),
+            files: HEXLOWER.encode(&self.sources.digest()),
+            generation: gate.generation,
+        };
+        gate.recorder.record(&event).await.map(drop)
+    }
+
+    fn tell(&mut self, outcome: Outcome, is_ordered: bool) {
+        let told = self.refused.take();
         let gate = self.live.gate();
         let (name, is_current) = match outcome {
             Outcome::Applied => {
@@ -141,6 +181,11 @@ impl Reloader {
                 ("unchanged", 1)
             }
             Outcome::Refused(problems) => {
+                let is_told = told.is_some_and(|(told, _)| told == problems);
+                self.refused = Some((problems.clone(), Instant::now()));
+                if is_told && !is_ordered {
+                    return;
+                }
                 for problem in &problems {
                     tracing::error!(%problem, "config refused");
                 }
@@ -171,8 +216,9 @@ fn following(old: &Gate, config: Config) -> Gate {
         (Arc::new(Semaphore::new(limits.exchanges_max)), Arc::new(Semaphore::new(limits.exchanges_max.div_ceil(2))))
     };
     let pace = if limits.rate == old.pace.rate() { Arc::clone(&old.pace) } else { Arc::new(Pace::new(limits.rate)) };
-    let is_new = |before: &&Arc<Voucher>| voucher.as_ref().is_none_or(|voucher| voucher.jwk() != before.jwk());
-    let before = old.vouchers.iter().find(is_new).filter(|_| voucher.is_some());
+    let is_other = |before: &&Arc<Voucher>| voucher.as_ref().is_none_or(|voucher| voucher.jwk() != before.jwk());
+    // Its tokens may still be on their way.
+    let before = old.vouchers.iter().filter(is_other).filter(|before| before.is_retired_lately());
     Gate {
         vouchers: voucher.iter().chain(before).cloned().collect(),
         generation: old.generation + 1,

@@ -50,6 +50,8 @@ pub enum AuditEvent {
     ConfigChanged {
         /// SHA-256 of the config file, in hex.
         config: String,
+        /// SHA-256 over the digests of all files that were read: of equal ones all is equal.
+        files: String,
         /// 2 for the first change since the start, and so on.
         generation: u64,
     },

@@ -326,10 +326,12 @@ fn rate(files: &mut Files<'_>, raw: &raw::Limits) -> Option<Rate> {
 fn limits(files: &mut Files<'_>, raw: &raw::Limits, handshake_timeout: Duration) -> Limits {
     let defaults = crate::document::Limits::default();
     let connections_max = raw.connections_max.unwrap_or(10_000);
+    let handshakes_max = raw.handshakes_max.unwrap_or(512);
     Limits {
         connections_max,
         connections_per_address_max: raw.connections_per_address_max.unwrap_or(connections_max),
-        handshakes_max: raw.handshakes_max.unwrap_or(512),
+        handshakes_max,
+        handshakes_per_address_max: raw.handshakes_per_address_max.unwrap_or(handshakes_max.div_ceil(4)),
         rate: rate(files, raw),
         target_bytes_max: raw.target_bytes_max.unwrap_or(8 << 10),
         body_idle_timeout: ms(raw.body_idle_timeout_ms, 10_000),

@@ -179,6 +179,9 @@ pub struct Limits {
     /// Handshakes under way at once. Default 512.
     #[schemars(range(min = 1))]
     pub handshakes_max: Option<usize>,
+    /// Of these, those of one address, or of one /64 of IPv6. Default a quarter.
+    #[schemars(range(min = 1))]
+    pub handshakes_per_address_max: Option<usize>,
     /// Requests of one client in a second, over time; more get 429. Default any number.
     #[schemars(range(min = 1))]
     pub requests_per_second_max: Option<u32>,

@@ -56,6 +56,7 @@ pub enum Keys {
 }
 
 /// Checks tokens.
+#[derive(Clone)]
 pub struct Bearer {
     issuer: String,
     /// What is asked of a token, for each algorithm.

@@ -81,13 +81,13 @@ async fn greet(
     (mut tcp, from): (TcpStream, SocketAddr),
     place: &mut Place,
 ) -> Result<(TlsStream<TcpStream>, SocketAddr), (Reason, SocketAddr)> {
-    let Some(_shaking) = gate.crowd.shake(&gate.limits) else { return Err((Reason::Overloaded, from)) };
+    let Some(mut shaking) = gate.crowd.shake(&gate.limits) else { return Err((Reason::Overloaded, from)) };
     let address = if gate.forwarders.hold(from.ip()) {
         forwarder::client(&mut tcp, from).await.ok_or((Reason::NoProxyHeader, from))?
     } else {
         from
     };
-    if !place.of(address.ip(), &gate.limits) {
+    if !place.of(address.ip(), &gate.limits) || !shaking.of(address.ip(), &gate.limits) {
         return Err((Reason::Overloaded, address));
     }
     let accepted = TlsAcceptor::from(Arc::clone(&gate.door.server)).accept(tcp).await;
@@ -140,55 +140,74 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, drain)), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = peer.unwelcome.notified() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = activity.idle_for(limits.header_timeout) => {
-            // Nothing was asked for in all that time, if so much as the preface came: it has as long again to say goodbye.
-            connection.as_mut().graceful_shutdown();
-            timeout(limits.body_timeout, connection).await.unwrap_or(Ok(()))
-        }
-        () = activity.abuse.notified() => {
-            tracing::warn!(peer = %peer.address, "connection cut: too many requests were taken back");
-            Ok(())
-        }
+    // How long it may take to say goodbye, once that is asked for. Whoever does not, may ask for more until it is cut off.
+    let goodbye = tokio::select! {
+        ended = connection.as_mut() => return is_malformed(&ended),
+        () = drain.cancelled() => Duration::MAX,
+        () = peer.unwelcome.notified() => UNWELCOME_GOODBYE,
+        // Nothing was asked for in all that time, if so much as the preface came.
+        () = activity.idle_for(limits.header_timeout) => limits.body_timeout,
+        () = activity.abuse.notified() => Duration::ZERO,
     };
-    is_malformed(&ended)
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection.as_mut() => return is_malformed(&ended),
+        () = tokio::time::sleep(goodbye) => {}
+        () = activity.abuse.notified() => {}
+    }
+    if activity.is_abused() {
+        tracing::warn!(peer = %peer.address, "connection cut: too many requests were taken back");
+    }
+    false
 }
+
+/// How long a client whose certificate is not taken any more may take to end its connection; what it began before is answered.
+const UNWELCOME_GOODBYE: Duration = Duration::from_secs(10);
 
 /// Whether a connection ended because what came on it was no HTTP.
 fn is_malformed(ended: &Result<(), hyper::Error>) -> bool {
     ended.as_ref().is_err_and(|error| error.is_parse() || error.is_parse_too_large())
 }
 
-/// How many more requests of one HTTP/2 connection may be taken back while they are under way than are answered. Each may
-/// have cost a connection to the upstream, and nothing that h2 counts.
-const TAKEN_BACK_MAX: u32 = 100;
+/// How many requests of one HTTP/2 connection may be taken back at once while they are under way, and how many more in each
+/// second. Each may have cost a connection to the upstream, and nothing that h2 counts.
+const TAKEN_BACK_MAX: u32 = 200;
+const TAKEN_BACK_PER_SECOND: u32 = 20;
 
 /// How many exchanges a connection has under way, and since when there is none.
 struct Activity {
     under_way: Cell<usize>,
     since: Cell<Instant>,
-    taken_back: Cell<u32>,
+    /// How many were taken back, less those that are forgiven, and since when that is counted.
+    taken_back: Cell<(u32, Instant)>,
     /// Told once there are too many of them.
     abuse: Notify,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        let (under_way, taken_back) = (Cell::new(0), Cell::new(0));
-        Self { under_way, since: Cell::new(Instant::now()), taken_back, abuse: Notify::new() }
+        let now = Instant::now();
+        let (under_way, taken_back) = (Cell::new(0), Cell::new((0, now)));
+        Self { under_way, since: Cell::new(now), taken_back, abuse: Notify::new() }
     }
 }
 
 impl Activity {
+    fn take_back(&self) {
+        let (count, since) = self.taken_back.get();
+        let seconds = since.elapsed().as_secs();
+        let forgiven = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(TAKEN_BACK_PER_SECOND);
+        let since = since + Duration::from_secs(seconds);
+        self.taken_back.set((count.saturating_sub(forgiven) + 1, since));
+        if self.is_abused() {
+            self.abuse.notify_one();
+        }
+    }
+
+    fn is_abused(&self) -> bool {
+        self.taken_back.get().0 > TAKEN_BACK_MAX
+    }
+
     /// Waits until there has been no exchange for so long.
     async fn idle_for(&self, long: Duration) {
         loop {
@@ -223,18 +242,14 @@ struct Unanswered(Option<Rc<Activity>>);
 
 impl Unanswered {
     fn answered(mut self) {
-        if let Some(activity) = self.0.take() {
-            activity.taken_back.set(activity.taken_back.get().saturating_sub(1));
-        }
+        self.0 = None;
     }
 }
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
-        let Some(activity) = &self.0 else { return };
-        activity.taken_back.set(activity.taken_back.get() + 1);
-        if activity.taken_back.get() > TAKEN_BACK_MAX {
-            activity.abuse.notify_one();
+        if let Some(activity) = &self.0 {
+            activity.take_back();
         }
     }
 }

@@ -13,6 +13,7 @@ pub struct Crowd {
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    shaking: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// An open connection, counted while it lives.
@@ -21,8 +22,11 @@ pub(super) struct Place {
     address: Option<IpAddr>,
 }
 
-/// A handshake under way, counted while it lives.
-pub(super) struct Shaking(Arc<Crowd>);
+/// A handshake under way, counted while it lives, to its address too once that is known.
+pub(super) struct Shaking {
+    crowd: Arc<Crowd>,
+    address: Option<IpAddr>,
+}
 
 impl Crowd {
     /// Counts a connection; `None` if there are as many as there may be.
@@ -35,7 +39,7 @@ impl Crowd {
 
     /// Counts a handshake; `None` if as many are under way as may be.
     pub(super) fn shake(self: &Arc<Self>, limits: &Limits) -> Option<Shaking> {
-        let shaking = Shaking(Arc::clone(self));
+        let shaking = Shaking { crowd: Arc::clone(self), address: None };
         let before = self.handshakes.fetch_add(1, Ordering::Relaxed);
         (before < limits.handshakes_max).then_some(shaking)
     }
@@ -45,11 +49,34 @@ impl Place {
     /// Counts the connection to its client's address, once; whether that may have one more.
     pub(super) fn of(&mut self, address: IpAddr, limits: &Limits) -> bool {
         let address = network(address);
-        let mut by_address = self.crowd.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.entry(address).or_default();
-        *count += 1;
         self.address = Some(address);
-        *count <= limits.connections_per_address_max
+        one_more(&self.crowd.by_address, address) <= limits.connections_per_address_max
+    }
+}
+
+impl Shaking {
+    /// Counts the handshake to its client's address, once; whether that may have one more: one alone is not to take all places.
+    pub(super) fn of(&mut self, address: IpAddr, limits: &Limits) -> bool {
+        let address = network(address);
+        self.address = Some(address);
+        one_more(&self.crowd.shaking, address) <= limits.handshakes_per_address_max
+    }
+}
+
+fn one_more(counts: &Mutex<HashMap<IpAddr, usize>>, address: IpAddr) -> usize {
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = counts.entry(address).or_default();
+    *count += 1;
+    *count
+}
+
+fn one_less(counts: &Mutex<HashMap<IpAddr, usize>>, address: IpAddr) {
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(count) = counts.get_mut(&address) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&address);
+        }
     }
 }
 
@@ -57,20 +84,18 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.crowd.connections.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!(names::CONNECTIONS).decrement(1);
-        let Some(address) = self.address else { return };
-        let mut by_address = self.crowd.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&address);
-            }
+        if let Some(address) = self.address {
+            one_less(&self.crowd.by_address, address);
         }
     }
 }
 
 impl Drop for Shaking {
     fn drop(&mut self) {
-        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+        self.crowd.handshakes.fetch_sub(1, Ordering::Relaxed);
+        if let Some(address) = self.address {
+            one_less(&self.crowd.shaking, address);
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// Handshakes under way.
     pub handshakes_max: usize,
+    /// Of these, those of one address.
+    pub handshakes_per_address_max: usize,
     /// Bytes of a request's target.
     pub target_bytes_max: usize,
     /// Without a byte of a request body.
@@ -95,6 +97,7 @@ pub struct Limits {
 type Opening = Result<Arc<Held<Arc<UnwrappedKey>>>, KeyringError>;
 
 /// What exchanges run on. It never changes: a reload puts another one in its place, which shares with it what stays.
+#[derive(Clone)]
 pub struct Gate {
     /// Which one it is: 1 from the start, and one more with every reload.
     pub generation: u64,

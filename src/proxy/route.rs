@@ -186,6 +186,7 @@ pub enum NoRoute {
 }
 
 /// All routes, the most specific first.
+#[derive(Clone)]
 pub struct Routes(Vec<Arc<Route>>);
 
 impl Routes {

@@ -12,11 +12,15 @@ use jsonwebtoken::crypto::CryptoProvider as TokenProvider;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustls_pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 pub(super) const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 pub(super) const IDENTITY: HeaderName = HeaderName::from_static("x-sealgate-identity");
+
+/// How far the clocks of upstreams may be apart.
+const CLOCKS: Duration = Duration::from_secs(300);
 
 /// Bytes of a SubjectPublicKeyInfo on P-256, whose last are the point, uncompressed.
 const SPKI_BYTES: usize = 91;
@@ -30,6 +34,8 @@ pub struct Voucher {
     lifetime: Duration,
     /// The public key, as a JWK (RFC 7517).
     jwk: Value,
+    /// Since when another signs.
+    retired: OnceLock<Instant>,
 }
 
 /// Why a key cannot sign them.
@@ -83,13 +89,19 @@ impl Voucher {
         let jwk = json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": kid, "x": x, "y": y});
         let header = Header { kid: Some(kid), ..Header::new(Algorithm::ES256) };
         let key = EncodingKey::from_ec_der(der.secret_pkcs8_der());
-        Ok(Self { key, header, issuer: issuer.to_owned(), lifetime, jwk })
+        Ok(Self { key, header, issuer: issuer.to_owned(), lifetime, jwk, retired: OnceLock::new() })
     }
 
     /// The key by which its tokens are checked.
     #[must_use]
     pub const fn jwk(&self) -> &Value {
         &self.jwk
+    }
+
+    /// Once another signs in its place: whether tokens of it may still be good, by clocks that are not the same.
+    #[must_use]
+    pub fn is_retired_lately(&self) -> bool {
+        self.retired.get_or_init(Instant::now).elapsed() < self.lifetime + CLOCKS
     }
 
     /// A token; `None` if it cannot be signed.

@@ -2,17 +2,19 @@
 
 mod load;
 
+use crate::edge::trust::{LISTED, list};
 use crate::edge::{raw, rest};
 use crate::fixture::client::Connection;
-use crate::fixture::pki::{Identity, Pki, write_secret};
+use crate::fixture::pki::{Identity, Pki, spiffe, write_secret};
 use crate::fixture::rough::Rough;
 use crate::fixture::{Bed, Client, Gate, Setup, Upstream};
 use http::Method;
+use rcgen::{ExtendedKeyUsagePurpose, SanType, SerialNumber};
 use rustls_pki_types::CertificateDer;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt;
 
 const PATIENT: &str = "{\"ssn\":\"999-12-3456\"}";
@@ -94,7 +96,8 @@ async fn a_bad_config_changes_nothing_and_says_so() {
         assert_eq!(gate.reload(), "unchanged", "{what}");
         assert_eq!(gate.metric("sealgate_config_current"), 1.0, "{what}");
     }
-    assert_eq!(gate.events_named("ConfigChanged").len(), 0);
+    // Of those that need a restart the certificates were taken over, and the others then again.
+    assert!(gate.events_named("ConfigChanged").iter().all(|event| event["files"].is_string()));
 }
 
 #[tokio::test]
@@ -207,4 +210,73 @@ async fn limits_and_routes_change_and_what_is_under_way_is_finished_by_those_of_
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
     let reply = gate.as_client("clinician").over_http2().call(Method::GET, "/moved/x", &many, "").await;
     reply.expect_problem(431, "headers_too_many");
+}
+
+#[tokio::test]
+async fn a_file_that_is_half_written_is_not_taken() {
+    let bed = Bed::with(|setup| {
+        let config = setup.config_from("scope: test");
+        // The route with the rules comes last, so that what is cut off at its end is a config too.
+        let (start, open) = config.split_once("  - name: open").unwrap();
+        let config = start.replace("routes:\n", &format!("routes:\n  - name: open{open}"));
+        let rules = "    rules:\n      - {path: \"$.note\", class: note}\n      - {path: \"$..ssn\", class: ssn}\n";
+        setup.configured(&config.replace("    rules: *rules\n", rules))
+    });
+    let (gate, client) = (&bed.gate, bed.gate.as_client("clinician"));
+    let file = gate.folder().join("gate.yaml");
+    let whole = fs::read_to_string(&file).unwrap().replace("limits: {}", "limits: {streams_max: 99}");
+    let cut = whole.rfind("      - {path: \"$..ssn\"").unwrap();
+    write_secret(&file, &whole[..cut]);
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(client.put("/Patient/1", PATIENT).await.status, 200);
+        assert!(!bed.upstream.received().last().unwrap().text().contains("999-12"), "the rule is in force");
+    }
+    write_secret(&file, &whole);
+    gate.wait_for_log("config applied");
+    assert_eq!(gate.events_named("ConfigChanged").len(), 1, "the whole one alone");
+    assert_eq!(client.put("/Patient/1", PATIENT).await.status, 200);
+    assert!(!bed.upstream.received().last().unwrap().text().contains("999-12"));
+}
+
+#[tokio::test]
+async fn what_was_refused_for_a_reason_that_passes_is_taken_later() {
+    let gate = Setup::before(Upstream::start().addr()).start();
+    let soon = SystemTime::now() + Duration::from_secs(5);
+    let new = gate.pki().issue(|params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
+        params.not_before = soon.into();
+    });
+    new.write(gate.folder(), "server");
+    gate.wait_for_event(|event| event["event"] == "ConfigRefused");
+    assert_eq!(gate.metric("sealgate_config_current"), 0.0);
+    gate.wait_for_log("config applied");
+    assert_eq!(gate.metric("sealgate_config_current"), 1.0);
+    assert_eq!(shown(&gate, gate.pki()).await, new.certificate);
+    assert_eq!(gate.events_named("ConfigRefused").len(), 1, "told once");
+}
+
+#[tokio::test]
+async fn a_change_that_needs_a_restart_holds_up_no_revocation() {
+    let upstream = Upstream::start();
+    let setup = Setup::before(upstream.addr()).replace(LISTED.0, LISTED.1);
+    write_secret(&setup.folder().join("list.pem"), &list(setup.pki(), (60, 3600), &[]));
+    let gate = setup.start();
+    let revoked = gate.pki().issue(|params| {
+        params.serial_number = Some(SerialNumber::from(7_u64));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.subject_alt_names = vec![spiffe("spiffe://test.example/clinician")];
+    });
+    let client = gate.with(Some(revoked));
+    assert_eq!(client.get("/open/x").await.status, 404);
+    write_secret(&gate.folder().join("kek"), "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=");
+    write_secret(&gate.folder().join("list.pem"), &list(gate.pki(), (30, 3600), &[7]));
+    gate.rewrite("path: /open/{rest*}", "path: /moved/{rest*}");
+    assert_eq!(gate.reload(), "refused");
+    assert_eq!(gate.metric("sealgate_config_current"), 0.0, "it says that not all is in force");
+    assert!(client.try_call(Method::GET, "/open/x", &[], "").await.is_err(), "revoked");
+    assert_eq!(gate.as_client("clinician").get("/open/x").await.status, 404, "routes are those of before");
+    assert_eq!(gate.reload(), "refused");
+    assert_eq!(gate.events_named("ConfigChanged").len(), 1, "once");
 }

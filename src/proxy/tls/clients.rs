@@ -42,7 +42,8 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    fn fits(&self, certificate: &X509Certificate<'_>) -> bool {
+    /// `unread`: what is said of a name that is no text.
+    fn fits(&self, certificate: &X509Certificate<'_>, unread: bool) -> bool {
         let names = certificate.subject_alternative_name().ok().flatten();
         let mut names = names.map(|names| &*names.value.general_names).unwrap_or_default().iter();
         let subject = certificate.subject();
@@ -60,18 +61,23 @@ impl Pattern {
                     None => name == *wanted,
                 }
             }),
-            Self::CommonName(wanted) => subject.iter_common_name().any(|name| name.as_str() == Ok(wanted)),
-            Self::Unit(wanted) => subject.iter_organizational_unit().any(|name| name.as_str() == Ok(wanted)),
+            Self::CommonName(wanted) => {
+                subject.iter_common_name().any(|name| name.as_str().map_or(unread, |name| name == wanted))
+            }
+            Self::Unit(wanted) => {
+                subject.iter_organizational_unit().any(|name| name.as_str().map_or(unread, |name| name == wanted))
+            }
         }
     }
 }
 
 impl Admission {
     fn lets_in(&self, certificate: &X509Certificate<'_>) -> bool {
-        let fits = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.fits(certificate));
+        // A name in a kind of string that is not read here could be any: it is let in by none and kept out by all.
+        let fits = |patterns: &[Pattern], unread| patterns.iter().any(|pattern| pattern.fits(certificate, unread));
         let pin = || sha256(&[certificate.public_key().raw]);
-        (self.allow.is_empty() || fits(&self.allow))
-            && !fits(&self.deny)
+        (self.allow.is_empty() || fits(&self.allow, false))
+            && !fits(&self.deny, true)
             && (self.pins.is_empty() || self.pins.contains(&pin()))
     }
 }

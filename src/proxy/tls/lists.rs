@@ -2,6 +2,8 @@
 
 use rustls::crypto::CryptoProvider as TlsProvider;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use std::collections::HashSet;
+use x509_parser::num_bigint::BigUint;
 use x509_parser::oid_registry::OID_X509_EXT_ISSUER_DISTRIBUTION_POINT as DISTRIBUTION_POINT;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
@@ -21,6 +23,8 @@ struct List {
     /// When it was made, and when the next one will have been.
     from: i64,
     to: i64,
+    /// Its number, which counts where two were made in one second.
+    number: Option<BigUint>,
 }
 
 /// Why a list cannot serve.
@@ -46,6 +50,14 @@ pub enum ListError {
         /// When.
         from: String,
     },
+    /// Two CAs of one name are trusted here, and it cannot be told whose it is.
+    #[error(
+        "two CAs are named {issuer}, so that their lists cannot be told apart; give one of them another name, or leave it out"
+    )]
+    Ambiguous {
+        /// Whose.
+        issuer: String,
+    },
     /// It names a CA that is trusted here, and not that CA signed it.
     #[error("the list of {issuer} is not signed by that CA")]
     Forged {
@@ -68,7 +80,7 @@ impl Lists {
         for der in lists {
             let list = List::read(der)?;
             match newest.iter_mut().find(|known| known.of == list.of) {
-                Some(known) if known.from < list.from => *known = list,
+                Some(known) if known.age() < list.age() => *known = list,
                 Some(_) => {}
                 None => newest.push(list),
             }
@@ -91,7 +103,7 @@ impl Lists {
     /// The issuers of which these have an older list than `before`.
     #[must_use]
     pub fn older_than(&self, before: &Self) -> Vec<&str> {
-        let is_older = |list: &&List| before.0.iter().any(|known| known.of == list.of && known.from > list.from);
+        let is_older = |list: &&List| before.0.iter().any(|known| known.of == list.of && known.age() > list.age());
         self.0.iter().filter(is_older).map(|list| &*list.issuer).collect()
     }
 
@@ -120,7 +132,13 @@ impl List {
         let part = part.map(|extension| extension.value.to_vec()).unwrap_or_default();
         let of = (parsed.issuer().as_raw().to_vec(), part);
         let (issuer, from) = (parsed.issuer().to_string(), parsed.last_update().timestamp());
-        Ok(Self { of, issuer, from, to, der })
+        let number = parsed.crl_number().cloned();
+        Ok(Self { of, issuer, from, to, number, der })
+    }
+
+    /// Of two of one issuer the one with the greater age is the newer.
+    fn age(&self) -> (i64, Option<&BigUint>) {
+        (self.from, self.number.as_ref())
     }
 
     fn judge(&self, cas: &[CertificateDer<'_>], provider: &TlsProvider) -> Result<(), ListError> {
@@ -134,10 +152,15 @@ impl List {
         if self.from > now.saturating_add(SKEW_SECONDS) {
             return Err(ListError::Early { issuer, from: parsed.last_update().to_string() });
         }
-        let cas = cas.iter().filter_map(|ca| X509Certificate::from_der(ca).ok()).map(|(_, ca)| ca);
-        let mut namesakes = cas.filter(|ca| ca.subject().as_raw() == self.of.0).peekable();
+        let cas: Vec<X509Certificate<'_>> =
+            cas.iter().filter_map(|ca| X509Certificate::from_der(ca).ok()).map(|(_, ca)| ca).collect();
+        let namesakes: Vec<_> = cas.iter().filter(|ca| ca.subject().as_raw() == self.of.0).collect();
         // One of an intermediate is judged with its chain, at each handshake, as all of them are.
-        if namesakes.peek().is_some() && !namesakes.any(|ca| is_signed_by(&parsed, &ca, provider)) {
+        let keys: HashSet<&[u8]> = namesakes.iter().map(|ca| ca.public_key().raw).collect();
+        if keys.len() > 1 {
+            return Err(ListError::Ambiguous { issuer });
+        }
+        if !namesakes.is_empty() && !namesakes.iter().any(|ca| is_signed_by(&parsed, ca, provider)) {
             return Err(ListError::Forged { issuer });
         }
         Ok(())

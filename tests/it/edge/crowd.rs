@@ -7,7 +7,7 @@ use futures_util::stream;
 use http::Method;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 
 fn limited(line: &str) -> (Gate, Upstream) {
@@ -82,7 +82,7 @@ async fn connections_of_one_address_are_limited_and_free_again_when_they_end() {
 
 #[tokio::test]
 async fn half_handshakes_take_no_more_places_than_there_are() {
-    let (gate, _upstream) = limited("handshakes_max: 3");
+    let (gate, _upstream) = limited("handshakes_max: 3, handshakes_per_address_max: 3");
     let mut halves = Vec::new();
     for _ in 0..3 {
         let mut tcp = TcpStream::connect(gate.address).await.unwrap();
@@ -154,4 +154,30 @@ async fn a_body_that_stops_coming_is_given_up_long_before_its_time() {
     let _closed = tls.read_to_end(&mut answer).await;
     assert!(answer.starts_with(b"HTTP/1.1 201"), "{}", String::from_utf8_lossy(&answer));
     assert!(raw(&client, "GET /open/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.contains("404"));
+}
+
+#[tokio::test]
+async fn half_handshakes_of_one_address_leave_room_for_others() {
+    let (gate, _upstream) = limited("handshakes_max: 40");
+    let mut halves = Vec::new();
+    for _ in 0..100 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+        let mut tcp = socket.connect(gate.address).await.unwrap();
+        // Those that are too many are closed.
+        let _written = tcp.write_all(&[22, 3, 1, 2, 0, 1]).await;
+        halves.push(tcp);
+    }
+    for _ in 0..100 {
+        if gate.metric("sealgate_handshakes_refused_total") >= 90.0 {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        gate.metric("sealgate_handshakes_refused_total{reason=\"overloaded\"}"),
+        90.0,
+        "a quarter of the places"
+    );
+    assert_eq!(gate.as_client("clinician").get("/open/x").await.status, 404);
 }

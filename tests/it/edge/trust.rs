@@ -5,7 +5,8 @@ use crate::fixture::pki::{Identity, Pki, spiffe, write_secret};
 use crate::fixture::{Client, Gate, Setup, Upstream};
 use http::Method;
 use rcgen::{
-    CertificateRevocationListParams, ExtendedKeyUsagePurpose, KeyIdMethod, RevokedCertParams, SanType, SerialNumber,
+    CertificateRevocationListParams, DnType, DnValue, ExtendedKeyUsagePurpose, KeyIdMethod, RevokedCertParams, SanType,
+    SerialNumber,
 };
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
@@ -21,8 +22,11 @@ pub(crate) const LISTED: (&str, &str) =
 
 /// A list of a CA: from so many seconds ago for so many seconds from now, with these serial numbers revoked.
 pub(crate) fn list(pki: &Pki, (ago, ahead): (u64, u64), revoked: &[u64]) -> String {
-    let now = SystemTime::now();
-    let (this_update, next_update) = (now - Duration::from_secs(ago), now + Duration::from_secs(ahead));
+    numbered_list(pki, (SystemTime::now() - Duration::from_secs(ago), ago + ahead), 1, revoked)
+}
+
+fn numbered_list(pki: &Pki, (made, good_for): (SystemTime, u64), number: u64, revoked: &[u64]) -> String {
+    let (this_update, next_update) = (made, made + Duration::from_secs(good_for));
     let one = |serial: &u64| RevokedCertParams {
         serial_number: SerialNumber::from(*serial),
         revocation_time: this_update.into(),
@@ -32,7 +36,7 @@ pub(crate) fn list(pki: &Pki, (ago, ahead): (u64, u64), revoked: &[u64]) -> Stri
     let params = CertificateRevocationListParams {
         this_update: this_update.into(),
         next_update: next_update.into(),
-        crl_number: SerialNumber::from(1),
+        crl_number: SerialNumber::from(number),
         issuing_distribution_point: None,
         revoked_certs: revoked.iter().map(one).collect(),
         key_identifier_method: KeyIdMethod::Sha256,
@@ -216,6 +220,47 @@ fn lists_that_cannot_serve_are_mistakes_of_the_config() {
     assert!(code == Some(78) && said.contains("the list of CN=test CA has expired"), "{said}");
     assert_eq!(says(&format!("{old}{good}")).0, Some(0));
     assert_eq!(says(&format!("{good}{old}")).0, Some(0));
+    // Of two CAs of one name nobody can say whose list it is.
+    write_secret(&setup.folder().join("ca.pem"), &format!("{}{}", setup.pki().ca_pem(), namesake.ca_pem()));
+    let (code, said) = says(&good);
+    assert!(code == Some(78) && said.contains("two CAs are named CN=test CA"), "{said}");
+}
+
+#[tokio::test]
+async fn of_two_lists_of_one_second_the_one_with_the_higher_number_counts() {
+    let upstream = Upstream::start();
+    let setup = Setup::before(upstream.addr()).replace(LISTED.0, LISTED.1);
+    let made = SystemTime::now() - Duration::from_secs(60);
+    let list = |number: u64, revoked: &[u64]| numbered_list(setup.pki(), (made, 3600), number, revoked);
+    let (old, new) = (list(1, &[]), list(2, &[7]));
+    write_secret(&setup.folder().join("list.pem"), &format!("{old}{new}"));
+    let gate = setup.start();
+    assert!(!is_served(&numbered(&gate, 7)).await);
+    write_secret(&gate.folder().join("list.pem"), &old);
+    assert_eq!(gate.reload(), "refused");
+    assert!(!is_served(&numbered(&gate, 7)).await);
+}
+
+#[tokio::test]
+async fn a_denied_name_is_denied_in_every_kind_of_string() {
+    let gate = Setup::before(Upstream::start().addr());
+    let gate = gate.replace("client_ca_file: ca.pem}", "client_ca_file: ca.pem, client_deny: [{cn: retired}]}").start();
+    for name in [
+        DnValue::Utf8String("retired".into()),
+        DnValue::PrintableString("retired".try_into().unwrap()),
+        DnValue::Ia5String("retired".try_into().unwrap()),
+        DnValue::TeletexString("retired".try_into().unwrap()),
+        DnValue::BmpString("retired".try_into().unwrap()),
+        DnValue::UniversalString("retired".try_into().unwrap()),
+    ] {
+        let told = format!("{name:?}");
+        let identity = gate.pki().issue(|params| {
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.subject_alt_names = vec![spiffe("spiffe://test.example/clinician")];
+        });
+        assert!(!is_served(&gate.with(Some(identity))).await, "{told}");
+    }
 }
 
 #[tokio::test]

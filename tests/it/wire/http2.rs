@@ -2,6 +2,7 @@
 //! alone.
 
 mod connections;
+mod farewells;
 mod floods;
 mod requests;
 
