@@ -97,7 +97,7 @@ impl Reloader {
         }
         self.unsettled = None;
         let outcome = match config {
-            Ok(_) if digest == self.in_force => Outcome::Unchanged,
+            Ok(_) if digest == self.in_force && digest == self.door_in_force => Outcome::Unchanged,
             Ok(config) => self.apply(config).await,
             Err(problems) => Outcome::Refused(problems.iter().map(Problem::to_string).collect()),
         };
