@@ -7,7 +7,7 @@ mod table;
 
 use super::forms::split;
 use crate::fixture::keys::with_file_store;
-use crate::fixture::leak::find_leaks;
+use crate::fixture::leak::{find_leaks, without_certificate_hashes};
 use crate::fixture::upstream::Received;
 use crate::fixture::{Bed, Call};
 use phi::{Phi, Values};
@@ -73,14 +73,14 @@ fn every_file_has_its_row_and_every_row_a_file() {
     }
 }
 
-/// What the upstream got, but for the fields with addresses, whose ports are random.
+/// What the upstream got, but for what is random: the fields with addresses for their ports, and hashes of certificates.
 fn recording(received: &[Received]) -> String {
     let requests = received.iter().map(|request| {
         let headers = request.headers.iter().filter(|(name, _)| *name != "host" && *name != "x-forwarded-host");
         let headers: String = headers.map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();
         format!("{} {}\n{headers}\n{}\n", request.method, request.target, request.text())
     });
-    requests.collect()
+    without_certificate_hashes(&requests.collect::<String>())
 }
 
 /// One line for each value that stands in what the upstream got.
