@@ -335,6 +335,7 @@ fn limits(files: &mut Files<'_>, raw: &raw::Limits, handshake_timeout: Duration)
         rate: rate(files, raw),
         target_bytes_max: raw.target_bytes_max.unwrap_or(8 << 10),
         body_idle_timeout: ms(raw.body_idle_timeout_ms, 10_000),
+        response_idle_timeout: ms(raw.response_idle_timeout_ms, 60_000),
         exchanges_max: raw.exchanges_max.unwrap_or(1024),
         streams_max: raw.streams_max.unwrap_or(128),
         headers_max: raw.headers_max.unwrap_or(100),

@@ -203,9 +203,12 @@ pub struct Limits {
     /// Bytes of a request's head. Default 65536.
     #[schemars(range(min = 8192))]
     pub header_bytes_max: Option<usize>,
-    /// Time for a request's head on HTTP/1.1, also the idle time between requests. Default 60000.
+    /// Time for a request's head on HTTP/1.1; also how long a connection may be idle. Default 60000.
     #[schemars(range(min = 1))]
     pub header_timeout_ms: Option<u64>,
+    /// Time in which a client takes nothing of a response, after which its connection or HTTP/2 stream is cut. Default 60000.
+    #[schemars(range(min = 1))]
+    pub response_idle_timeout_ms: Option<u64>,
     /// Bytes of a request body on a protected route. Default 1048576.
     #[schemars(range(min = 1))]
     pub body_bytes_max: Option<usize>,

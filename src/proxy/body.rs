@@ -1,7 +1,6 @@
 //! Bodies as they leave the gate, to the upstream and to the client.
 
 use super::Limits;
-use super::connection::UnderWay;
 use super::rescue::Code;
 use super::trail::Completion;
 use super::upstream::Lease;
@@ -47,8 +46,6 @@ pub(super) struct Piped {
 /// A response body that is rewritten as it comes.
 pub(super) struct Opened {
     pieces: Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>,
-    /// Counts the exchange while the body lives.
-    under_way: Option<UnderWay>,
 }
 
 /// A body that passes as it comes, under a deadline.
@@ -61,8 +58,6 @@ pub(super) struct Streamed {
     completion: Option<Completion>,
     /// Where a body that comes from the client says how it failed.
     fault: Option<Fault>,
-    /// Counts the exchange while the body lives.
-    under_way: Option<UnderWay>,
 }
 
 /// Until when a body must have come, and for how long nothing of it may come.
@@ -86,13 +81,13 @@ impl Body {
         let (until, idle) = (now + limits.body_timeout, limits.body_idle_timeout);
         let sleep = Box::pin(tokio::time::sleep_until(until.min(now + idle)));
         let deadline = Some(Deadline { until, idle, sleep });
-        Self::Streamed(Box::new(Streamed { incoming, deadline, lease: None, completion: None, fault, under_way: None }))
+        Self::Streamed(Box::new(Streamed { incoming, deadline, lease: None, completion: None, fault }))
     }
 
     /// A response body on its way to the client. Its length and pace are the upstream's and the client's own.
     pub(super) fn outbound(incoming: Incoming, lease: Lease, completion: Completion) -> Self {
         let (lease, completion) = (Some(lease), Some(completion));
-        Self::Streamed(Box::new(Streamed { incoming, deadline: None, lease, completion, fault: None, under_way: None }))
+        Self::Streamed(Box::new(Streamed { incoming, deadline: None, lease, completion, fault: None }))
     }
 }
 
@@ -104,16 +99,7 @@ impl Body {
     }
 
     pub(super) fn opened(pieces: impl Stream<Item = Result<Bytes, BodyError>> + 'static) -> Self {
-        Self::Opened(Box::new(Opened { pieces: Box::pin(pieces), under_way: None }))
-    }
-
-    /// Counts the exchange as under way until the body ends, if it is one that streams.
-    pub(super) fn keep(&mut self, under_way: UnderWay) {
-        match self {
-            Self::Streamed(streamed) => streamed.under_way = Some(under_way),
-            Self::Opened(opened) => opened.under_way = Some(under_way),
-            Self::Whole(_) | Self::Piped(_) => {}
-        }
+        Self::Opened(Box::new(Opened { pieces: Box::pin(pieces) }))
     }
 }
 

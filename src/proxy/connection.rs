@@ -1,5 +1,7 @@
 //! One client connection: handshake, identity, HTTP/1.1 or HTTP/2, until it ends or the gate drains.
 
+mod streams;
+
 use super::body::Body;
 use super::crowd::Place;
 use super::forwarder;
@@ -17,16 +19,16 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::Cell;
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use streams::{Activity, Local};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +66,7 @@ pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) 
         _ => http1(&worker, &peer, (&limits, &drain), stream).await,
     };
     if malformed {
-        // hyper has answered 400 or 431 by itself, or closed: it is an exchange all the same.
+        // hyper has answered 400 or 431 by itself, said GOAWAY, or closed: it is an exchange all the same.
         let gate = worker.live.gate();
         let principal = peer.principal(&gate).unwrap_or_default();
         let mut trail = Trail::begin(&gate.recorder, (&peer, principal), None);
@@ -107,7 +109,9 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
         .max_header_size(limits.header_bytes_max)
         .max_buf_size(limits.header_bytes_max);
     let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, drain)), service));
+    let mut connection = pin!(
+        builder.serve_connection(TokioIo::new(Gathered::new(stream, limits.response_idle_timeout, drain)), service)
+    );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = drain.cancelled() => {
@@ -119,7 +123,7 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
 }
 
 async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>, stream: TlsStream<TcpStream>) -> bool {
-    let mut builder = hyper::server::conn::http2::Builder::new(Local);
+    let mut builder = hyper::server::conn::http2::Builder::new(Local { patience: limits.response_idle_timeout });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
@@ -130,16 +134,12 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
         .keep_alive_timeout(limits.handshake_timeout);
     let activity = Rc::<Activity>::default();
     let service = service_fn(|request| {
-        let (worker, peer, under_way) = (Rc::clone(worker), Rc::clone(peer), UnderWay::new(&activity));
-        let unanswered = Unanswered(Some(Rc::clone(&activity)));
-        async move {
-            let mut response = exchange(worker, peer, request).await?;
-            unanswered.answered();
-            response.body_mut().keep(under_way);
-            Ok::<_, Infallible>(response)
-        }
+        let (worker, peer, under_way) = (Rc::clone(worker), Rc::clone(peer), activity.begin());
+        async move { Ok::<_, Infallible>(exchange(worker, peer, request).await?.map(|body| under_way.answered(body))) }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, drain)), service));
+    let mut connection = pin!(
+        builder.serve_connection(TokioIo::new(Gathered::new(stream, limits.response_idle_timeout, drain)), service)
+    );
     // How long it may take to say goodbye, once that is asked for. Whoever does not, may ask for more until it is cut off.
     let goodbye = tokio::select! {
         ended = connection.as_mut() => return is_malformed(&ended),
@@ -166,102 +166,11 @@ const UNWELCOME_GOODBYE: Duration = Duration::from_secs(10);
 
 /// Whether a connection ended because what came on it was no HTTP.
 fn is_malformed(ended: &Result<(), hyper::Error>) -> bool {
-    ended.as_ref().is_err_and(|error| error.is_parse() || error.is_parse_too_large())
-}
-
-/// How many requests of one HTTP/2 connection may be taken back at once while they are under way, and how many more in each
-/// second. Each may have cost a connection to the upstream, and nothing that h2 counts.
-const TAKEN_BACK_MAX: u32 = 200;
-const TAKEN_BACK_PER_SECOND: u32 = 20;
-
-/// How many exchanges a connection has under way, and since when there is none.
-struct Activity {
-    under_way: Cell<usize>,
-    since: Cell<Instant>,
-    /// How many were taken back, less those that are forgiven, and since when that is counted.
-    taken_back: Cell<(u32, Instant)>,
-    /// Told once there are too many of them.
-    abuse: Notify,
-}
-
-impl Default for Activity {
-    fn default() -> Self {
-        let now = Instant::now();
-        let (under_way, taken_back) = (Cell::new(0), Cell::new((0, now)));
-        Self { under_way, since: Cell::new(now), taken_back, abuse: Notify::new() }
-    }
-}
-
-impl Activity {
-    fn take_back(&self) {
-        let (count, since) = self.taken_back.get();
-        let seconds = since.elapsed().as_secs();
-        let forgiven = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(TAKEN_BACK_PER_SECOND);
-        let since = since + Duration::from_secs(seconds);
-        self.taken_back.set((count.saturating_sub(forgiven) + 1, since));
-        if self.is_abused() {
-            self.abuse.notify_one();
-        }
-    }
-
-    fn is_abused(&self) -> bool {
-        self.taken_back.get().0 > TAKEN_BACK_MAX
-    }
-
-    /// Waits until there has been no exchange for so long.
-    async fn idle_for(&self, long: Duration) {
-        loop {
-            let idle_at = if self.under_way.get() == 0 { self.since.get() + long } else { Instant::now() + long };
-            if idle_at <= Instant::now() {
-                return;
-            }
-            sleep_until(idle_at).await;
-        }
-    }
-}
-
-/// One exchange, counted until its response has ended, or has been handed over whole.
-pub(super) struct UnderWay(Rc<Activity>);
-
-impl UnderWay {
-    fn new(activity: &Rc<Activity>) -> Self {
-        activity.under_way.set(activity.under_way.get() + 1);
-        Self(Rc::clone(activity))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.set(self.0.under_way.get().saturating_sub(1));
-        self.0.since.set(Instant::now());
-    }
-}
-
-/// A request that is taken back if it is dropped before its answer.
-struct Unanswered(Option<Rc<Activity>>);
-
-impl Unanswered {
-    fn answered(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        if let Some(activity) = &self.0 {
-            activity.take_back();
-        }
-    }
-}
-
-/// Spawns HTTP/2 streams on this worker's own thread.
-#[derive(Clone, Copy)]
-struct Local;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
+    let ended_by_us = |error: &h2::Error| error.is_library() && error.is_go_away();
+    ended.as_ref().is_err_and(|error| {
+        let of_http2 = error.source().and_then(|source| source.downcast_ref());
+        error.is_parse() || error.is_parse_too_large() || of_http2.is_some_and(ended_by_us)
+    })
 }
 
 /// One exchange behind what is generic.

@@ -22,6 +22,9 @@ pub(super) struct Gathered<S> {
     inner: S,
     pending: Vec<u8>,
     written: usize,
+    /// How long the peer may take nothing of what is written, and when that time is over for what waits.
+    patience: Duration,
+    tired: Option<Pin<Box<Sleep>>>,
     /// Once nothing more can be written.
     lingers: Option<Linger>,
     drain: CancellationToken,
@@ -48,13 +51,15 @@ impl Linger {
 }
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
-    pub(super) fn new(inner: S, drain: &CancellationToken) -> Self {
-        Self { inner, pending: Vec::new(), written: 0, lingers: None, drain: drain.clone() }
+    pub(super) fn new(inner: S, patience: Duration, drain: &CancellationToken) -> Self {
+        Self { inner, pending: Vec::new(), written: 0, patience, tired: None, lingers: None, drain: drain.clone() }
     }
 
+    /// Writes what is gathered, and gives up on a peer that takes nothing of it.
     fn poll_write_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.inner).poll_write(cx, rest))? {
+            let taken = Pin::new(&mut self.inner).poll_write(cx, rest);
+            match ready!(self.patiently(cx, taken))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 length => self.written += length,
             }
@@ -62,6 +67,16 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         self.pending = Vec::new();
         self.written = 0;
         Poll::Ready(Ok(()))
+    }
+
+    fn patiently<T>(&mut self, cx: &mut Context<'_>, taken: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if taken.is_ready() {
+            self.tired = None;
+            return taken;
+        }
+        let patience = self.patience;
+        let tired = self.tired.get_or_insert_with(|| Box::pin(sleep(patience)));
+        tired.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -83,13 +98,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_pending(cx))?;
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let taken = Pin::new(&mut self.inner).poll_flush(cx);
+        self.patiently(cx, taken)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_pending(cx))?;
         if self.lingers.is_none() {
-            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+            let taken = Pin::new(&mut self.inner).poll_shutdown(cx);
+            ready!(self.patiently(cx, taken))?;
         }
         let Self { inner, lingers, drain, .. } = &mut *self;
         let linger = lingers.get_or_insert_with(|| Linger::new(drain));

@@ -67,6 +67,8 @@ pub struct Limits {
     pub target_bytes_max: usize,
     /// Without a byte of a request body.
     pub body_idle_timeout: Duration,
+    /// While a client takes nothing of what is sent to it: then its HTTP/2 stream is reset, or its connection closed.
+    pub response_idle_timeout: Duration,
     /// Requests of each client.
     pub rate: Option<pace::Rate>,
     /// Exchanges under way, of all workers together, until their response's head.

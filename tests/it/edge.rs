@@ -7,6 +7,7 @@ mod headers;
 mod identity;
 mod limits;
 mod scanners;
+mod takers;
 pub(crate) mod tls;
 pub(crate) mod trust;
 mod upstreams;

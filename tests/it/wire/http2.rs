@@ -8,6 +8,8 @@ mod requests;
 
 use super::{Stage, expect_clean};
 use crate::fixture::frames::{END_STREAM, Frames, headers, opening, request};
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// The stream of the request that comes after.
 const NEXT: u32 = 1001;
@@ -40,12 +42,29 @@ type Case = (&'static str, Vec<u8>, Fate);
 /// Plays the cases in front of one gate.
 async fn play(cases: Vec<Case>) {
     let mut stage = Stage::with(|setup| setup).await;
+    let ended = cases.iter().filter(|(.., fate)| matches!(fate, Fate::GoAway(_))).count();
     let mut wrong = Vec::new();
     for (what, bytes, fate) in cases {
         let attempt = [opening(), bytes].concat();
         wrong.extend(judge(&mut stage, what, &attempt, fate).await.err());
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    expect_records(&stage, ended).await;
+}
+
+/// What ended a connection is on record, though no request of it could be read.
+async fn expect_records(stage: &Stage, ended: usize) {
+    let records = || {
+        let refused = stage.gate.events_named("ExchangeRefused").into_iter();
+        refused.filter(|event| event["code"] == "request_malformed" && event["method"] == "-").count()
+    };
+    for _ in 0..100 {
+        if records() >= ended {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(records(), ended);
 }
 
 async fn judge(stage: &mut Stage, what: &str, attempt: &[u8], fate: Fate) -> Result<(), String> {
