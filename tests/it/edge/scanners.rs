@@ -1,140 +1,209 @@
-//! The listener as two widely used scanners of TLS find it: sslyze and testssl.sh.
+//! What scanners that others wrote say of the listener.
 
 use crate::fixture::pki::{Identity, Pki};
-use crate::fixture::{Setup, Upstream, debian, provision};
-use rcgen::{CrlDistributionPoint, ExtendedKeyUsagePurpose, SanType};
-use serde_json::Value;
+use crate::fixture::{Gate, Setup, Upstream, scanners};
+use rcgen::{
+    CertificateParams, CrlDistributionPoint, DnType, ExtendedKeyUsagePurpose, KeyPair, PKCS_RSA_SHA256, RsaKeySize,
+    SanType,
+};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-/// As a CA that browsers know would make it: not for too long, with a place where its revocation is told.
-fn certificate(pki: &Pki) -> Identity {
-    pki.issue(|params| {
-        let day = Duration::from_secs(24 * 3600);
-        params.not_before = (SystemTime::now() - day).into();
-        params.not_after = (SystemTime::now() + 200 * day).into();
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Long enough not to be called about to expire (60 days), and no longer than browsers take (398).
+const DAYS: u32 = 200;
+
+const OF_TLS_1_3: [&str; 2] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
+const OF_ECDSA: [&str; 2] = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"];
+const OF_RSA: [&str; 2] = ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"];
+
+/// A server certificate as a CA in earnest makes it.
+fn issued(pki: &Pki, key: &KeyPair) -> Identity {
+    pki.issue_with(key, |params: &mut CertificateParams| {
+        let now = SystemTime::now();
+        params.not_before = (now - DAY).into();
+        params.not_after = (now + DAY * DAYS).into();
+        params.distinguished_name.push(DnType::CommonName, "localhost");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
-        params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec!["http://localhost/crl".to_owned()] }];
+        params.subject_alt_names =
+            vec![SanType::DnsName("localhost".try_into().unwrap()), SanType::IpAddress([127, 0, 0, 1].into())];
+        params.crl_distribution_points =
+            vec![CrlDistributionPoint { uris: vec!["http://localhost/ca.crl".to_owned()] }];
     })
 }
 
-fn before_nothing() -> Setup {
+fn of_ecdsa() -> Setup {
     let setup = Setup::before(Upstream::start().addr());
-    certificate(setup.pki()).write(setup.folder(), "server");
-    setup.pki().client("clinician").write(setup.folder(), "client");
+    issued(setup.pki(), &KeyPair::generate().unwrap()).write(setup.folder(), "server");
     setup
 }
 
-#[test]
-fn sslyze_finds_tls_1_2_and_1_3_with_the_named_suites_and_nothing_weak() {
-    let sslyze = provision::sslyze().unwrap();
-    let gate = before_nothing().start();
-    let report = gate.folder().join("sslyze.json");
-    let mut command = Command::new(sslyze);
-    let in_folder = |name: &str| gate.folder().join(name);
-    command.arg("--cert").arg(in_folder("client.pem")).arg("--key").arg(in_folder("client.key"));
-    command.arg("--json_out").arg(&report).arg(format!("localhost:{}", gate.address.port()));
-    // Whether the result is that of one of Mozilla's profiles is told by the exit code: no CA of a test is in there.
-    let output = command.output().unwrap();
-    let report = fs::read(report).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    let report: Value = serde_json::from_slice(&report).unwrap();
-    let found = &report["server_scan_results"][0]["scan_result"];
-    let accepted = |version: &str| -> BTreeSet<String> {
-        let suites = found[version]["result"]["accepted_cipher_suites"].as_array().expect(version);
-        suites.iter().map(|suite| suite["cipher_suite"]["name"].as_str().unwrap().to_owned()).collect()
-    };
-    for version in ["ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1"] {
-        assert_eq!(accepted(&format!("{version}_cipher_suites")), BTreeSet::new(), "{version}");
+fn of_ecdsa_and_rsa() -> Setup {
+    let setup = of_ecdsa();
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_3072).unwrap();
+    issued(setup.pki(), &key).write(setup.folder(), "rsa");
+    let also = "client_ca_file: ca.pem, also: [{certificate_file: rsa.pem, key_file: rsa.key}]}";
+    setup.replace("client_ca_file: ca.pem}", also)
+}
+
+/// testssl.sh cannot show a certificate. It takes two ways with a gate that demands one, and sees less on either: its openssl races
+/// with the alert, and succeeds or does not. The TLS of a gate that can do without is the same.
+fn for_testssl(setup: Setup) -> Gate {
+    let setup = setup.replace("client_ca_file: ca.pem", "client_ca_file: ca.pem, client_certificate: optional");
+    setup.replace("principals:\n", "principals:\n  - {anonymous: true, roles: [support]}\n").start()
+}
+
+struct Findings(Vec<Value>);
+
+impl Findings {
+    fn of_testssl(gate: &Gate, arguments: &[&str]) -> Self {
+        let port = gate.address.port();
+        let server = format!("https://localhost:{port}");
+        let arguments = [&["--ip", "127.0.0.1", "--add-ca", "ca.pem"], arguments, &[&server]].concat();
+        let found = scanners::testssl(gate.folder(), &arguments).unwrap();
+        Self(found.as_array().unwrap().clone())
     }
-    let of_1_3 = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"].map(str::to_owned);
-    assert_eq!(accepted("tls_1_3_cipher_suites"), BTreeSet::from(of_1_3));
-    // Without extended master secret, which its client for 1.2 does not offer, none is to be had.
-    assert_eq!(accepted("tls_1_2_cipher_suites"), BTreeSet::new());
-    for (path, wanted) in [
-        ("/tls_compression/result/supports_compression", Value::from(false)),
-        ("/openssl_ccs_injection/result/is_vulnerable_to_ccs_injection", false.into()),
-        ("/tls_fallback_scsv/result/supports_fallback_scsv", true.into()),
-        ("/heartbleed/result/is_vulnerable_to_heartbleed", false.into()),
-        ("/robot/result/robot_result", "NOT_VULNERABLE_RSA_NOT_SUPPORTED".into()),
-        ("/session_renegotiation/result/supports_secure_renegotiation", true.into()),
-        ("/session_renegotiation/result/is_vulnerable_to_client_renegotiation_dos", false.into()),
-        ("/tls_extended_master_secret/result/supports_ems_extension", true.into()),
+
+    fn of(&self, id: &str) -> &str {
+        let found = self.0.iter().find(|finding| finding["id"] == id);
+        found.and_then(|finding| finding["finding"].as_str()).unwrap_or_else(|| panic!("no {id} in {:#?}", self.0))
+    }
+
+    /// The names of the suites that it found by trying each.
+    fn suites(&self) -> BTreeSet<&str> {
+        let lines = self.0.iter().filter(|finding| finding["id"].as_str().unwrap().starts_with("cipher"));
+        // "TLS 1.3   x1302   TLS_AES_256_GCM_SHA384   ECDH 253   AESGCM   256   TLS_AES_256_GCM_SHA384"
+        let found = lines.filter_map(|finding| {
+            let mut words = finding["finding"].as_str().unwrap().split_whitespace();
+            words.find(|word| word.strip_prefix('x').is_some_and(|code| u32::from_str_radix(code, 16).is_ok()))?;
+            words.next()
+        });
+        found.collect()
+    }
+
+    /// Nothing above `OK` and `INFO` but what is allowed, each for the reason beside it.
+    fn expect_nothing_but(&self, allowed: &[(&str, &str)]) {
+        let fine = |finding: &&Value| finding["severity"] == "OK" || finding["severity"] == "INFO";
+        let is_allowed = |finding: &&Value| allowed.iter().any(|(id, _reason)| finding["id"] == *id);
+        let bad: Vec<_> = self.0.iter().filter(|finding| !fine(finding) && !is_allowed(finding)).collect();
+        assert!(bad.is_empty(), "{bad:#?}");
+    }
+}
+
+const OF_THE_SCANNER: (&str, &str) = ("engine_problem", "the openssl beside it has no GOST");
+
+/// All that testssl.sh can look for but HTTP's headers, which are the upstream's, and how browsers fare.
+const WHOLE: [&str; 7] =
+    ["--protocols", "--std", "--pfs", "--server-defaults", "--server-preference", "--vulnerable", "--cipher-per-proto"];
+
+#[test]
+fn testssl_finds_nothing_amiss() {
+    let gate = for_testssl(of_ecdsa_and_rsa());
+    let found = Findings::of_testssl(&gate, &WHOLE);
+    let ticket = ("sessionresumption_ticket", "it fails to try; that sessions are resumed, other tests show");
+    found.expect_nothing_but(&[OF_THE_SCANNER, ticket]);
+    for (id, wanted) in [
+        ("SSLv2", "not offered"),
+        ("SSLv3", "not offered"),
+        ("TLS1", "not offered"),
+        ("TLS1_1", "not offered"),
+        // Its own ClientHello is without extended master secret; the next test asks for 1.2 with it.
+        ("TLS1_2", "not offered"),
+        ("TLS1_3", "offered with final"),
+        ("ALPN_HTTP2", "h2"),
+        ("ALPN", "http/1.1"),
+        ("PFS_ECDHE_curves", "prime256v1 secp384r1 X25519"),
+        ("heartbleed", "not vulnerable, no heartbeat extension"),
+        ("CCS", "not vulnerable"),
+        ("ticketbleed", "not vulnerable"),
+        ("ROBOT", "not vulnerable, no RSA key transport cipher"),
+        ("POODLE_SSL", "not vulnerable, no SSLv3"),
+        ("FREAK", "not vulnerable"),
+        ("DROWN", "not vulnerable on this host and port"),
+        ("BEAST", "not vulnerable, no SSL3 or TLS1"),
     ] {
-        assert_eq!(found.pointer(path), Some(&wanted), "{path}");
+        assert_eq!(found.of(id), wanted, "{id}");
     }
-    let curves = found.pointer("/elliptic_curves/result/supported_curves").unwrap().as_array().unwrap();
-    let curves: BTreeSet<&str> = curves.iter().map(|curve| curve["name"].as_str().unwrap()).collect();
-    assert_eq!(curves, BTreeSet::from(["X25519", "secp256r1", "secp384r1"]));
+    assert_eq!(found.suites(), [OF_TLS_1_3, OF_ECDSA, OF_RSA].concat().into_iter().collect());
 }
-
-/// What testssl.sh finds that is not of the listener, and why.
-const NOT_OURS: [(&str, &str); 4] = [
-    (
-        "pre_128cipher",
-        "its hellos of TLS 1.2 lack extended master secret and are all refused, so that it judges by chance",
-    ),
-    ("engine_problem", "the local openssl has no GOST"),
-    ("service", "it has no client certificate, so that it sees no HTTP"),
-    ("overall_grade", "of HTTP, which it does not see"),
-];
 
 #[test]
-fn testssl_finds_nothing_to_complain_of() {
-    let testssl = debian::program("testssl", &["testssl.sh", "bsdextrautils"], "usr/bin/testssl").unwrap();
-    let gate = before_nothing().start();
-    let report = gate.folder().join("testssl.json");
-    let mut command = testssl.command();
-    if let Some(root) = &testssl.root {
-        command.env("TESTSSL_INSTALL_DIR", root.join("etc/testssl"));
-        // It wants a program to look names up, even where it is told to look none up.
-        let programs = gate.folder().join("programs");
-        fs::create_dir(&programs).unwrap();
-        fs::write(programs.join("nslookup"), "#!/bin/sh\nexit 1\n").unwrap();
-        fs::set_permissions(programs.join("nslookup"), fs::Permissions::from_mode(0o755)).unwrap();
-        command.env("PATH", path_with(&[&programs, &root.join("usr/bin")]));
+fn testssl_by_openssl_finds_tls_1_2_and_1_3_with_their_suites_alone() {
+    let gate = for_testssl(of_ecdsa());
+    let found = Findings::of_testssl(&gate, &["--ssl-native", "--protocols", "--cipher-per-proto"]);
+    let old = "the openssl beside it cannot speak it; the whole scan does without openssl";
+    found.expect_nothing_but(&[OF_THE_SCANNER, ("SSLv2", old), ("SSLv3", old)]);
+    for (id, wanted) in
+        [("TLS1", "not offered"), ("TLS1_1", "not offered"), ("TLS1_2", "offered"), ("TLS1_3", "offered")]
+    {
+        assert_eq!(found.of(id), wanted, "{id}");
     }
-    let quiet = ["--color", "0", "--warnings", "batch", "--nodns", "none", "--ip", "127.0.0.1", "--quiet"];
-    command.args(quiet).arg("--add-ca").arg(gate.folder().join("ca.pem")).arg("--jsonfile").arg(&report);
-    let output = command.arg(format!("https://localhost:{}", gate.address.port())).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let findings: Vec<Value> = serde_json::from_slice(&fs::read(&report).expect(&said)).expect(&said);
-    let text = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
-    assert!(findings.len() > 100, "it came to its end: {said}");
-    let bad: Vec<String> = findings
-        .iter()
-        .filter(|finding| !matches!(finding["severity"].as_str(), Some("OK" | "INFO")))
-        .filter(|finding| !NOT_OURS.iter().any(|(id, _)| finding["id"] == *id))
-        .map(|finding| ["id", "severity", "finding"].map(|name| text(finding, name)).join(" "))
-        .collect();
-    assert!(bad.is_empty(), "{bad:#?}");
-    let says = |id: &str| -> String {
-        findings.iter().find(|finding| finding["id"] == id).map(|finding| text(finding, "finding")).expect(id)
-    };
-    for id in ["SSLv2", "SSLv3", "TLS1", "TLS1_1"] {
-        assert!(says(id).starts_with("not offered"), "{id}: {}", says(id));
-    }
-    // Its hello of 1.2 has no extended master secret; the suites below are found by that of openssl.
-    assert_eq!(says("TLS1_2"), "not offered");
-    assert!(says("TLS1_3").starts_with("offered"), "{}", says("TLS1_3"));
-    let suites = findings.iter().filter(|finding| text(finding, "id").starts_with("cipher_x"));
-    let suites: BTreeSet<String> =
-        suites.map(|suite| text(suite, "finding").split_whitespace().nth(1).unwrap().to_owned()).collect();
-    let wanted = [
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        "TLS_AES_128_GCM_SHA256",
-        "TLS_AES_256_GCM_SHA384",
-    ];
-    assert_eq!(suites, BTreeSet::from(wanted.map(str::to_owned)));
+    assert_eq!(found.suites(), [OF_TLS_1_3, OF_ECDSA].concat().into_iter().collect());
 }
 
-#[expect(clippy::disallowed_methods, reason = "the program's own path goes on")]
-fn path_with(first: &[&Path]) -> String {
-    let first = first.iter().map(|path| path.display().to_string());
-    first.chain([std::env::var("PATH").unwrap()]).collect::<Vec<_>>().join(":")
+/// All that sslyze can look for but HTTP's headers.
+const OF_SSLYZE: &str = "--mozilla_config disable --sslv2 --sslv3 --tlsv1 --tlsv1_1 --tlsv1_2 --tlsv1_3 --compression --early_data \
+    --openssl_ccs --fallback --heartbleed --robot --reneg --ems --elliptic_curves --certinfo --certinfo_ca_file ca.pem \
+    --cert client.pem --key client.key";
+
+#[test]
+fn sslyze_finds_nothing_amiss() {
+    let gate = of_ecdsa().start();
+    gate.pki().client("clinician").write(gate.folder(), "client");
+    let server = format!("localhost:{}{{127.0.0.1}}", gate.address.port());
+    let arguments: Vec<&str> = OF_SSLYZE.split_whitespace().chain([&*server]).collect();
+    let report = scanners::sslyze(gate.folder(), &arguments).unwrap();
+    let scan = &report["server_scan_results"][0];
+    assert_eq!(scan["scan_status"], "COMPLETED", "{scan:#}");
+    let result = |name: &str| {
+        let one = &scan["scan_result"][name];
+        assert_eq!(one["status"], "COMPLETED", "{name}: {one:#}");
+        &one["result"]
+    };
+    let names = |list: &Value, pointer: &str| -> BTreeSet<String> {
+        let name = |one: &Value| one.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        list.as_array().unwrap().iter().map(name).collect()
+    };
+    for (version, wanted) in [
+        ("ssl_2_0", &[][..]),
+        ("ssl_3_0", &[]),
+        ("tls_1_0", &[]),
+        ("tls_1_1", &[]),
+        // It tries those of AES without extended master secret, and would find ChaCha20.
+        ("tls_1_2", &[]),
+        ("tls_1_3", &OF_TLS_1_3),
+    ] {
+        let suites = result(&format!("{version}_cipher_suites"));
+        let accepted = names(&suites["accepted_cipher_suites"], "/cipher_suite/name");
+        assert_eq!(accepted, wanted.iter().map(ToString::to_string).collect(), "{version}");
+        assert_ne!(suites["rejected_cipher_suites"], json!([]), "{version} was tried");
+    }
+    for (name, wanted) in [
+        ("tls_compression", json!({"supports_compression": false})),
+        ("tls_1_3_early_data", json!({"supports_early_data": false})),
+        ("openssl_ccs_injection", json!({"is_vulnerable_to_ccs_injection": false})),
+        ("tls_fallback_scsv", json!({"supports_fallback_scsv": true})),
+        ("heartbleed", json!({"is_vulnerable_to_heartbleed": false})),
+        ("robot", json!({"robot_result": "NOT_VULNERABLE_RSA_NOT_SUPPORTED"})),
+        (
+            "session_renegotiation",
+            json!({
+                "supports_secure_renegotiation": true,
+                "is_vulnerable_to_client_renegotiation_dos": false,
+                "client_renegotiations_success_count": 0,
+            }),
+        ),
+        ("tls_extended_master_secret", json!({"supports_ems_extension": true})),
+    ] {
+        assert_eq!(result(name), &wanted, "{name}");
+    }
+    let curves = names(&result("elliptic_curves")["supported_curves"], "/name");
+    assert_eq!(curves, ["X25519", "secp256r1", "secp384r1"].map(str::to_owned).into());
+    let shown = &result("certificate_info")["certificate_deployments"][0];
+    assert_eq!(shown["received_chain_has_valid_order"], true);
+    // The other stores hold the CAs of the web, which this one is none of.
+    let judged = shown["path_validation_results"].as_array().unwrap();
+    let own = judged.iter().find(|one| one["trust_store"]["name"] == "Supplied CA file").unwrap();
+    assert_eq!(own["was_validation_successful"], true, "{own:#}");
 }
