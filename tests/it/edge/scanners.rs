@@ -111,6 +111,7 @@ fn testssl_finds_nothing_amiss() {
         // Its own ClientHello is without extended master secret; the next test asks for 1.2 with it.
         ("TLS1_2", "not offered"),
         ("TLS1_3", "offered with final"),
+        ("cipher_order", "server (TLS 1.3)"),
         ("ALPN_HTTP2", "h2"),
         ("ALPN", "http/1.1"),
         ("PFS_ECDHE_curves", "prime256v1 secp384r1 X25519"),
