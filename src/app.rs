@@ -22,6 +22,7 @@ use crate::proxy::{Gate, listener};
 use crate::seal::CryptoProvider;
 use crate::seal::crypto::{fips, sha256};
 use crate::telemetry::{self, DroppedLines, names};
+use data_encoding::HEXLOWER;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -104,12 +105,12 @@ pub struct Running {
     reloads: Arc<Notify>,
 }
 
-/// Starts the gate. Runs on a runtime that goes on until [`Running::drain`] returns: it serves probes, and calls to the
+/// Starts the gate on a config that was read from `sources`. Runs on a runtime that goes on until [`Running::drain`] returns: it serves probes, and calls to the
 /// KEK run there.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left running then.
-pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Running, StartError> {
+pub async fn start(config: Config, sources: &Sources, dropped_lines: DroppedLines) -> Result<Running, StartError> {
     require_fips(&config)?;
     let metrics = telemetry::start_metrics()?;
     let Config {
@@ -143,7 +144,7 @@ pub async fn start(config: Config, dropped_lines: DroppedLines) -> Result<Runnin
     let admin_socket = TcpListener::bind(admin).await;
     let admin_socket = admin_socket.map_err(|source| cannot_listen("admin.listen", admin, source))?;
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
-    record_start(&recorder, &recovered).await?;
+    record_start(&recorder, &recovered, sources).await?;
     start_fetching(bearer.as_ref());
     let pace = Arc::new(Pace::new(limits.rate));
     let live = Arc::new(Live::new(Gate {
@@ -252,15 +253,15 @@ pub(crate) fn journal_settings(directory: &Path, segment_bytes_max: Option<u64>)
     settings
 }
 
-async fn record_start(recorder: &Recorder, recovered: &Recovered) -> Result<(), StartError> {
+async fn record_start(recorder: &Recorder, recovered: &Recovered, sources: &Sources) -> Result<(), StartError> {
     let record = async |event| recorder.record(&event).await.map_err(|_| StartError::Unrecorded);
     if recovered.torn_bytes > 0 {
         tracing::warn!(torn_bytes = recovered.torn_bytes, "audit journal: a torn record was set aside");
         record(AuditEvent::JournalRecovered { torn_bytes: recovered.torn_bytes }).await?;
     }
     tracing::info!(head = %recovered.head, "audit journal opened");
-    record(AuditEvent::GateStarted { version: env!("CARGO_PKG_VERSION") }).await?;
-    Ok(())
+    let [config, files] = [sources.config_digest(), sources.digest()].map(|digest| HEXLOWER.encode(&digest));
+    record(AuditEvent::GateStarted { version: env!("CARGO_PKG_VERSION"), config, files }).await.map(drop)
 }
 
 async fn flush_handshakes(health: Arc<Health>) {

@@ -15,15 +15,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the disk may take before that is told. Until it is done nothing else is looked at.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often what was refused is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 const UNRECORDED: &str = "audit: the change cannot be recorded";
+const DOOR_ALONE: &str = "until then only server.tls is taken over";
+const HANGS: &str = "the files of the config cannot be read: the disk does not answer";
+const UNREAD: &str = "the config cannot be read: reading it failed in an unforeseen way";
 
 /// How many problems of a config an audit event tells, and how many characters of each.
 const PROBLEMS_MAX: usize = 10;
@@ -77,16 +83,26 @@ impl Reloader {
         }
     }
 
-    async fn has_changed(&self) -> bool {
+    async fn has_changed(&mut self) -> bool {
         let sources = self.sources.clone();
-        // On a disk that may be slow.
-        tokio::task::spawn_blocking(move || sources.have_changed()).await.unwrap_or(false)
+        self.on_disk(move || sources.have_changed()).await.unwrap_or(true)
+    }
+
+    /// Runs what waits for the disk elsewhere. One that hangs holds up no revocation unnoticed.
+    async fn on_disk<T: Send + 'static>(&mut self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let mut looking = tokio::task::spawn_blocking(look);
+        loop {
+            match timeout(DISK_PATIENCE, &mut looking).await {
+                Ok(looked) => return looked.ok(),
+                Err(_) => self.tell(Outcome::Refused(vec![HANGS.to_owned()]), false),
+            }
+        }
     }
 
     async fn read(&mut self, is_ordered: bool, is_due: bool) {
         let file = self.file.clone();
-        let Ok((sources, config)) = tokio::task::spawn_blocking(move || config::read(&file)).await else {
-            return tracing::error!("config: cannot be read again");
+        let Some((sources, config)) = self.on_disk(move || config::read(&file)).await else {
+            return self.tell(Outcome::Refused(vec![UNREAD.to_owned()]), is_ordered);
         };
         // Certificate and key are two files, and a file may be written in parts: what is read is taken once it stays.
         let (digest, before) = (sources.digest(), self.sources.digest());
@@ -117,10 +133,16 @@ impl Reloader {
         }
         let fixed = self.fixed.differences(&config.fixed);
         if !fixed.is_empty() {
-            return Outcome::Refused(self.apply_door(&old, config, &fixed).await);
+            let told = |name: &&str| {
+                format!(
+                    "{name}: takes effect at a start only; {DOOR_ALONE}; restart the gate, or put back what was there"
+                )
+            };
+            return Outcome::Refused(self.apply_door(&old, config, fixed.iter().map(told).collect()).await);
         }
         if let Err(error) = warm::more_keys(&old.keys, &old.routes, &config.routes).await {
-            return Outcome::Refused(vec![format!("routes: {error}")]);
+            let problems = vec![format!("routes: {error}; {DOOR_ALONE}")];
+            return Outcome::Refused(self.apply_door(&old, config, problems).await);
         }
         let warnings = config.warnings.clone();
         let gate = following(&old, config);
@@ -137,16 +159,10 @@ impl Reloader {
         Outcome::Applied
     }
 
-    /// Of a config that needs a restart, certificates, CAs, lists and who is let in are taken all the same: a revocation does not
-    /// wait for that. Tells what is not.
-    async fn apply_door(&mut self, old: &Gate, config: Config, fixed: &[&str]) -> Vec<String> {
+    /// Of a config that has to wait, certificates, CAs, lists and who is let in are taken all the same: a revocation does not.
+    /// Gives the problems for which the rest does.
+    async fn apply_door(&mut self, old: &Gate, config: Config, problems: Vec<String>) -> Vec<String> {
         let digest = self.sources.digest();
-        let told = |name: &&str| {
-            format!(
-                "{name}: takes effect at a start only; until then only server.tls is taken over; restart the gate, or put back what was there"
-            )
-        };
-        let problems = fixed.iter().map(told).collect();
         if digest == self.door_in_force {
             return problems;
         }

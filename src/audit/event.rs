@@ -45,6 +45,10 @@ pub enum AuditEvent {
     GateStarted {
         /// Its version.
         version: &'static str,
+        /// SHA-256 of the config file, in hex.
+        config: String,
+        /// SHA-256 over the digests of all files that were read: of equal ones all is equal.
+        files: String,
     },
     /// Another config, or other certificates, keys or lists that it names, are in force from now on.
     ConfigChanged {

@@ -32,7 +32,10 @@ pub(super) fn run(file: &Path) -> Exit {
             return Exit::Failure;
         }
     };
-    runtime.block_on(serve(config, (file, sources), &logging))
+    let exit = runtime.block_on(serve(config, (file, sources), &logging));
+    // All is on record by now. What still waits for a disk that hangs is not waited for.
+    runtime.shutdown_background();
+    exit
 }
 
 /// Where the gate writes: its journal, and what holds its key store if that is a file, which is rewritten beside itself. What
@@ -54,7 +57,7 @@ async fn serve(config: Config, (file, sources): (&Path, Sources), logging: &Logg
         }
     };
     let started = tokio::select! {
-        started = app::start(config, logging.dropped_lines()) => started,
+        started = app::start(config, &sources, logging.dropped_lines()) => started,
         () = signals.terminated() => return Exit::Ok,
     };
     let mut running = match started {

@@ -5,14 +5,19 @@ mod load;
 use crate::edge::trust::{LISTED, list};
 use crate::edge::{raw, rest};
 use crate::fixture::client::Connection;
+use crate::fixture::keys::with_kms;
+use crate::fixture::kms::{self, Fault, Kms};
 use crate::fixture::pki::{Identity, Pki, spiffe, write_secret};
 use crate::fixture::rough::Rough;
 use crate::fixture::{Bed, Client, Gate, Setup, Upstream};
+use data_encoding::HEXLOWER;
 use http::Method;
 use rcgen::{ExtendedKeyUsagePurpose, SanType, SerialNumber};
 use rustls_pki_types::CertificateDer;
+use sealgate::seal::crypto::sha256;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt;
@@ -43,13 +48,20 @@ async fn a_changed_policy_is_in_force_at_once_also_for_connections_that_are_open
     for connection in &mut open {
         assert_eq!(ssn(connection).await.as_deref(), Some("[REDACTED]"));
     }
+    let config = fs::read_to_string(gate.folder().join("gate.yaml")).unwrap();
     gate.rewrite("support: {default_view: redact,", "support: {default_view: mask,");
     assert_eq!(gate.reload(), "applied");
     for connection in &mut open {
         assert_eq!(ssn(connection).await.as_deref(), Some("***-**-3456"), "on the connection that was open");
     }
-    let change = gate.events_named("ConfigChanged").pop().unwrap();
+    let (start, change) =
+        (gate.events_named("GateStarted").pop().unwrap(), gate.events_named("ConfigChanged").pop().unwrap());
     assert_eq!(change["generation"], 2);
+    let changed = fs::read_to_string(gate.folder().join("gate.yaml")).unwrap();
+    for (event, text) in [(&start, config), (&change, changed)] {
+        assert_eq!(event["config"], HEXLOWER.encode(&sha256(&[text.as_bytes()])));
+    }
+    assert_ne!(start["files"], change["files"]);
     assert_eq!(gate.reload(), "unchanged");
     // And a principal that is taken out is nobody at once.
     gate.rewrite("  - {spiffe: spiffe://test.example/support, roles: [support]}\n", "");
@@ -281,6 +293,56 @@ async fn a_change_that_needs_a_restart_holds_up_no_revocation() {
     assert_eq!(gate.as_client("clinician").get("/open/x").await.status, 404, "routes are those of before");
     assert_eq!(gate.reload(), "refused");
     assert_eq!(gate.events_named("ConfigChanged").len(), 1, "once");
+}
+
+#[tokio::test]
+async fn a_kms_that_is_away_holds_up_no_revocation() {
+    let kms = Kms::start();
+    let gate = with_kms(Upstream::start().addr(), kms.addr(), kms::KEY).start();
+    let client = gate.as_client("billing");
+    assert_eq!(client.get("/open/x").await.status, 404);
+    kms.fail(Fault::Denies);
+    gate.rewrite("scope: test", "scope: of-another");
+    gate.rewrite("client_ca_file: ca.pem}", "client_ca_file: ca.pem, client_deny: [{cn: billing}]}");
+    assert_eq!(gate.reload(), "refused", "there is no key of the new scope");
+    assert!(client.try_call(Method::GET, "/open/x", &[], "").await.is_err(), "denied");
+    kms.fail(None);
+    gate.wait_for_log("config applied");
+    assert_eq!(gate.as_client("clinician").put("/Patient/1", PATIENT).await.status, 200);
+    gate.wait_for_event(|event| event["event"] == "ExchangeAnswered" && event["scope"] == "of-another");
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_read_are_told_while_they_cannot() {
+    let mut gate = Setup::before(Upstream::start().addr()).start();
+    // What a file system does whose server is away: whoever opens the file waits.
+    let [file, good, hangs] = ["ca.pem", "good", "hangs"].map(|name| gate.folder().join(name));
+    fs::copy(&file, &good).unwrap();
+    let hang = || {
+        assert!(Command::new("mkfifo").arg(&hangs).status().unwrap().success());
+        fs::hard_link(&hangs, file.with_extension("new")).unwrap();
+        fs::rename(file.with_extension("new"), &file).unwrap();
+    };
+    hang();
+    let line = gate.wait_for_log("config refused");
+    assert!(line.contains("the disk does not answer"), "{line}");
+    assert_eq!(gate.metric("sealgate_config_current"), 0.0);
+    assert_eq!(gate.as_client("clinician").get("/open/x").await.status, 404, "served as before");
+    fs::rename(&good, &file).unwrap();
+    drop(fs::OpenOptions::new().write(true).open(&hangs).unwrap());
+    for _ in 0..300 {
+        if gate.metric("sealgate_config_current") == 1.0 {
+            break;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    assert_eq!(gate.metric("sealgate_config_current"), 1.0, "{}", gate.log());
+    // Nor does it hold up the end.
+    fs::remove_file(&hangs).unwrap();
+    hang();
+    sleep(Duration::from_secs(3));
+    gate.signal("TERM");
+    assert_eq!(gate.wait().code(), Some(0), "{}", gate.log());
 }
 
 #[tokio::test]

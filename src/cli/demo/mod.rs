@@ -65,13 +65,13 @@ async fn raise(folder: &Path, registry: SocketAddr) -> Result<(Running, Stage), 
     let mut kek = [0; 32];
     crate::seal::crypto::default_provider().fill_random(&mut kek)?;
     write_secret(&folder.join("kek"), BASE64.encode(&kek).as_bytes())?;
-    let text = include_str!("gate.yaml");
-    write_secret(&folder.join("gate.yaml"), text.as_bytes())?;
-    let env = |name: &str| (name == "REGISTRY").then(|| format!("http://{registry}"));
-    let config = config::parse(text, folder, &env)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let text = include_str!("gate.yaml").replace("${REGISTRY}", &format!("http://{registry}"));
+    let file = folder.join("gate.yaml");
+    write_secret(&file, text.as_bytes())?;
+    let (sources, config) = config::read(&file);
+    let config = config.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let logging = telemetry::start_logging(config.log);
-    let gate = app::start(config, logging.dropped_lines()).await?;
+    let gate = app::start(config, &sources, logging.dropped_lines()).await?;
     let stage =
         Stage { _logging: logging, folder: folder.to_owned(), gate: gate.address, admin: gate.admin_address, registry };
     Ok((gate, stage))
