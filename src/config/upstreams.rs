@@ -5,6 +5,7 @@ use super::files::Files;
 use super::raw;
 use super::source::key;
 use crate::net::{self, ClientIdentity};
+use crate::proxy::tls::in_force;
 use crate::proxy::upstream;
 use crate::seal::CryptoProvider;
 use crate::seal::crypto::sha256;
@@ -104,6 +105,10 @@ fn trust(files: &mut Files<'_>, path: &str, raw: &raw::Upstream) -> Option<Trust
     let cas = raw.ca_file.as_ref().map(|name| files.certificates(ca_path, name));
     let certificates = raw.certificate_file.as_ref().map(|name| files.certificates(certificate_path, name));
     let key = raw.key_file.as_ref().map(|name| files.private_key(key_path, name));
+    // Not refused: what this upstream misses must hold up no other change, such as a revocation.
+    if let Some(Err(error)) = certificates.as_ref().and_then(|chain| chain.as_ref()?.first()).map(in_force) {
+        files.warn(certificate_path, &format!("{error}: the upstream will turn the gate away"));
+    }
     let identity = match (certificates, key) {
         (Some(certificates), Some(key)) => {
             certificates.zip(key).map(|(certificates, key)| Some(ClientIdentity { certificates, key }))

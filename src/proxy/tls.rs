@@ -6,7 +6,7 @@ mod clients;
 mod lists;
 mod tickets;
 
-pub use certificates::ServerCertificate;
+pub use certificates::{ServerCertificate, in_force};
 pub use clients::{Admission, Pattern};
 pub use lists::{ListError, Lists};
 
@@ -42,8 +42,8 @@ pub enum TlsError {
     /// A certificate and its key.
     #[error("server certificate or key: {0}")]
     Server(rustls::Error),
-    /// A certificate that no client would take.
-    #[error("server certificate: valid from {from} to {to}, and not now")]
+    /// A certificate that nobody would take.
+    #[error("certificate: valid from {from} to {to}, and not now")]
     NotInForce {
         /// Its first second.
         from: String,

@@ -32,16 +32,8 @@ impl ServerCertificate {
         let unread = || TlsError::Server(rustls::CertificateError::BadEncoding.into());
         let leaf = chain.first().ok_or_else(unread)?.clone();
         let key = CertifiedKey::from_der(chain, key, &net::tls_provider(provider)).map_err(TlsError::Server)?;
+        let expires = in_force(&leaf)?;
         let (_, certificate) = X509Certificate::from_der(&leaf).map_err(|_| unread())?;
-        let validity = certificate.validity();
-        let (start, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-        let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
-        if !(start..=end).contains(&now) {
-            return Err(TlsError::NotInForce {
-                from: validity.not_before.to_string(),
-                to: validity.not_after.to_string(),
-            });
-        }
         let names = certificate.subject_alternative_name().map_err(|_| unread())?;
         let names = names.map(|names| &*names.value.general_names).unwrap_or_default().iter();
         let dns = |name: &GeneralName<'_>| match name {
@@ -49,7 +41,7 @@ impl ServerCertificate {
             _ => None,
         };
         let names = names.filter_map(dns).collect();
-        Ok(Self { key: Arc::new(key), names, expires: u64::try_from(end).unwrap_or_default() })
+        Ok(Self { key: Arc::new(key), names, expires })
     }
 
     /// Whether it is for a host; `*` stands for one label (RFC 9525 6.3).
@@ -60,6 +52,22 @@ impl ServerCertificate {
             None => name == host,
         })
     }
+}
+
+/// The last second of a certificate that is valid now, in seconds since 1970.
+///
+/// # Errors
+/// [`TlsError::NotInForce`] of one that has expired or is not valid yet, [`TlsError::Server`] of what is none.
+pub fn in_force(certificate: &CertificateDer<'_>) -> Result<u64, TlsError> {
+    let (_, certificate) = X509Certificate::from_der(certificate)
+        .map_err(|_| TlsError::Server(rustls::CertificateError::BadEncoding.into()))?;
+    let validity = certificate.validity();
+    let (start, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    if !(start..=end).contains(&now) {
+        return Err(TlsError::NotInForce { from: validity.not_before.to_string(), to: validity.not_after.to_string() });
+    }
+    Ok(u64::try_from(end).unwrap_or_default())
 }
 
 /// Shows the first certificate that is for the host that the client names and that it can check; the first of all where none is for

@@ -136,11 +136,15 @@ async fn an_upstream_that_does_not_answer_is_given_up() {
 
 /// A gate before an https upstream, with more keys in its config; the upstream's CA is `upstream-ca.pem`.
 fn before_tls(upstream: SocketAddr, trusted: &Pki, more: &str) -> Gate {
+    of_tls(upstream, trusted, more).start()
+}
+
+fn of_tls(upstream: SocketAddr, trusted: &Pki, more: &str) -> Setup {
     let url = format!("app: {{url: \"https://localhost:{}\", {more}}}", upstream.port());
     let setup = Setup::before(upstream).replace("app: {url: \"${UPSTREAM}\"}", &url);
     std::fs::write(setup.folder().join("upstream-ca.pem"), trusted.ca_pem()).unwrap();
     trusted.client("gate").write(setup.folder(), "gate");
-    setup.start()
+    setup
 }
 
 const CA: &str = "ca_file: upstream-ca.pem";
@@ -219,4 +223,20 @@ async fn the_gate_shows_its_certificate_to_an_upstream_that_asks() {
     let reply = silent.as_client("clinician").post("/Patient", SSN).await;
     assert_eq!(reply.status, 502, "{}", reply.text());
     assert_eq!(upstream.seen().len(), 1, "nothing came of it");
+}
+
+#[test]
+fn a_certificate_for_the_upstream_that_has_expired_is_told_before_the_start() {
+    let pki = Pki::new("upstream CA");
+    let upstream = TlsUpstream::start(&pki.server(), Some(&pki));
+    let setup = of_tls(upstream.addr(), &pki, SHOWN);
+    let (code, said) = setup.validate();
+    assert!(code == Some(0) && !said.contains("gate away"), "{said}");
+    pki.expired_client("gate").write(setup.folder(), "gate");
+    let (code, said) = setup.validate();
+    let told = said.lines().find(|line| line.contains("certificate_file: certificate: valid from Jan  1"));
+    assert!(
+        code == Some(0) && told.is_some_and(|line| line.ends_with("the upstream will turn the gate away")),
+        "{said}"
+    );
 }
