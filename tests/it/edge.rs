@@ -6,6 +6,7 @@ mod framing;
 mod headers;
 mod identity;
 mod limits;
+mod overload;
 mod scanners;
 mod takers;
 pub(crate) mod tls;

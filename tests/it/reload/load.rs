@@ -3,7 +3,7 @@
 use crate::edge::trust::{LISTED, list};
 use crate::fixture::client::Connection;
 use crate::fixture::pki::{Pki, spiffe, write_secret};
-use crate::fixture::{Bed, Client, Gate, Setup};
+use crate::fixture::{Bed, Client, Gate, Setup, seconds};
 use futures_util::future::join_all;
 use http::Method;
 use rcgen::{ExtendedKeyUsagePurpose, SerialNumber};
@@ -16,12 +16,6 @@ use tokio::time::sleep;
 
 const VIEWS: [&str; 2] = ["[REDACTED]", "***-**-3456"];
 const SUPPORT: [&str; 2] = ["support: {default_view: redact,", "support: {default_view: mask,"];
-
-/// For how many seconds: `SEALGATE_TEST_SECONDS` says another number.
-#[expect(clippy::disallowed_methods, reason = "the only way to tell a test how long")]
-fn seconds() -> usize {
-    std::env::var("SEALGATE_TEST_SECONDS").ok().map_or(15, |asked| asked.parse().unwrap())
-}
 
 /// Asks for the patient again and again: on a connection that stays, until the gate closes it, or on a new one each time.
 async fn asks(client: Client, stays: bool, ends: &AtomicBool, served: &AtomicUsize) {
@@ -158,7 +152,7 @@ async fn trust_changes_under_load_without_a_failed_request_or_one_of_who_is_revo
     });
     let mut changes = Changes { gate, newcomer: &newcomer, revoked: Vec::new(), turn: 0 };
     let (mut with_newcomer, mut refused) = (false, 0.0);
-    for turn in 0..seconds() {
+    for turn in 0..seconds(15) {
         changes.turn = turn;
         if turn % 3 == 2 {
             let (name, kept) = changes.break_one();
@@ -174,6 +168,6 @@ async fn trust_changes_under_load_without_a_failed_request_or_one_of_who_is_revo
     ends.store(true, Ordering::SeqCst);
     load.join().unwrap();
     let (served, revoked) = (served.load(Ordering::SeqCst), changes.revoked.len());
-    assert!(served > 20 * seconds() && refused > 0.0 && revoked > 0, "{served} {refused} {revoked}");
+    assert!(served > 20 * seconds(15) && refused > 0.0 && revoked > 0, "{served} {refused} {revoked}");
     println!("{served} requests served, {refused} changes refused, {revoked} certificates revoked");
 }
