@@ -3,9 +3,10 @@
 use super::{expect_refusals, raw, refusals, rest};
 use crate::fixture::{Client, Gate, Setup, Upstream};
 use futures_util::future::join_all;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use rustls::{CipherSuite, ClientConfig, NamedGroup, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,6 +33,40 @@ async fn tls_1_2_and_1_3_are_spoken_and_1_3_preferred() {
 }
 
 #[tokio::test]
+async fn key_exchange_is_hybrid_where_both_sides_can() {
+    let gate = Setup::before(Upstream::start().addr()).start();
+    let client = gate.as_client("clinician");
+    let mut taken = Vec::new();
+    let agree = async |groups: Vec<&'static dyn SupportedKxGroup>| {
+        let provider = CryptoProvider { kx_groups: groups, ..aws_lc_rs::default_provider() };
+        let tls = client.tls_with(config(&gate, provider, &[&TLS13])).await.ok()?;
+        tls.get_ref().1.negotiated_key_exchange_group().map(|group| group.name())
+    };
+    for group in aws_lc_rs::ALL_KX_GROUPS {
+        let agreed = agree(vec![*group]).await;
+        taken.extend(agreed);
+        assert!(agreed.is_none_or(|agreed| agreed == group.name()));
+    }
+    let of_curves = [NamedGroup::X25519, NamedGroup::secp256r1, NamedGroup::secp384r1];
+    let hybrid = cfg!(feature = "aws-lc").then_some(NamedGroup::X25519MLKEM768);
+    let sorted = |groups: Vec<NamedGroup>| groups.into_iter().map(u16::from).collect::<BTreeSet<_>>();
+    assert_eq!(sorted(taken), sorted(hybrid.into_iter().chain(of_curves).collect()));
+    // Of the two that a client of today begins with.
+    let both = vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519];
+    let first = if cfg!(feature = "pq") { NamedGroup::X25519MLKEM768 } else { NamedGroup::X25519 };
+    assert_eq!(agree(both).await, Some(first));
+}
+
+fn config(gate: &Gate, provider: CryptoProvider, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(gate.pki().ca()).unwrap();
+    let identity = gate.pki().client("clinician");
+    let config = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(versions).unwrap();
+    let config = config.with_root_certificates(roots);
+    config.with_client_auth_cert(vec![identity.certificate], identity.key).unwrap()
+}
+
+#[tokio::test]
 async fn only_the_aead_suites_of_sp_800_52_are_negotiated() {
     let gate = Setup::before(Upstream::start().addr()).start();
     let client = gate.as_client("clinician");
@@ -46,16 +81,7 @@ async fn only_the_aead_suites_of_sp_800_52_are_negotiated() {
     for suite in aws_lc_rs::ALL_CIPHER_SUITES {
         let mut provider = aws_lc_rs::default_provider();
         provider.cipher_suites = vec![*suite];
-        let mut roots = RootCertStore::empty();
-        roots.add(gate.pki().ca()).unwrap();
-        let identity = gate.pki().client("clinician");
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[suite.version()])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(vec![identity.certificate], identity.key)
-            .unwrap();
-        let outcome = client.tls_with(config).await;
+        let outcome = client.tls_with(config(&gate, provider, &[suite.version()])).await;
         let negotiated = outcome.as_ref().ok().and_then(|tls| tls.get_ref().1.negotiated_cipher_suite());
         let expect = good.contains(&suite.suite()).then(|| suite.suite());
         assert_eq!(negotiated.map(|suite| suite.suite()), expect, "{:?}", suite.suite());
