@@ -6,7 +6,7 @@ use super::body::Body;
 use super::crowd::Place;
 use super::forwarder;
 use super::identity::Peer;
-use super::io::Gathered;
+use super::io::{Counted, Gathered, Patience};
 use super::live::Live;
 use super::pipeline::{self, Site};
 use super::rescue::Code;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streams::{Activity, Local};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -82,7 +82,7 @@ async fn greet(
     gate: &Gate,
     (mut tcp, from): (TcpStream, SocketAddr),
     place: &mut Place,
-) -> Result<(TlsStream<TcpStream>, SocketAddr), (Reason, SocketAddr)> {
+) -> Result<(TlsStream<Counted>, SocketAddr), (Reason, SocketAddr)> {
     let Some(mut shaking) = gate.crowd.shake(&gate.limits) else { return Err((Reason::Overloaded, from)) };
     let address = if gate.forwarders.hold(from.ip()) {
         forwarder::client(&mut tcp, from).await.ok_or((Reason::NoProxyHeader, from))?
@@ -92,14 +92,15 @@ async fn greet(
     if !place.of(address.ip(), &gate.limits) || !shaking.of(address.ip(), &gate.limits) {
         return Err((Reason::Overloaded, address));
     }
-    let accepted = TlsAcceptor::from(Arc::clone(&gate.door.server)).accept(tcp).await;
+    let accepted = TlsAcceptor::from(Arc::clone(&gate.door.server)).accept(Counted::new(tcp)).await;
     accepted.map(|stream| (stream, address)).map_err(|error| (tls::reason(&error), address))
 }
 
 /// What holds for a connection from its start to its end.
 type Terms<'a> = (&'a Limits, &'a CancellationToken);
 
-async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>, stream: TlsStream<TcpStream>) -> bool {
+async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>, stream: TlsStream<Counted>) -> bool {
+    let patience = Patience { long: limits.response_idle_timeout, peer: peer.address };
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -109,21 +110,19 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
         .max_header_size(limits.header_bytes_max)
         .max_buf_size(limits.header_bytes_max);
     let service = service_fn(|request| exchange(Rc::clone(worker), Rc::clone(peer), request));
-    let mut connection = pin!(
-        builder.serve_connection(TokioIo::new(Gathered::new(stream, limits.response_idle_timeout, drain)), service)
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, patience, drain)), service));
+    let goodbye = tokio::select! {
+        ended = connection.as_mut() => return is_malformed(&ended),
+        () = drain.cancelled() => Duration::MAX,
+        () = peer.turned_away(&worker.live) => UNWELCOME_GOODBYE,
     };
-    is_malformed(&ended)
+    connection.as_mut().graceful_shutdown();
+    timeout(goodbye, connection).await.is_ok_and(|ended| is_malformed(&ended))
 }
 
-async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>, stream: TlsStream<TcpStream>) -> bool {
-    let mut builder = hyper::server::conn::http2::Builder::new(Local { patience: limits.response_idle_timeout });
+async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>, stream: TlsStream<Counted>) -> bool {
+    let patience = Patience { long: limits.response_idle_timeout, peer: peer.address };
+    let mut builder = hyper::server::conn::http2::Builder::new(Local { patience });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
@@ -131,28 +130,36 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(100)
         .keep_alive_interval(limits.header_timeout)
-        .keep_alive_timeout(limits.handshake_timeout);
+        // An answer comes behind what the client has not taken yet.
+        .keep_alive_timeout(limits.response_idle_timeout);
     let activity = Rc::<Activity>::default();
     let service = service_fn(|request| {
         let (worker, peer, under_way) = (Rc::clone(worker), Rc::clone(peer), activity.begin());
         async move { Ok::<_, Infallible>(exchange(worker, peer, request).await?.map(|body| under_way.answered(body))) }
     });
-    let mut connection = pin!(
-        builder.serve_connection(TokioIo::new(Gathered::new(stream, limits.response_idle_timeout, drain)), service)
-    );
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Gathered::new(stream, patience, drain)), service));
     // How long it may take to say goodbye, once that is asked for. Whoever does not, may ask for more until it is cut off.
     let goodbye = tokio::select! {
         ended = connection.as_mut() => return is_malformed(&ended),
-        () = drain.cancelled() => Duration::MAX,
-        () = peer.unwelcome.notified() => UNWELCOME_GOODBYE,
+        () = drain.cancelled() => Goodbye::Within(Duration::MAX),
+        () = peer.turned_away(&worker.live) => Goodbye::Within(UNWELCOME_GOODBYE),
         // Nothing was asked for in all that time, if so much as the preface came.
-        () = activity.idle_for(limits.header_timeout) => limits.body_timeout,
-        () = activity.abuse.notified() => Duration::ZERO,
+        () = activity.idle_for(limits.header_timeout) => Goodbye::OnceIdle(limits.body_timeout),
+        () = activity.abuse.notified() => Goodbye::Within(Duration::ZERO),
     };
     connection.as_mut().graceful_shutdown();
+    let over = async {
+        match goodbye {
+            Goodbye::Within(long) => sleep(long).await,
+            Goodbye::OnceIdle(long) => {
+                sleep(long).await;
+                activity.idle_for(SHORTLY).await;
+            }
+        }
+    };
     tokio::select! {
         ended = connection.as_mut() => return is_malformed(&ended),
-        () = tokio::time::sleep(goodbye) => {}
+        () = over => {}
         () = activity.abuse.notified() => {}
     }
     if activity.is_abused() {
@@ -161,7 +168,18 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
     false
 }
 
-/// How long a client whose certificate is not taken any more may take to end its connection; what it began before is answered.
+/// Until when a connection may last that was asked to end.
+enum Goodbye {
+    /// For so long.
+    Within(Duration),
+    /// For so long, and while anything is under way: a request may have crossed the word that it is to end.
+    OnceIdle(Duration),
+}
+
+/// Time in which nothing is under way, to be sure of that.
+const SHORTLY: Duration = Duration::from_secs(1);
+
+/// How long a client whose certificate is not taken any more may take to end its connection; what it began before is answered within that time.
 const UNWELCOME_GOODBYE: Duration = Duration::from_secs(10);
 
 /// Whether a connection ended because what came on it was no HTTP.

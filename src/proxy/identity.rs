@@ -1,6 +1,7 @@
 //! Who is at the other end: the identity that a verified client certificate proves, for as long as it is taken.
 
 use super::Gate;
+use super::live::Live;
 use super::rescue::{Code, Refusal};
 use super::vouch;
 use crate::policy::{Identity, Principal};
@@ -11,7 +12,9 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use x509_parser::oid_registry::OidRegistry;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 use x509_parser::x509::AttributeTypeAndValue;
@@ -26,8 +29,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// What upstreams are told of the certificate.
     pub(super) forwarded: Option<HeaderValue>,
-    /// Told when the certificate is not taken any more: the connection is to end.
-    pub(super) unwelcome: Notify,
+    /// Told when the certificate is not taken any more.
+    unwelcome: Notify,
     chain: Vec<CertificateDer<'static>>,
     /// The generation of the gate that last took the certificate, and until when that holds, in seconds since 1970.
     judged: Cell<(u64, u64)>,
@@ -60,6 +63,21 @@ impl Peer {
             self.judged.set((gate.generation, until));
         }
         Ok(self.identity.as_ref().and_then(|identity| gate.policy.principal(identity)))
+    }
+}
+
+/// How often it is looked whether the certificate is still taken while nothing is asked for.
+const JUDGED_EVERY: Duration = Duration::from_secs(10);
+
+impl Peer {
+    /// Waits until the certificate is not taken any more: the connection is to end.
+    pub(super) async fn turned_away(&self, live: &Live) {
+        loop {
+            tokio::select! {
+                () = self.unwelcome.notified() => return,
+                () = sleep(JUDGED_EVERY) => drop(self.principal(&live.gate())),
+            }
+        }
     }
 }
 

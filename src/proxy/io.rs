@@ -1,12 +1,19 @@
-//! TLS output, written once per flush: HTTP/2 writes many small frames, and each would be a record and a system call.
+//! The socket of a client, and TLS output, written once per flush: HTTP/2 writes many small frames, and each would be a record and a system call.
 //! And a close after which the peer gets what was written last (RFC 9112 9.6).
 
-use std::io;
+use crate::telemetry::names;
+use socket2::SockRef;
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Bytes that are gathered at most before they are written through.
@@ -17,14 +24,94 @@ const GATHERED_MAX: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
+/// Bytes that the kernel has not sent yet, above which it takes no more: what it does take shows that the client takes some.
+const UNSENT_MAX: u32 = 64 * 1024;
+
+/// A socket that counts what is taken of what is written to it.
+pub(super) struct Counted {
+    tcp: TcpStream,
+    taken: Rc<Cell<u64>>,
+}
+
+impl Counted {
+    pub(super) fn new(tcp: TcpStream) -> Self {
+        // Without it progress shows less often.
+        let _may_fail = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_MAX);
+        Self { tcp, taken: Rc::default() }
+    }
+
+    /// Counts bytes from now on.
+    pub(super) fn taken(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.taken)
+    }
+
+    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(length)) = written {
+            self.taken.set(self.taken.get().wrapping_add(length as u64));
+        }
+        written
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, parts);
+        self.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+/// How long a client may take nothing of what is written, and who it is.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) long: Duration,
+    pub(super) peer: SocketAddr,
+}
+
+impl Patience {
+    /// It is over.
+    pub(super) fn lost(self, what: &'static str) {
+        metrics::counter!(names::RESPONSES_UNTAKEN).increment(1);
+        tracing::info!(peer = %self.peer, "{what}: the client takes nothing of its response");
+    }
+}
+
 /// Gathers what is written until it is flushed; reads straight through. Holds no memory while there is nothing to write.
 pub(super) struct Gathered<S> {
     inner: S,
     pending: Vec<u8>,
     written: usize,
-    /// How long the peer may take nothing of what is written, and when that time is over for what waits.
-    patience: Duration,
-    tired: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    /// How much the socket below has taken.
+    taken: Rc<Cell<u64>>,
+    /// Once something waits: what had been taken when that was last looked at, and when the patience is over.
+    tired: Option<(u64, Pin<Box<Sleep>>)>,
     /// Once nothing more can be written.
     lingers: Option<Linger>,
     drain: CancellationToken,
@@ -50,11 +137,23 @@ impl Linger {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Gathered<S> {
-    pub(super) fn new(inner: S, patience: Duration, drain: &CancellationToken) -> Self {
-        Self { inner, pending: Vec::new(), written: 0, patience, tired: None, lingers: None, drain: drain.clone() }
+impl Gathered<TlsStream<Counted>> {
+    pub(super) fn new(inner: TlsStream<Counted>, patience: Patience, drain: &CancellationToken) -> Self {
+        let taken = inner.get_ref().0.taken();
+        Self {
+            inner,
+            pending: Vec::new(),
+            written: 0,
+            patience,
+            taken,
+            tired: None,
+            lingers: None,
+            drain: drain.clone(),
+        }
     }
+}
 
+impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// Writes what is gathered, and gives up on a peer that takes nothing of it.
     fn poll_write_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
@@ -69,14 +168,20 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn patiently<T>(&mut self, cx: &mut Context<'_>, taken: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if taken.is_ready() {
+    fn patiently<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
             self.tired = None;
-            return taken;
+            return done;
         }
-        let patience = self.patience;
-        let tired = self.tired.get_or_insert_with(|| Box::pin(sleep(patience)));
-        tired.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let (patience, taken) = (self.patience, self.taken.get());
+        let (before, tired) = self.tired.get_or_insert_with(|| (taken, Box::pin(sleep(patience.long))));
+        if *before != taken {
+            *before = taken;
+            tired.as_mut().reset(Instant::now() + patience.long);
+        }
+        ready!(tired.as_mut().poll(cx));
+        patience.lost("connection cut");
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -50,6 +50,8 @@ metrics! {
         "1 while a rule of the route's own has met nothing in the last 1000 bodies of requests, or 10 times as many as ever came between two; else 0.";
     CONNECTIONS = "sealgate_connections", Gauge, [],
         "Client connections that are open.";
+    RESPONSES_UNTAKEN = "sealgate_responses_untaken_total", Counter, [],
+        "Client connections and HTTP/2 streams that were cut because their client took nothing of a response.";
     HANDSHAKES_REFUSED = "sealgate_handshakes_refused_total", Counter, ["reason"],
         "TLS handshakes that failed, by reason.";
     CERTIFICATE_EXPIRES = "sealgate_certificate_expires_timestamp_seconds", Gauge, [],

@@ -2,6 +2,7 @@
 //! takes nothing of its response.
 
 use super::super::body::{Body, BodyError};
+use super::super::io::Patience;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::cell::Cell;
@@ -80,7 +81,7 @@ impl UnderWay {
     /// The body of its answer.
     pub(super) fn answered(mut self, body: Body) -> Taken {
         self.is_answered = true;
-        Taken { body, given: GIVEN.try_with(Rc::clone).unwrap_or_default(), _under_way: self }
+        Taken { body, rest: Bytes::new(), given: GIVEN.try_with(Rc::clone).unwrap_or_default(), _under_way: self }
     }
 }
 
@@ -99,13 +100,15 @@ tokio::task_local! {
     static GIVEN: Rc<Cell<Option<Instant>>>;
 }
 
-/// Bytes of a whole body that are given at once. What was given is held until the client takes it, however long that is.
+/// Bytes that are given at once. What was given is held until the client takes it, however long that is.
 const GIVEN_MAX: usize = 16 * 1024;
 
 /// The body of a response, which knows whether its client takes it: hyper asks for more once there is room in the client's window
 /// for what it was given.
 pub(super) struct Taken {
     body: Body,
+    /// What was had of it and is not given yet.
+    rest: Bytes,
     given: Rc<Cell<Option<Instant>>>,
     _under_way: UnderWay,
 }
@@ -116,16 +119,22 @@ impl http_body::Body for Taken {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.given.set(None);
-        let frame = match &mut self.body {
-            Body::Whole(bytes) if bytes.len() > GIVEN_MAX => Some(Ok(Frame::data(bytes.split_to(GIVEN_MAX)))),
-            body => ready!(Pin::new(body).poll_frame(cx)),
-        };
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let length = self.rest.len().min(GIVEN_MAX);
+        let given = self.rest.split_to(length);
         self.given.set(Some(Instant::now()));
-        Poll::Ready(frame)
+        Poll::Ready(Some(Ok(Frame::data(given))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -136,8 +145,7 @@ impl http_body::Body for Taken {
 /// Spawns the streams of a connection on its worker's own thread.
 #[derive(Clone, Copy)]
 pub(super) struct Local {
-    /// How long a client may take nothing of a response.
-    pub(super) patience: Duration,
+    pub(super) patience: Patience,
 }
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
@@ -148,17 +156,19 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 
 /// Runs a stream for as long as its client takes what it is given. One that is dropped is reset, and its body breaks off; the
 /// others of its connection go on.
-async fn while_taken(stream: impl Future<Output = ()>, patience: Duration) {
+async fn while_taken(stream: impl Future<Output = ()>, patience: Patience) {
     let given = Rc::<Cell<Option<Instant>>>::default();
     let mut stream = pin!(GIVEN.scope(Rc::clone(&given), stream));
-    let mut tired = pin!(sleep(patience));
+    let mut tired = pin!(sleep(patience.long));
     poll_fn(|cx| {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let Some(since) = given.get() else { return Poll::Pending };
-        tired.as_mut().reset(since + patience);
-        tired.as_mut().poll(cx)
+        tired.as_mut().reset(since + patience.long);
+        ready!(tired.as_mut().poll(cx));
+        patience.lost("stream reset");
+        Poll::Ready(())
     })
     .await;
 }
