@@ -146,23 +146,23 @@ pub async fn start(config: Config, sources: &Sources, dropped_lines: DroppedLine
     let admin_address = admin_socket.local_addr().unwrap_or(admin);
     record_start(&recorder, &recovered, sources).await?;
     start_fetching(bearer.as_ref());
-    let pace = Arc::new(Pace::new(limits.rate));
     let live = Arc::new(Live::new(Gate {
         generation: 1,
         exchanges: Arc::new(Semaphore::new(limits.exchanges_max)),
         key_waits: Arc::new(Semaphore::new(limits.exchanges_max.div_ceil(2))),
         door,
+        pace: Arc::new(Pace::new(limits.rate)),
         limits,
         routes,
         policy,
-        vouchers: voucher.into_iter().collect(),
+        voucher,
+        former_vouchers: Vec::new(),
         bearer,
         upstreams,
         keys: Arc::new(keys),
         recorder,
         handshakes: Arc::default(),
         limited: Arc::default(),
-        pace,
         forwarders,
         crowd: Arc::default(),
         drain: CancellationToken::new(),
@@ -302,7 +302,11 @@ fn watch_expiry(door: &Door, told: &mut [bool; 2]) {
             names::CERTIFICATE_EXPIRES,
             "a certificate of the listener has expired: clients turn away",
         ),
-        (door.lists.expires(), names::CRL_EXPIRES, "a revocation list has expired: no client of its CA gets in"),
+        (
+            door.material.lists.expires(),
+            names::CRL_EXPIRES,
+            "a revocation list has expired: no client of its CA gets in",
+        ),
     ];
     for ((end, metric, message), told) in ends.into_iter().zip(told) {
         let Some(end) = end else { continue };

@@ -4,6 +4,7 @@ use super::{require_fips, start_fetching, warm};
 use crate::audit::{AuditEvent, Unrecorded};
 use crate::config::fixed::Fixed;
 use crate::config::{self, Config, Problem, Sources};
+use crate::keyring::KeyringError;
 use crate::proxy::coverage;
 use crate::proxy::live::Live;
 use crate::proxy::pace::Pace;
@@ -12,6 +13,7 @@ use crate::proxy::{Gate, upstream};
 use crate::telemetry::names;
 use data_encoding::HEXLOWER;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -23,12 +25,19 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the disk may take before that is told. Until it is done nothing else is looked at.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How many looks in a row may find another config before it is told that it does not come to rest.
+const LOOKS_MAX: u32 = 5;
+
+/// How long a data key is waited for before certificates, CAs, lists and who is let in are taken without it.
+const KEYS_PATIENCE: Duration = Duration::from_millis(500);
+
 /// How often what was refused is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 const UNRECORDED: &str = "audit: the change cannot be recorded";
 const DOOR_ALONE: &str = "until then only server.tls is taken over";
 const HANGS: &str = "the files of the config cannot be read: the disk does not answer";
+const RESTLESS: &str = "the files of the config keep changing";
 const UNREAD: &str = "the config cannot be read: reading it failed in an unforeseen way";
 
 /// How many problems of a config an audit event tells, and how many characters of each.
@@ -46,6 +55,8 @@ pub(super) struct Reloader {
     fixed: Fixed,
     /// The digest of what was read last and not acted upon: more of it may be on its way.
     unsettled: Option<[u8; 32]>,
+    /// How many looks in a row found another config.
+    looks: u32,
     /// The digest of what the certificates, CAs and lists in force come from.
     door_in_force: [u8; 32],
     /// What was told of the last reading, if that was refused, and when.
@@ -63,7 +74,7 @@ impl Reloader {
     pub(super) fn new(live: Arc<Live>, file: PathBuf, sources: Sources, fixed: Fixed) -> Self {
         metrics::gauge!(names::CONFIG_CURRENT).set(1);
         let in_force = sources.digest();
-        Self { live, file, sources, in_force, fixed, unsettled: None, door_in_force: in_force, refused: None }
+        Self { live, file, sources, in_force, fixed, unsettled: None, looks: 0, door_in_force: in_force, refused: None }
     }
 
     /// Reads again whenever a file has changed, and when it is told to. Goes on until it is dropped.
@@ -109,9 +120,17 @@ impl Reloader {
         self.sources = sources;
         if !is_ordered && self.unsettled != Some(digest) && !(is_due && digest == before) {
             self.unsettled = Some(digest);
+            self.looks = self.looks.saturating_add(1);
+            if self.looks >= LOOKS_MAX {
+                let outcome = match config {
+                    Ok(config) => self.take_door_alone(&config, vec![format!("{RESTLESS}; {DOOR_ALONE}")]).await,
+                    Err(_) => Outcome::Refused(vec![RESTLESS.to_owned()]),
+                };
+                self.tell(outcome, false);
+            }
             return;
         }
-        self.unsettled = None;
+        (self.unsettled, self.looks) = (None, 0);
         let outcome = match config {
             Ok(_) if digest == self.in_force && digest == self.door_in_force => Outcome::Unchanged,
             Ok(config) => self.apply(config).await,
@@ -121,13 +140,6 @@ impl Reloader {
     }
 
     async fn apply(&mut self, config: Config) -> Outcome {
-        let old = self.live.gate();
-        let older = config.door.lists.older_than(&old.door.lists);
-        if !older.is_empty() {
-            let told =
-                |issuer| format!("server.tls.client_crl_files: the list of {issuer} is older than the one in force");
-            return Outcome::Refused(older.into_iter().map(told).collect());
-        }
         if let Err(error) = require_fips(&config) {
             return Outcome::Refused(vec![error.to_string()]);
         }
@@ -138,12 +150,16 @@ impl Reloader {
                     "{name}: takes effect at a start only; {DOOR_ALONE}; restart the gate, or put back what was there"
                 )
             };
-            return Outcome::Refused(self.apply_door(&old, config, fixed.iter().map(told).collect()).await);
+            return self.take_door_alone(&config, fixed.iter().map(told).collect()).await;
         }
-        if let Err(error) = warm::more_keys(&old.keys, &old.routes, &config.routes).await {
-            let problems = vec![format!("routes: {error}; {DOOR_ALONE}")];
-            return Outcome::Refused(self.apply_door(&old, config, problems).await);
+        match config.door.after(&self.live.gate().door, config.provider) {
+            Ok((_, kept)) if kept.is_empty() => {}
+            _ => return self.take_door_alone(&config, Vec::new()).await,
         }
+        if let Err(error) = self.bring_keys(&config).await {
+            return self.take_door_alone(&config, vec![format!("routes: {error}; {DOOR_ALONE}")]).await;
+        }
+        let old = self.live.gate();
         let warnings = config.warnings.clone();
         let gate = following(&old, config);
         if self.record(&gate).await.is_err() {
@@ -153,26 +169,50 @@ impl Reloader {
             tracing::warn!(%warning, "config");
         }
         coverage::forget(&old.routes);
+        gate.former_vouchers.iter().for_each(|voucher| voucher.retire());
         self.live.replace(gate);
         self.in_force = self.sources.digest();
         self.door_in_force = self.in_force;
         Outcome::Applied
     }
 
+    /// Brings the keys that the routes need. A KEK that hangs does not hold up the door.
+    async fn bring_keys(&mut self, config: &Config) -> Result<(), KeyringError> {
+        let old = self.live.gate();
+        let mut bringing = pin!(warm::more_keys(&old.keys, &old.routes, &config.routes));
+        if let Ok(brought) = timeout(KEYS_PATIENCE, bringing.as_mut()).await {
+            return brought;
+        }
+        // What became of it the rest of the config will tell.
+        let _outcome = self.take_door(config).await;
+        bringing.await
+    }
+
     /// Of a config that has to wait, certificates, CAs, lists and who is let in are taken all the same: a revocation does not.
-    /// Gives the problems for which the rest does.
-    async fn apply_door(&mut self, old: &Gate, config: Config, problems: Vec<String>) -> Vec<String> {
-        let digest = self.sources.digest();
-        if digest == self.door_in_force {
-            return problems;
+    async fn take_door_alone(&mut self, config: &Config, mut problems: Vec<String>) -> Outcome {
+        match self.take_door(config).await {
+            Ok(kept) => problems.extend(kept),
+            Err(problem) => problems = vec![problem],
         }
-        let gate = Gate { generation: old.generation + 1, door: config.door, ..old.clone() };
-        if self.record(&gate).await.is_err() {
-            return vec![UNRECORDED.to_owned()];
+        Outcome::Refused(problems)
+    }
+
+    /// Tells which lists are not taken, since they are older than those in force.
+    async fn take_door(&mut self, config: &Config) -> Result<Vec<String>, String> {
+        let (digest, old) = (self.sources.digest(), self.live.gate());
+        let (door, kept) = config.door.after(&old.door, config.provider).map_err(|error| error.to_string())?;
+        if digest != self.door_in_force {
+            let gate = Gate { generation: old.generation + 1, door, ..Gate::clone(&old) };
+            self.record(&gate).await.map_err(|_| UNRECORDED.to_owned())?;
+            self.live.replace(gate);
+            self.door_in_force = digest;
         }
-        self.live.replace(gate);
-        self.door_in_force = digest;
-        problems
+        let told = |issuer| {
+            format!(
+                "server.tls.client_crl_files: the list of {issuer} is older than the one in force, which stays; {DOOR_ALONE}"
+            )
+        };
+        Ok(kept.into_iter().map(told).collect())
     }
 
     async fn record(&self, gate: &Gate) -> Result<(), Unrecorded> {
@@ -233,10 +273,10 @@ fn following(old: &Gate, config: Config) -> Gate {
     };
     let pace = if limits.rate == old.pace.rate() { Arc::clone(&old.pace) } else { Arc::new(Pace::new(limits.rate)) };
     let is_other = |before: &&Arc<Voucher>| voucher.as_ref().is_none_or(|voucher| voucher.jwk() != before.jwk());
-    // Its tokens may still be on their way.
-    let before = old.vouchers.iter().filter(is_other).filter(|before| before.is_retired_lately());
+    let before = old.voucher.iter().chain(&old.former_vouchers).filter(is_other);
     Gate {
-        vouchers: voucher.iter().chain(before).cloned().collect(),
+        former_vouchers: before.filter(|before| before.is_needed()).cloned().collect(),
+        voucher,
         generation: old.generation + 1,
         door,
         exchanges,

@@ -119,7 +119,11 @@ async fn answer(health: &Health, from: SocketAddr, request: &Request<Incoming>) 
         Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"), PLAIN),
     };
     match request.uri().path() {
-        "/jwks.json" => text(StatusCode::OK, vouch::key_set(&health.live.gate().vouchers), "application/jwk-set+json"),
+        "/jwks.json" => {
+            let gate = health.live.gate();
+            let keys = vouch::key_set(gate.voucher.iter().chain(&gate.former_vouchers));
+            text(StatusCode::OK, keys, "application/jwk-set+json")
+        }
         "/livez" => state(health.not_alive()),
         "/readyz" => state(health.not_ready()),
         "/metrics" => text(StatusCode::OK, health.metrics.render(), "text/plain; version=0.0.4; charset=utf-8"),

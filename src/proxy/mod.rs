@@ -111,9 +111,10 @@ pub struct Gate {
     pub routes: Routes,
     /// Who may do what.
     pub policy: Policy,
-    /// Signs what upstreams are told of who the client is, if anything does; then those that did before, whose tokens may still be
-    /// on their way.
-    pub vouchers: Vec<Arc<vouch::Voucher>>,
+    /// Signs what upstreams are told of who the client is, if anything does.
+    pub voucher: Option<Arc<vouch::Voucher>>,
+    /// Those that did before, whose tokens may still be on their way.
+    pub former_vouchers: Vec<Arc<vouch::Voucher>>,
     /// What checks the bearer tokens of users.
     pub bearer: Option<bearer::Bearer>,
     /// Where the routes go, by their index.

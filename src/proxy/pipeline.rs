@@ -171,7 +171,7 @@ fn vouch(
     (peer, user): (&Peer, Option<&Proven>),
     (scope, exchange): (Scope, Uuid),
 ) -> Result<Option<HeaderValue>, Refusal> {
-    let Some(voucher) = gate.vouchers.first() else { return Ok(None) };
+    let Some(voucher) = &gate.voucher else { return Ok(None) };
     let acting = acting.ok_or(Code::PrincipalUnknown)?;
     let upstream = &gate.upstreams.get(route.upstream).ok_or(Code::Internal)?.name;
     let about = vouch::About { acting, certificate: &peer.certificate, user, scope, upstream, exchange };

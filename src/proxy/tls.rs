@@ -22,6 +22,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use std::sync::Arc;
 
 /// What the listener shows and asks for.
+#[derive(Clone)]
 pub struct Material {
     /// The gate's own certificates; which one is shown, the client's SNI decides.
     pub certificates: Vec<ServerCertificate>,
@@ -60,14 +61,24 @@ pub enum TlsError {
 pub struct Door {
     /// What handshakes are made by.
     pub server: Arc<ServerConfig>,
-    /// What the CAs of clients have revoked.
-    pub lists: Lists,
+    /// What it is made of.
+    pub material: Arc<Material>,
     /// When the first of the gate's own certificates expires, in seconds since 1970.
     pub expires: u64,
     clients: Arc<Clients>,
 }
 
 impl Door {
+    /// This one, if no list is older than it is in `before`; else one with the newer ones, and whose these are.
+    ///
+    /// # Errors
+    /// As [`door`].
+    pub fn after(&self, before: &Self, provider: &dyn CryptoProvider) -> Result<(Self, Vec<String>), TlsError> {
+        let mut material = Material::clone(&self.material);
+        let kept = material.lists.keep_newer(&before.material.lists);
+        Ok((if kept.is_empty() { self.clone() } else { door(provider, material)? }, kept))
+    }
+
     /// Until when the certificate of a client, with the intermediates that came with it, is taken, in seconds since 1970; or that it
     /// may do without one.
     ///
@@ -90,7 +101,7 @@ impl Door {
 /// # Errors
 /// [`TlsError`] if a CA or a list cannot be read.
 pub fn door(provider: &dyn CryptoProvider, material: Material) -> Result<Door, TlsError> {
-    let Material { certificates, client_cas, lists, admission, optional } = material;
+    let Material { certificates, client_cas, lists, admission, optional } = material.clone();
     let tls = Arc::new(net::tls_provider(provider));
     let of_cas = |error: &dyn std::fmt::Display| TlsError::ClientCas(error.to_string());
     let mut roots = RootCertStore::empty();
@@ -116,7 +127,7 @@ pub fn door(provider: &dyn CryptoProvider, material: Material) -> Result<Door, T
     config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets::tickets(provider).map_err(TlsError::Server)?;
-    Ok(Door { server: Arc::new(config), lists, expires, clients })
+    Ok(Door { server: Arc::new(config), material: Arc::new(material), expires, clients })
 }
 
 /// What a failed handshake is counted as.

@@ -98,10 +98,15 @@ impl Voucher {
         &self.jwk
     }
 
-    /// Once another signs in its place: whether tokens of it may still be good, by clocks that are not the same.
+    /// Another signs in its place from now on, or none.
+    pub fn retire(&self) {
+        self.retired.get_or_init(Instant::now);
+    }
+
+    /// Whether tokens of it may still be good, by clocks that are not the same.
     #[must_use]
-    pub fn is_retired_lately(&self) -> bool {
-        self.retired.get_or_init(Instant::now).elapsed() < self.lifetime + CLOCKS
+    pub fn is_needed(&self) -> bool {
+        self.retired.get().is_none_or(|since| since.elapsed() < self.lifetime + CLOCKS)
     }
 
     /// A token; `None` if it cannot be signed.
@@ -127,8 +132,8 @@ impl Voucher {
 
 /// The key set (RFC 7517 5) of those that sign now, and of those that signed before.
 #[must_use]
-pub fn key_set(vouchers: &[Arc<Voucher>]) -> String {
-    json!({"keys": vouchers.iter().map(|voucher| voucher.jwk()).collect::<Vec<_>>()}).to_string()
+pub fn key_set<'a>(vouchers: impl Iterator<Item = &'a Arc<Voucher>>) -> String {
+    json!({"keys": vouchers.map(|voucher| voucher.jwk()).collect::<Vec<_>>()}).to_string()
 }
 
 /// The field that tells of a certificate: its digest, and those of its names that can be written in it in one way only.

@@ -20,7 +20,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 const PATIENT: &str = "{\"ssn\":\"999-12-3456\"}";
 
@@ -297,19 +297,48 @@ async fn a_change_that_needs_a_restart_holds_up_no_revocation() {
 
 #[tokio::test]
 async fn a_kms_that_is_away_holds_up_no_revocation() {
-    let kms = Kms::start();
-    let gate = with_kms(Upstream::start().addr(), kms.addr(), kms::KEY).start();
-    let client = gate.as_client("billing");
-    assert_eq!(client.get("/open/x").await.status, 404);
-    kms.fail(Fault::Denies);
-    gate.rewrite("scope: test", "scope: of-another");
+    for fault in [Fault::Denies, Fault::Hangs] {
+        let kms = Kms::start();
+        let gate = with_kms(Upstream::start().addr(), kms.addr(), kms::KEY).start();
+        let client = gate.as_client("billing");
+        assert_eq!(client.get("/open/x").await.status, 404);
+        kms.fail(fault);
+        gate.rewrite("scope: test", "scope: of-another");
+        gate.rewrite("client_ca_file: ca.pem}", "client_ca_file: ca.pem, client_deny: [{cn: billing}]}");
+        gate.signal("HUP");
+        gate.wait_for_event(|event| event["event"] == "ConfigChanged");
+        assert!(client.try_call(Method::GET, "/open/x", &[], "").await.is_err(), "denied");
+        gate.wait_for_event(|event| event["event"] == "ConfigRefused");
+        assert_eq!(gate.events_named("ConfigChanged").len(), 1, "there is no key of the new scope");
+        kms.fail(None);
+        gate.wait_for_log("config applied");
+        assert_eq!(gate.as_client("clinician").put("/Patient/1", PATIENT).await.status, 200);
+        gate.wait_for_event(|event| event["event"] == "ExchangeAnswered" && event["scope"] == "of-another");
+    }
+}
+
+#[tokio::test]
+async fn files_that_keep_changing_hold_up_no_denial_and_are_told() {
+    let gate = Setup::before(Upstream::start().addr()).start();
     gate.rewrite("client_ca_file: ca.pem}", "client_ca_file: ca.pem, client_deny: [{cn: billing}]}");
-    assert_eq!(gate.reload(), "refused", "there is no key of the new scope");
-    assert!(client.try_call(Method::GET, "/open/x", &[], "").await.is_err(), "denied");
-    kms.fail(None);
+    let config = fs::read_to_string(gate.folder().join("gate.yaml")).unwrap();
+    let client = gate.as_client("billing");
+    let mut is_out = false;
+    for turn in 0..60 {
+        let new = gate.folder().join("gate.new");
+        write_secret(&new, &format!("{config}# {turn}\n"));
+        fs::rename(&new, gate.folder().join("gate.yaml")).unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        is_out = client.try_call(Method::GET, "/open/x", &[], "").await.is_err();
+        if is_out {
+            break;
+        }
+    }
+    assert!(is_out, "{}", gate.log());
+    let refused = gate.wait_for_event(|event| event["event"] == "ConfigRefused");
+    assert!(refused["problems"][0].as_str().unwrap().starts_with("the files of the config keep changing"), "{refused}");
     gate.wait_for_log("config applied");
-    assert_eq!(gate.as_client("clinician").put("/Patient/1", PATIENT).await.status, 200);
-    gate.wait_for_event(|event| event["event"] == "ExchangeAnswered" && event["scope"] == "of-another");
+    assert_eq!(gate.metric("sealgate_config_current"), 1.0, "once they have come to rest");
 }
 
 #[tokio::test]
@@ -361,4 +390,32 @@ async fn who_was_let_in_by_a_config_that_is_put_back_is_not_any_more() {
     assert_eq!(gate.reload(), "applied");
     assert!(!gets_in().await, "and put back");
     assert_eq!(gate.metric("sealgate_config_current"), 1.0);
+}
+
+#[tokio::test]
+async fn a_response_under_way_does_not_outlive_the_revocation_for_long() {
+    let upstream = Upstream::start();
+    upstream.always(200, &[("content-type", "text/plain")], vec![b'x'; 256 << 20]);
+    let gate = Setup::before(upstream.addr()).start();
+    let client = gate.as_client("billing");
+    let mut under_way = client.tls().await.unwrap();
+    under_way.write_all(b"GET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let idle = client.clone().over_http2().tls().await.unwrap();
+    gate.rewrite("client_ca_file: ca.pem}", "client_ca_file: ca.pem, client_deny: [{cn: billing}]}");
+    assert_eq!(gate.reload(), "applied");
+    let (mut part, mut got) = (vec![0; 64 << 10], 0);
+    let reading = async {
+        while let Ok(length @ 1..) = under_way.read(&mut part).await {
+            got += length;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let cut = tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(reading, ended(idle)) }).await;
+    assert!(cut.is_ok(), "both connections end");
+    assert!(got < 256 << 20);
+    gate.wait_for_event(|event| event["event"] == "BodyCompleted" && event["code"] == "body_broke_off");
+}
+
+async fn ended(mut idle: impl AsyncRead + Unpin) {
+    drop(rest(&mut idle).await);
 }

@@ -50,6 +50,12 @@ pub enum ListError {
         /// When.
         from: String,
     },
+    /// Neither of two lists is the newer.
+    #[error("two lists of {issuer} were made at one time, by one number or none, and differ; leave one out")]
+    Tied {
+        /// Whose.
+        issuer: String,
+    },
     /// Two CAs of one name are trusted here, and it cannot be told whose it is.
     #[error(
         "two CAs are named {issuer}, so that their lists cannot be told apart; give one of them another name, or leave it out"
@@ -81,6 +87,9 @@ impl Lists {
             let list = List::read(der)?;
             match newest.iter_mut().find(|known| known.of == list.of) {
                 Some(known) if known.age() < list.age() => *known = list,
+                Some(known) if known.age() == list.age() && known.der != list.der => {
+                    return Err(ListError::Tied { issuer: list.issuer });
+                }
                 Some(_) => {}
                 None => newest.push(list),
             }
@@ -100,11 +109,16 @@ impl Lists {
         self.0.iter().map(|list| u64::try_from(list.to).unwrap_or_default()).min()
     }
 
-    /// The issuers of which these have an older list than `before`.
-    #[must_use]
-    pub fn older_than(&self, before: &Self) -> Vec<&str> {
-        let is_older = |list: &&List| before.0.iter().any(|known| known.of == list.of && known.age() > list.age());
-        self.0.iter().filter(is_older).map(|list| &*list.issuer).collect()
+    /// Takes from `before` what is newer there; gives the issuers of it.
+    pub(super) fn keep_newer(&mut self, before: &Self) -> Vec<String> {
+        let mut kept = Vec::new();
+        for list in &mut self.0 {
+            if let Some(known) = before.0.iter().find(|known| known.of == list.of && known.age() > list.age()) {
+                kept.push(list.issuer.clone());
+                *list = known.clone();
+            }
+        }
+        kept
     }
 
     /// The CAs of which there is no list: none of their certificates is taken then.

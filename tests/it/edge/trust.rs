@@ -268,11 +268,25 @@ async fn an_older_list_does_not_take_the_place_of_a_newer_one() {
     let (gate, _upstream) = listed(3600, &[7]);
     let kept = std::fs::read_to_string(gate.folder().join("list.pem")).unwrap();
     write_secret(&gate.folder().join("list.pem"), &list(gate.pki(), (600, 3600), &[]));
+    gate.rewrite("client_ca_file: ca.pem,", "client_ca_file: ca.pem, client_deny: [{cn: billing}],");
     assert_eq!(gate.reload(), "refused");
     assert!(gate.log().contains("the list of CN=test CA is older than the one in force"));
     assert!(!is_served(&numbered(&gate, 7)).await, "what it would have let in stays out");
+    assert!(is_served(&gate.as_client("clinician")).await);
+    assert!(!is_served(&gate.as_client("billing")).await, "and it holds up nobody else's denial");
     write_secret(&gate.folder().join("list.pem"), &kept);
-    assert_eq!(gate.reload(), "unchanged");
+    assert_eq!(gate.reload(), "applied");
+    assert!(!is_served(&numbered(&gate, 7)).await);
+}
+
+#[test]
+fn of_two_lists_of_one_time_neither_is_the_newer() {
+    let setup = Setup::before(Upstream::start().addr()).replace(LISTED.0, LISTED.1);
+    let made = SystemTime::now() - Duration::from_secs(60);
+    let list = |revoked: &[u64]| numbered_list(setup.pki(), (made, 3600), 1, revoked);
+    write_secret(&setup.folder().join("list.pem"), &format!("{}{}", list(&[7]), list(&[9])));
+    let (code, said) = setup.validate();
+    assert!(code == Some(78) && said.contains("two lists of CN=test CA were made at one time"), "{said}");
 }
 
 #[tokio::test]
