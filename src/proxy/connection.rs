@@ -83,15 +83,16 @@ async fn greet(
     (mut tcp, from): (TcpStream, SocketAddr),
     place: &mut Place,
 ) -> Result<(TlsStream<Counted>, SocketAddr), (Reason, SocketAddr)> {
-    let Some(mut shaking) = gate.crowd.shake(&gate.limits) else { return Err((Reason::Overloaded, from)) };
     let address = if gate.forwarders.hold(from.ip()) {
         forwarder::client(&mut tcp, from).await.ok_or((Reason::NoProxyHeader, from))?
     } else {
         from
     };
-    if !place.of(address.ip(), &gate.limits) || !shaking.of(address.ip(), &gate.limits) {
+    if !place.of(address.ip(), &gate.limits) {
         return Err((Reason::Overloaded, address));
     }
+    let shaking = gate.crowd.shake(address.ip(), &gate.limits).await;
+    let _shaking = shaking.ok_or((Reason::Overloaded, address))?;
     let accepted = TlsAcceptor::from(Arc::clone(&gate.door.server)).accept(Counted::new(tcp)).await;
     accepted.map(|stream| (stream, address)).map_err(|error| (tls::reason(&error), address))
 }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// The connections of all workers together.
 #[derive(Default)]
@@ -14,7 +16,12 @@ pub struct Crowd {
     handshakes: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     shaking: Mutex<HashMap<IpAddr, usize>>,
+    /// Connections that wait for a handshake to end.
+    waiting: AtomicUsize,
 }
+
+/// How often those look again.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// An open connection, counted while it lives.
 pub(super) struct Place {
@@ -22,10 +29,10 @@ pub(super) struct Place {
     address: Option<IpAddr>,
 }
 
-/// A handshake under way, counted while it lives, to its address too once that is known.
+/// A handshake under way, counted while it lives, to its address too.
 pub(super) struct Shaking {
     crowd: Arc<Crowd>,
-    address: Option<IpAddr>,
+    address: IpAddr,
 }
 
 impl Crowd {
@@ -37,11 +44,40 @@ impl Crowd {
         (before < limits.connections_max).then_some(place)
     }
 
-    /// Counts a handshake; `None` if as many are under way as may be.
-    pub(super) fn shake(self: &Arc<Self>, limits: &Limits) -> Option<Shaking> {
-        let shaking = Shaking { crowd: Arc::clone(self), address: None };
+    /// Counts a handshake of an address, of which one alone is not to take all places. Waits for a place, if not as many wait as there
+    /// are places: clients that all come at once, as they do after an outage, are soon served. `None` if so many do.
+    pub(super) async fn shake(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Shaking> {
+        let address = network(address);
+        if let Some(shaking) = self.try_shake(address, limits) {
+            return Some(shaking);
+        }
+        let waiting = Waiting(self);
+        if waiting.0.waiting.fetch_add(1, Ordering::Relaxed) >= limits.handshakes_max {
+            return None;
+        }
+        loop {
+            sleep(LOOK_INTERVAL).await;
+            if let Some(shaking) = self.try_shake(address, limits) {
+                return Some(shaking);
+            }
+        }
+    }
+
+    fn try_shake(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Shaking> {
         let before = self.handshakes.fetch_add(1, Ordering::Relaxed);
-        (before < limits.handshakes_max).then_some(shaking)
+        let of_address = one_more(&self.shaking, address);
+        let shaking = Shaking { crowd: Arc::clone(self), address };
+        let is_free = before < limits.handshakes_max && of_address <= limits.handshakes_per_address_max;
+        is_free.then_some(shaking)
+    }
+}
+
+/// A connection that waits, counted while it does.
+struct Waiting<'a>(&'a Crowd);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -51,15 +87,6 @@ impl Place {
         let address = network(address);
         self.address = Some(address);
         one_more(&self.crowd.by_address, address) <= limits.connections_per_address_max
-    }
-}
-
-impl Shaking {
-    /// Counts the handshake to its client's address, once; whether that may have one more: one alone is not to take all places.
-    pub(super) fn of(&mut self, address: IpAddr, limits: &Limits) -> bool {
-        let address = network(address);
-        self.address = Some(address);
-        one_more(&self.crowd.shaking, address) <= limits.handshakes_per_address_max
     }
 }
 
@@ -93,9 +120,7 @@ impl Drop for Place {
 impl Drop for Shaking {
     fn drop(&mut self) {
         self.crowd.handshakes.fetch_sub(1, Ordering::Relaxed);
-        if let Some(address) = self.address {
-            one_less(&self.crowd.shaking, address);
-        }
+        one_less(&self.crowd.shaking, self.address);
     }
 }
 
