@@ -8,6 +8,8 @@ mod strings;
 use std::ops::Range;
 use std::sync::Arc;
 
+use fearless_simd::Level;
+
 use super::CONTAINERS;
 use super::merge::Merge;
 use super::probe::Probe;
@@ -20,6 +22,8 @@ use crate::document::{Escape, Fault, Kind, Limits, Place, Resources, Role, Slot,
 pub(super) struct Machine {
     limits: Limits,
     watch: Option<Watch>,
+    /// What the processor can do.
+    level: Level,
     tracker: Tracker,
     /// The offset of the input at hand in the body.
     base: u64,
@@ -157,6 +161,7 @@ impl Machine {
         Machine {
             limits,
             watch,
+            level: Level::new(),
             verdict: tracker.root(),
             tracker,
             base,

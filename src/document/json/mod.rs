@@ -7,6 +7,7 @@
 //! Left to implementations by the RFC, and decided here: a UTF-8 byte order mark at the start is kept; other encodings
 //! are refused; escapes of lone surrogates are legal; numbers are text of any size; any value may stand at the top.
 
+mod blocks;
 mod machine;
 mod merge;
 mod names;

@@ -28,7 +28,7 @@ impl Names {
         self.places = vec![0; size];
         self.folded = self.entries.iter().map(|(name, row)| (fold(name), *row)).collect();
         for (index, (name, _)) in self.entries.iter().enumerate() {
-            let mut place = hash(name);
+            let mut place = hash(name.len(), ends(name));
             while let Some(taken) = self.places.get_mut(place & (size - 1)) {
                 if *taken == 0 {
                     *taken = index + 1;
@@ -54,14 +54,19 @@ impl Names {
 
     #[inline]
     pub(super) fn find(&self, name: &[u8]) -> Named {
-        let mut place = hash(name);
+        let ends = ends(name);
+        let mut place = hash(name.len(), ends);
         let mut found = Named::No;
         loop {
             let Some(&taken) = self.places.get(place & self.places.len().wrapping_sub(1)) else {
                 return found;
             };
             let Some((known, row)) = self.entries.get(taken.wrapping_sub(1)) else {
-                return if matches!(found, Named::No) && is_unusual(name) { self.find_folded(name) } else { found };
+                return if matches!(found, Named::No) && is_unusual(name, ends) {
+                    self.find_folded(name)
+                } else {
+                    found
+                };
             };
             if **known == *name {
                 return Named::Exactly(*row);
@@ -81,9 +86,13 @@ impl Names {
 
 /// Whether a name holds what servers take for something else, or for nothing.
 #[inline]
-fn is_unusual(name: &[u8]) -> bool {
+fn is_unusual(name: &[u8], ends: [u64; 2]) -> bool {
     let is_edge = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
-    is_edge(name.first()) || is_edge(name.last()) || name.iter().any(|byte| !matches!(byte, 1..0x80))
+    let is_odd = |word: u64| (word.wrapping_sub(ONES) | word) & ONES << 7 != 0;
+    is_edge(name.first())
+        || is_edge(name.last())
+        || ends.into_iter().any(is_odd)
+        || name.len() > 16 && name.iter().any(|byte| !matches!(byte, 1..0x80))
 }
 
 /// Letters of one kind (Go takes the long `s` for an `s`, and the sign of the kelvin for a `k`), without blanks at the ends
@@ -117,18 +126,24 @@ impl Named {
     }
 }
 
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
+/// Both ends of a name, which together are all of it up to 16 bytes. Short ones are repeated, or follow ones.
+#[inline]
+fn ends(name: &[u8]) -> [u64; 2] {
+    if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+        return [u64::from_le_bytes(*head), u64::from_le_bytes(*tail)];
+    }
+    if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+        return [head, tail].map(|end| u64::from(u32::from_le_bytes(*end)) << 32 | u64::from(u32::from_le_bytes(*end)));
+    }
+    [name.iter().fold(ONES, |word, &byte| word << 8 | u64::from(byte)); 2]
+}
+
 /// Mixes the length and both ends of a name, without the bit that tells the case of ASCII letters.
 #[inline]
-fn hash(name: &[u8]) -> usize {
-    let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
-        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-            (Some(head), Some(tail)) => (u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail))),
-            _ => (name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
-        },
-    };
-    const CASE: u64 = 0x2020_2020_2020_2020;
-    let (head, tail) = (head | CASE, tail | CASE);
-    let mixed = (head ^ tail.rotate_left(23) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+fn hash(len: usize, ends: [u64; 2]) -> usize {
+    let [head, tail] = ends.map(|end| end | ONES << 5);
+    let mixed = (head ^ tail.rotate_left(23) ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     usize::try_from(mixed >> 33).unwrap_or_default()
 }

@@ -56,7 +56,7 @@ pub(super) fn string(bytes: &[u8], from: usize, escaped: &mut bool) -> Result<Re
 }
 
 /// The length of the escape at `at`; 0 when it is none, `None` when it is cut.
-fn escape_len(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn escape_len(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at + 1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
         b'u' => {
@@ -216,6 +216,24 @@ pub(super) fn number(bytes: &[u8], from: usize, digits: &mut Digits) -> usize {
         at += 1;
     }
     at
+}
+
+/// Whether a number, `true`, `false` or `null` starts at `at`, with `byte`, of which all is there, and what ends it.
+#[inline(always)]
+pub(super) fn is_word(bytes: &[u8], at: usize, byte: u8) -> bool {
+    let literal = |word: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(word)).then_some(at + word.len());
+    let end = match byte {
+        b't' => literal(b"true"),
+        b'f' => literal(b"false"),
+        b'n' => literal(b"null"),
+        _ => {
+            let mut digits = Digits::None;
+            let end = number(bytes, at, &mut digits);
+            digits.complete().then_some(end)
+        }
+    };
+    let after = end.and_then(|end| bytes.get(end));
+    matches!(after, Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
 }
 
 /// Whether a text is a number (RFC 8259 6) and nothing else.

@@ -108,14 +108,23 @@ impl Tracker {
     #[inline]
     pub(super) fn member(&mut self, level: usize, name: &[u8], live: bool, other: Verdict) -> Verdict {
         match self.rules.names.find(name) {
-            Named::No if !other.live() && other.path == NO_PATH && !other.asks() => Verdict::NOTHING,
+            Named::No if other.is_nothing() => Verdict::NOTHING,
             Named::No => self.take(level, 0),
+            Named::Exactly(row) if other.is_nothing() && !self.waits(level, row) => Verdict::NOTHING,
             Named::Exactly(row) => self.named(level, row, live),
             Named::Alike(row) => {
                 let verdict = if live { self.take(level, 0) } else { Verdict::NOTHING };
                 verdict.with(ALIKE, self.is_wanted(level, row, live))
             }
         }
+    }
+
+    /// Whether anything in the object at `level` may wait for a name that paths mention.
+    #[inline]
+    fn waits(&self, level: usize, name: usize) -> bool {
+        let Rules { words, takes, resources, .. } = &*self.rules;
+        let mut states = row(&self.levels, *words, level).iter().zip(row(takes, *words, name));
+        resources.is_some() || states.any(|(live, takes)| live & takes != 0)
     }
 
     fn named(&mut self, level: usize, row: usize, live: bool) -> Verdict {

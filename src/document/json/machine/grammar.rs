@@ -16,8 +16,9 @@ impl Machine {
             State::Passing => return self.passing(view),
             State::Number => return self.number(view),
             _ => {
-                if matches!(self.run(view)?, Flow::Found) {
-                    return Ok(Flow::Found);
+                let flow = self.run(view)?;
+                if !matches!(flow, Flow::Go) {
+                    return Ok(flow);
                 }
                 self.at = scan::skip_space(view, self.at);
             }
@@ -140,7 +141,7 @@ impl Machine {
         Ok(flow)
     }
 
-    fn comma(&mut self) {
+    pub(super) fn comma(&mut self) {
         self.step(State::Member);
         let level = self.frames.len().saturating_sub(1);
         let Some(frame) = self.frames.last_mut().filter(|frame| !frame.object) else {

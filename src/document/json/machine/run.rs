@@ -1,7 +1,11 @@
-//! What no rule selects, in one loop: it does what the states would do, and leaves to them whatever is not plain.
+//! What no rule selects, block by block: it does what the states would do, and leaves to them whatever is not plain.
 
-use super::{Flow, Frame, Machine, State, Turn};
-use crate::document::json::scan::{self, Digits, Reach};
+use fearless_simd::{Simd, dispatch};
+
+use super::{Flow, Frame, Machine, State, Turn, inside};
+use crate::document::Fault;
+use crate::document::json::blocks::{Before, Block, Blocks, LEN, lowest};
+use crate::document::json::scan;
 use crate::document::json::tracker::Verdict;
 
 impl Frame {
@@ -10,177 +14,310 @@ impl Frame {
         let verdict = Verdict::NOTHING;
         Frame { start, object, live: false, indexed: false, index: 0, verdict, kind: None, holds: false, seen: 0 }
     }
+
+    /// Whether somebody has to look at each element.
+    #[inline(always)]
+    fn is_looked_through(&self) -> bool {
+        !self.object && (self.indexed || self.verdict.matters())
+    }
 }
 
 /// Where a run has come to.
-struct Run {
-    at: usize,
-    state: State,
+struct Run<'a> {
+    view: &'a [u8],
+    /// What has been dealt with of the block at hand.
+    done: u64,
+    /// In the blocks before: the last comma, colon or bracket, and the start of the last string.
+    mark: Option<usize>,
+    string: usize,
     /// Of the innermost object or array.
     is_object: bool,
     live: bool,
+    /// Whether somebody looks at names where nothing is live.
+    is_seen: bool,
+    /// Whether somebody looks at strings.
+    is_watched: bool,
     /// How many objects and arrays are open around those whose end nobody waits for.
     awaited: usize,
 }
 
+/// How to go on after a token.
+enum Next {
+    On,
+    /// It is left to the states.
+    Stop,
+    /// The same, and they are set already.
+    Leave(Flow),
+}
+
 impl Machine {
     /// In an object or array: reads on as far as nothing is selected, and as there is input. Stops before the token that
-    /// somebody has to look at, or that is none.
+    /// somebody has to look at, or that is none, or that may not be all there, and maybe some before it.
     pub(super) fn run(&mut self, view: &[u8]) -> Turn {
         let Some(frame) = self.frames.last() else { return Ok(Flow::Go) };
+        let before = match self.state {
+            State::FirstMember | State::FirstElement => Before::Open,
+            State::Value if frame.object => Before::Colon,
+            State::Member | State::Value => Before::Comma,
+            State::Comma => Before::Value,
+            _ => return Ok(Flow::Go),
+        };
+        if !matches!(self.state, State::Value | State::FirstElement) {
+            self.verdict = Verdict::NOTHING;
+        }
+        if frame.is_looked_through() || self.verdict.matters() || self.at >= view.len() {
+            return Ok(Flow::Go);
+        }
         let held = self.hold.as_ref().map_or(0, |hold| hold.depth + 1);
-        let awaited = held.max(self.waiting.map_or(0, |(depth, _)| depth));
-        let (is_object, live) = (frame.object, frame.live);
-        let mut run = Run { at: scan::skip_space(view, self.at), state: self.state, is_object, live, awaited };
-        loop {
-            if matches!(run.state, State::Member | State::FirstMember) && view.get(run.at) == Some(&b'"') {
-                let Some(end) = self.short_name(view, run.at, run.live) else { break };
-                self.verdict = Verdict::NOTHING;
-                if run.live {
-                    (self.token, self.at, self.escaped) = (run.at, end, false);
-                    let flow = self.whole_name(view.get(run.at..end).unwrap_or_default())?;
-                    if matches!(flow, Flow::Found) || self.verdict.moves() {
-                        return Ok(flow);
+        let run = Run {
+            view,
+            done: 0,
+            mark: None,
+            string: self.at,
+            is_object: frame.object,
+            live: frame.live,
+            is_seen: self.watch.is_some() || self.tracker.knows_resources() || self.limits.name_bytes_max < 2 * LEN,
+            is_watched: self.watch.is_some(),
+            awaited: held.max(self.waiting.map_or(0, |(depth, _)| depth)),
+        };
+        dispatch!(self.level, simd => self.run_blocks(Blocks::new(simd, view, self.at, before, run.is_watched), run))
+    }
+
+    #[inline(always)]
+    fn run_blocks<'a, S: Simd>(&mut self, mut blocks: Blocks<'a, S>, mut run: Run<'a>) -> Turn {
+        while let Some(block) = blocks.read() {
+            run.done = 0;
+            // Around each bracket.
+            'around: loop {
+                let bad = run.bad(&block) & !run.done;
+                let good = lowest(bad).wrapping_sub(1);
+                let mut tokens = run.tokens(&block) & !run.done & good;
+                while tokens != 0 {
+                    let token = lowest(tokens);
+                    tokens ^= token;
+                    let seen = token ^ token.wrapping_sub(1);
+                    if run.is_watched && block.after_string & token & !block.colons != 0 {
+                        let (at, end) = run.string(&block, token);
+                        if !self.is_unwatched(string(run.view, at, end), blocks.is_plain(at)) {
+                            return Ok(self.stop(&run, &block, seen >> 1));
+                        }
+                    }
+                    let at = block.base.wrapping_add(token.trailing_zeros() as usize);
+                    let Some(&byte) = run.view.get(at) else { return Ok(self.stop(&run, &block, seen >> 1)) };
+                    let next = if token & (block.opens | block.closes) != 0 {
+                        self.count(run.is_object, block.commas & seen & !run.done);
+                        run.done = seen;
+                        let next = if token & block.opens != 0 {
+                            self.run_in(&mut run, at, byte)?
+                        } else {
+                            self.run_out(&mut run, &block, token, byte)
+                        };
+                        if matches!(next, Next::On) {
+                            continue 'around;
+                        }
+                        next
+                    } else if token & block.colons != 0 {
+                        self.run_over_name(&run, &block, token, &blocks)?
+                    } else if token & block.words != 0 && !scan::is_word(run.view, at, byte) {
+                        Next::Stop
+                    } else {
+                        Next::On
+                    };
+                    match next {
+                        Next::On => {}
+                        Next::Stop => return Ok(self.stop(&run, &block, seen >> 1)),
+                        Next::Leave(flow) => return Ok(flow),
                     }
                 }
-                (run.at, run.state) = (scan::skip_space(view, end), State::Colon);
-            }
-            if run.state == State::Colon && view.get(run.at) == Some(&b':') {
-                (run.at, run.state) = (scan::skip_space(view, run.at + 1), State::Value);
-            }
-            if !self.run_through(view, &mut run) || !self.run_on(view, &mut run) {
+                if bad != 0 {
+                    return Ok(self.stop(&run, &block, good));
+                }
                 break;
             }
+            self.count(run.is_object, block.commas & !run.done);
+            run.mark = block.last(block.marks()).or(run.mark);
+            run.string = block.last(block.strings).unwrap_or(run.string);
         }
-        (self.at, self.state) = (run.at, run.state);
+        self.resume(run.view, run.is_object, run.mark);
         Ok(Flow::Go)
     }
 
-    /// Through a value, or into it; not if it matters.
+    /// Into an object or array.
     #[inline(always)]
-    fn run_through(&mut self, view: &[u8], run: &mut Run) -> bool {
-        if !matches!(run.state, State::Value | State::FirstElement) {
-            return true;
-        }
-        let Some(&byte) = view.get(run.at) else { return false };
-        let is_open = matches!(byte, b'{' | b'[');
-        if self.verdict != Verdict::NOTHING && (is_open || self.verdict.matters()) {
-            return false;
-        }
-        if is_open {
+    fn run_in(&mut self, run: &mut Run<'_>, at: usize, byte: u8) -> Result<Next, Fault> {
+        let Some(frame) = self.frames.last() else { return Ok(Next::Stop) };
+        let verdict = if frame.object { self.verdict } else { frame.verdict };
+        if verdict == Verdict::NOTHING {
             if self.frames.len() >= self.limits.depth_max {
-                return false;
+                return Ok(Next::Stop);
             }
             (run.is_object, run.live) = (byte == b'{', false);
-            self.frames.push(Frame::dead(self.base + run.at as u64, run.is_object));
-            run.at = scan::skip_space(view, run.at + 1);
-            run.state = if run.is_object { State::FirstMember } else { State::FirstElement };
-            return true;
+            self.frames.push(Frame::dead(self.base + at as u64, run.is_object));
+            return Ok(Next::On);
         }
-        let end = if byte == b'"' { self.unwatched_text(view, run.at) } else { plain_value(view, run.at, byte) };
-        let Some(end) = end else { return false };
-        (run.at, run.state) = (scan::skip_space(view, end), State::Comma);
-        true
+        (self.at, self.state, self.verdict) = (at, State::Value, verdict);
+        let flow = self.value(run.view, byte)?;
+        if !matches!(flow, Flow::Go) {
+            return Ok(Next::Leave(flow));
+        }
+        let Some(frame) = self.frames.last() else { return Ok(Next::Leave(Flow::Go)) };
+        (run.is_object, run.live) = (frame.object, frame.live);
+        Ok(if frame.is_looked_through() { Next::Leave(Flow::Go) } else { Next::On })
     }
 
-    /// After a value or at the start of an object or array: over a comma, and over ends that nobody waits for. Tells whether
-    /// it has come before a name or value.
+    /// Over the end of an object or array, if nobody waits for it.
     #[inline(always)]
-    fn run_on(&mut self, view: &[u8], run: &mut Run) -> bool {
-        loop {
-            match (run.state, view.get(run.at)) {
-                (State::Comma, Some(b',')) if run.is_object || !run.live => {
-                    run.at = scan::skip_space(view, run.at + 1);
-                    run.state = if run.is_object { State::Member } else { State::Value };
-                    self.verdict = Verdict::NOTHING;
-                    if let Some(frame) = self.frames.last_mut().filter(|frame| !frame.object) {
-                        frame.index += 1;
-                    }
-                    return true;
-                }
-                (State::Comma | State::FirstMember | State::FirstElement, Some(byte @ (b'}' | b']'))) => {
-                    let [.., around, last] = self.frames.as_slice() else { return false };
-                    let is_awaited = run.live || self.frames.len() <= run.awaited;
-                    if is_awaited || last.object != (*byte == b'}') {
-                        return false;
-                    }
-                    (run.is_object, run.live) = (around.object, around.live);
-                    self.frames.pop();
-                    (run.at, run.state) = (scan::skip_space(view, run.at + 1), State::Comma);
-                }
-                (State::FirstMember, Some(b'"')) | (State::FirstElement, Some(_)) => return true,
-                _ => return false,
+    fn run_out(&mut self, run: &mut Run<'_>, block: &Block, token: u64, byte: u8) -> Next {
+        let [.., around, last] = self.frames.as_slice() else { return Next::Stop };
+        let at = block.base.wrapping_add(token.trailing_zeros() as usize);
+        let is_empty = block.wanted & token != 0 && {
+            let mark = block.last(block.marks() & token.wrapping_sub(1)).or(run.mark);
+            if !mark.is_some_and(|mark| matches!(run.view.get(mark), Some(b'{' | b'['))) {
+                return Next::Stop;
             }
+            true
+        };
+        if last.object != (byte == b'}') {
+            return Next::Stop;
+        }
+        if self.frames.len() <= run.awaited {
+            if is_empty {
+                return Next::Stop;
+            }
+            (self.at, self.state) = (at, State::Comma);
+            return Next::Leave(Flow::Go);
+        }
+        (run.is_object, run.live) = (around.object, around.live);
+        let is_looked_through = around.is_looked_through();
+        self.verdict = Verdict::NOTHING;
+        self.frames.pop();
+        if is_looked_through {
+            (self.at, self.state) = (at + 1, State::Comma);
+            return Next::Leave(Flow::Go);
+        }
+        Next::On
+    }
+
+    /// At a colon: over the name before it, if its object has to see it and nobody else looks at it.
+    #[inline(always)]
+    fn run_over_name<S: Simd>(
+        &mut self,
+        run: &Run<'_>,
+        block: &Block,
+        token: u64,
+        blocks: &Blocks<'_, S>,
+    ) -> Result<Next, Fault> {
+        let (at, colon) = run.string(block, token);
+        if colon - at > self.limits.name_bytes_max {
+            return Ok(Next::Stop);
+        }
+        if !run.live && !run.is_seen {
+            return Ok(Next::On);
+        }
+        let raw = string(run.view, at, colon);
+        let name = inside(raw);
+        let is_plain = blocks.is_plain(at);
+        self.escaped = !is_plain && name.contains(&b'\\');
+        if run.live {
+            (self.token, self.at) = (at, at + raw.len());
+            let flow = self.whole_name(raw)?;
+            if matches!(flow, Flow::Found) || self.verdict.moves() {
+                return Ok(Next::Leave(flow));
+            }
+            if self.verdict.matters() {
+                (self.at, self.state) = (colon + 1, State::Value);
+                return Ok(Next::Leave(Flow::Go));
+            }
+            return Ok(Next::On);
+        }
+        let is_ascii = is_plain || !self.escaped && name.is_ascii();
+        let is_known = self.tracker.knows_resources() && (!is_ascii || self.tracker.may_matter(name));
+        if is_known || self.is_watched(name) {
+            return Ok(Next::Stop);
+        }
+        self.verdict = Verdict::NOTHING;
+        Ok(Next::On)
+    }
+
+    /// Stops in a block: leaves to the states what comes after the last comma, colon or bracket of `seen`.
+    #[inline(always)]
+    fn stop(&mut self, run: &Run<'_>, block: &Block, seen: u64) -> Flow {
+        self.count(run.is_object, block.commas & seen & !run.done);
+        self.resume(run.view, run.is_object, block.last(block.marks() & seen).or(run.mark));
+        Flow::Go
+    }
+
+    /// Has the states go on after a comma, colon or bracket.
+    #[inline(never)]
+    fn resume(&mut self, view: &[u8], is_object: bool, mark: Option<usize>) {
+        let Some(at) = mark else { return };
+        self.at = at + 1;
+        self.state = match view.get(at) {
+            Some(b'{') => State::FirstMember,
+            Some(b'[') => State::FirstElement,
+            Some(b',') if is_object => State::Member,
+            Some(b',' | b':') => State::Value,
+            _ => State::Comma,
+        };
+        if let Some(frame) = self.frames.last().filter(|frame| !frame.object) {
+            self.verdict = frame.verdict;
         }
     }
 
-    /// The end of the name at the quote at `at`, if it is one that nobody but the rules of its object looks at.
+    /// Counts the elements of an array.
     #[inline(always)]
-    fn short_name(&self, view: &[u8], at: usize, live: bool) -> Option<usize> {
-        let (end, form) = string(view, at)?;
-        if end - at > self.limits.name_bytes_max {
-            return None;
+    fn count(&mut self, is_object: bool, commas: u64) {
+        if !is_object
+            && commas != 0
+            && let Some(frame) = self.frames.last_mut()
+        {
+            frame.index = frame.index.wrapping_add(u64::from(commas.count_ones()));
         }
-        if live {
-            return (form != Form::Escaped).then_some(end);
-        }
-        let name = view.get(at + 1..end - 1)?;
-        let is_known = self.tracker.knows_resources() && (form != Form::Plain || self.tracker.may_matter(name));
-        (!is_known && self.is_unwatched(name, form)).then_some(end)
     }
 
-    /// The end of the text at the quote at `at`, if nobody looks at it.
-    #[inline(always)]
-    fn unwatched_text(&self, view: &[u8], at: usize) -> Option<usize> {
-        let (end, form) = string(view, at)?;
-        let text = view.get(at + 1..end - 1)?;
-        let is_short = self.watch.is_none() || end - at <= self.limits.value_bytes_max;
-        (is_short && self.is_unwatched(text, form)).then_some(end)
-    }
-
-    #[inline(always)]
-    fn is_unwatched(&self, text: &[u8], form: Form) -> bool {
-        self.watch.is_none_or(|watch| form != Form::Escaped && !watch(text))
+    /// Whether nobody looks at the text of a string.
+    fn is_unwatched(&mut self, string: &[u8], is_plain: bool) -> bool {
+        let text = inside(string);
+        self.escaped = !is_plain && text.contains(&b'\\');
+        string.len() <= self.limits.value_bytes_max && !self.is_watched(text)
     }
 }
 
-/// How a string is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// In ASCII, without escapes.
-    Plain,
-    Unescaped,
-    Escaped,
+impl Run<'_> {
+    /// The tokens that are to be looked at.
+    #[inline(always)]
+    fn tokens(&self, block: &Block) -> u64 {
+        let names = if self.live || self.is_seen { block.colons } else { block.late };
+        let strings = if self.is_watched { block.after_string } else { 0 };
+        block.opens | block.closes | block.words | names | strings
+    }
+
+    #[inline(always)]
+    fn bad(&self, block: &Block) -> u64 {
+        if self.is_object { block.bad_in_object } else { block.bad_in_array }
+    }
+
+    /// The start of the string before a token, and that of the token.
+    #[inline(always)]
+    fn string(&self, block: &Block, token: u64) -> (usize, usize) {
+        let start = block.last(block.strings & token.wrapping_sub(1)).unwrap_or(self.string);
+        (start, block.base.wrapping_add(token.trailing_zeros() as usize))
+    }
 }
 
-/// The end of the string at the quote at `at`, if it is whole and valid.
+impl Block {
+    /// Where the last token of some is.
+    #[inline(always)]
+    fn last(&self, tokens: u64) -> Option<usize> {
+        (tokens != 0).then(|| self.base.wrapping_add((LEN - 1).wrapping_sub(tokens.leading_zeros() as usize)))
+    }
+}
+
+/// The string at `at`, after which nothing but white space is before `next`.
 #[inline(always)]
-fn string(view: &[u8], at: usize) -> Option<(usize, Form)> {
-    let end = scan::skip_plain(view, at + 1);
-    if view.get(end) == Some(&b'"') { Some((end + 1, Form::Plain)) } else { unusual_string(view, end) }
-}
-
-#[cold]
-fn unusual_string(view: &[u8], from: usize) -> Option<(usize, Form)> {
-    let mut escaped = false;
-    match scan::string(view, from, &mut escaped) {
-        Ok(Reach::Closed(end)) => Some((end, if escaped { Form::Escaped } else { Form::Unescaped })),
-        Ok(Reach::Open(_)) | Err(_) => None,
+fn string(view: &[u8], at: usize, next: usize) -> &[u8] {
+    match view.get(at..next).unwrap_or_default() {
+        string @ [.., b'"'] => string,
+        more => more.get(..=more.iter().rposition(|byte| *byte == b'"').unwrap_or_default()).unwrap_or_default(),
     }
-}
-
-/// The end of the number, `true`, `false` or `null` at `at`, if it is whole and valid.
-#[inline(always)]
-fn plain_value(view: &[u8], at: usize, byte: u8) -> Option<usize> {
-    let word: &[u8] = match byte {
-        b't' => b"true",
-        b'f' => b"false",
-        b'n' => b"null",
-        _ => {
-            let mut digits = Digits::None;
-            let end = scan::number(view, at, &mut digits);
-            return (digits.complete() && end < view.len()).then_some(end);
-        }
-    };
-    view.get(at..)?.starts_with(word).then_some(at + word.len())
 }

@@ -174,7 +174,7 @@ impl Machine {
     }
 
     #[inline]
-    fn is_watched(&mut self, inside: &[u8]) -> bool {
+    pub(super) fn is_watched(&mut self, inside: &[u8]) -> bool {
         let Some(watch) = self.watch else { return false };
         self.decode(inside);
         watch(if self.escaped { &self.decoded } else { inside })

@@ -17,7 +17,7 @@ pub(in crate::document) struct Spot {
 impl Spot {
     /// Whether no path selects the value or anything inside of it. A resource further down goes by paths of its own.
     pub(in crate::document) fn is_free(&self) -> bool {
-        self.verdict.path == NO_PATH && !self.verdict.has(LIVE | ASKS | PLACE)
+        self.verdict.is_nothing()
     }
 
     /// Whether a resource may stand there.

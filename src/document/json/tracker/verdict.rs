@@ -76,6 +76,12 @@ impl Verdict {
         self.has(MOVES)
     }
 
+    /// Whether nothing is selected, below it neither, and nothing is to be looked into.
+    #[inline]
+    pub(super) fn is_nothing(self) -> bool {
+        self.path == NO_PATH && !self.has(LIVE | ASKS | PLACE)
+    }
+
     /// Whether it does whatever stands there.
     #[inline]
     pub(in crate::document::json) fn matters(self) -> bool {
