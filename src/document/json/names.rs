@@ -9,6 +9,8 @@ pub(super) struct Names {
     entries: Vec<(Box<[u8]>, usize)>,
     /// Open addressing; a place holds an entry's index plus one, or 0.
     places: Vec<usize>,
+    /// By how a name begins, but for the case: the lengths of such names, a bit each.
+    lengths: Vec<u64>,
     /// Rows by what the names are to servers that fold more than the case of ASCII letters.
     folded: HashMap<Box<str>, usize>,
 }
@@ -27,6 +29,12 @@ impl Names {
         let size = (self.entries.len() * 4).next_power_of_two();
         self.places = vec![0; size];
         self.folded = self.entries.iter().map(|(name, row)| (fold(name), *row)).collect();
+        self.lengths = vec![0; BEGINNINGS];
+        for (name, _) in &self.entries {
+            if let Some(lengths) = self.lengths.get_mut(beginning(name)) {
+                *lengths |= 1 << name.len().min(63);
+            }
+        }
         for (index, (name, _)) in self.entries.iter().enumerate() {
             let mut place = hash(name.len(), ends(name));
             while let Some(taken) = self.places.get_mut(place & (size - 1)) {
@@ -42,6 +50,13 @@ impl Names {
     /// All of them.
     pub(super) fn all(&self) -> impl Iterator<Item = &[u8]> {
         self.entries.iter().map(|(name, _)| &**name)
+    }
+
+    /// Whether a name in ASCII, without control characters, may be one of those, or like one.
+    #[inline(always)]
+    pub(super) fn may_find(&self, name: &[u8]) -> bool {
+        let lengths = self.lengths.get(beginning(name)).copied().unwrap_or_default();
+        lengths >> name.len().min(63) & 1 != 0 || is_edged(name)
     }
 
     /// The row of a name, 0 if no path mentions it.
@@ -84,6 +99,12 @@ impl Names {
     }
 }
 
+/// Whether a name without control characters begins or ends with a blank.
+#[inline(always)]
+pub(super) fn is_edged(name: &[u8]) -> bool {
+    matches!(name, [b' ', ..] | [.., b' '])
+}
+
 /// Whether a name holds what servers take for something else, or for nothing.
 #[inline]
 fn is_unusual(name: &[u8], ends: [u64; 2]) -> bool {
@@ -124,6 +145,15 @@ impl Named {
             Named::No => None,
         }
     }
+}
+
+/// How many ways there are in which names begin.
+pub(super) const BEGINNINGS: usize = 256;
+
+/// The first byte, without the bit that tells the case of ASCII letters.
+#[inline(always)]
+pub(super) fn beginning(name: &[u8]) -> usize {
+    usize::from(name.first().map_or(0, |first| first | 0x20))
 }
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);

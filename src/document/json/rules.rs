@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::names::Names;
+use super::names::{BEGINNINGS, Names, beginning};
 use super::states::{Parent, States, Taken};
 use crate::document::Role;
 use crate::document::fhir::FhirPath;
@@ -30,6 +30,9 @@ pub struct Rules {
     pub(super) indexed: Vec<u64>,
     /// By row: which states a name or index takes. Row 0 is for those that no path mentions.
     pub(super) takes: Vec<u64>,
+    /// By how a name begins: the states that take one which begins so, for itself. Only if all states are in one word, and none is
+    /// of a resource.
+    pub(super) waiting: Vec<u64>,
     /// By state: which states live below once it is taken.
     pub(super) follow: Vec<u64>,
     /// By state: the first path that ends with it.
@@ -189,6 +192,7 @@ impl Rules {
             tested: vec![0; words],
             indexed: vec![0; words],
             takes: Vec::new(),
+            waiting: Vec::new(),
             follow: vec![0; words * count],
             accept: states.all.iter().map(|state| state.accept).collect(),
             tests: states.all.iter().map(|state| state.tests.clone()).collect(),
@@ -201,6 +205,9 @@ impl Rules {
         };
         let rows = rules.number_rows(states);
         rules.takes.resize(words * rows, 0);
+        if words == 1 && rules.resources.is_none() {
+            rules.waiting.resize(BEGINNINGS, 0);
+        }
         for (number, state) in states.all.iter().enumerate() {
             match state.parent {
                 Parent::Document => set(&mut rules.initial, number),
@@ -224,6 +231,9 @@ impl Rules {
             }
             match state.taken {
                 Taken::Name(name) => {
+                    if let Some(waiting) = rules.waiting.get_mut(beginning(name.as_bytes())) {
+                        *waiting |= 1 << number;
+                    }
                     set(row_mut(&mut rules.takes, words, rules.names.row(name.as_bytes())), number);
                 }
                 Taken::Index(index) => {

@@ -5,7 +5,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-use super::names::Named;
+use super::names::{Named, beginning, is_edged};
 use super::rules::{CONTAINED_PLACE, LENGTHS, Probing, Rule, Rules, members, row, row_mut};
 use crate::document::Role;
 
@@ -90,6 +90,19 @@ impl Tracker {
             || is_long_so && self.rules.names.find(name).row().is_some_and(|row| resources.know(row))
     }
 
+    /// Whether a name in ASCII, without control characters, may be one that paths mention, or like one.
+    #[inline(always)]
+    pub(super) fn may_mention(&self, name: &[u8]) -> bool {
+        self.rules.names.may_find(name)
+    }
+
+    /// Likewise one that something in the object at `level` waits for.
+    #[inline(always)]
+    pub(super) fn may_wait(&self, level: usize, name: &[u8]) -> bool {
+        let Some(waiting) = self.rules.waiting.get(beginning(name)) else { return true };
+        self.levels.get(level).is_none_or(|live| live & waiting != 0) || is_edged(name)
+    }
+
     /// Whether a name, as it stands, is one that paths mention; which one, small numbers first.
     pub(super) fn mentioned(&self, name: &[u8]) -> Option<usize> {
         match self.rules.names.find(name) {
@@ -164,8 +177,11 @@ impl Tracker {
 
     /// Likewise on an element of the array at `level`.
     pub(super) fn element(&mut self, level: usize, index: u64) -> Verdict {
-        let index = self.rules.indices.get(&index).copied().unwrap_or(0);
+        let index = if self.is_indexed(level) { self.rules.indices.get(&index).copied().unwrap_or(0) } else { 0 };
         let mut verdict = self.take(level, index);
+        if !self.rules.carries {
+            return verdict;
+        }
         let Rules { words, transparent, probing, .. } = &*self.rules;
         let words = *words;
         let (above, below) = self.levels.split_at_mut((level + 1) * words);
@@ -245,6 +261,24 @@ impl Tracker {
     fn take(&mut self, level: usize, taken: usize) -> Verdict {
         let Rules { words, descendant, transparent, tested, takes, follow, accept, probing, .. } = &*self.rules;
         let words = *words;
+        // Most often there are few states.
+        if words == 1
+            && !self.rules.carries
+            && probing.is_none()
+            && let (Some([live, below, ..]), Some(takes), Some(descendant)) =
+                (self.levels.get_mut(level..), takes.get(taken), descendant.first())
+        {
+            let (mut hits, mut path) = (*live & takes, NO_PATH);
+            *below = *live & descendant;
+            while hits != 0 {
+                let state = hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                path = path.min(accept.get(state).copied().unwrap_or(NO_PATH));
+                *below |= follow.get(state).copied().unwrap_or_default();
+            }
+            let verdict = Verdict { path, ..Verdict::NOTHING }.with(LIVE, *below != 0);
+            return self.judged(verdict);
+        }
         let wanted = (level + 2) * words;
         if self.levels.len() < wanted {
             self.levels.resize(wanted, 0);

@@ -33,6 +33,8 @@ struct Run<'a> {
     /// Of the innermost object or array.
     is_object: bool,
     live: bool,
+    /// Whether the states live in the value at hand have not been noted, which are those in any member that no rule mentions.
+    is_late: bool,
     /// Whether somebody looks at names where nothing is live.
     is_seen: bool,
     /// Whether somebody looks at strings.
@@ -65,7 +67,9 @@ impl Machine {
         if !matches!(self.state, State::Value | State::FirstElement) {
             self.verdict = Verdict::NOTHING;
         }
-        if frame.is_looked_through() || self.verdict.matters() || self.at >= view.len() {
+        // Below an object in which nothing is live, a value goes by a verdict of its own where one was put there.
+        let is_put = !frame.live && self.verdict != Verdict::NOTHING;
+        if is_put || frame.is_looked_through() || self.verdict.matters() || self.at >= view.len() {
             return Ok(Flow::Go);
         }
         let held = self.hold.as_ref().map_or(0, |hold| hold.depth + 1);
@@ -76,6 +80,7 @@ impl Machine {
             string: self.at,
             is_object: frame.object,
             live: frame.live,
+            is_late: false,
             is_seen: self.watch.is_some() || self.tracker.knows_resources() || self.limits.name_bytes_max < 2 * LEN,
             is_watched: self.watch.is_some(),
             awaited: held.max(self.waiting.map_or(0, |(depth, _)| depth)),
@@ -87,11 +92,13 @@ impl Machine {
     fn run_blocks<'a, S: Simd>(&mut self, mut blocks: Blocks<'a, S>, mut run: Run<'a>) -> Turn {
         while let Some(block) = blocks.read() {
             run.done = 0;
+            let always = run.tokens(&block);
             // Around each bracket.
             'around: loop {
                 let bad = run.bad(&block) & !run.done;
                 let good = lowest(bad).wrapping_sub(1);
-                let mut tokens = run.tokens(&block) & !run.done & good;
+                let names = if run.live || run.is_seen { block.colons } else { 0 };
+                let mut tokens = (always | names) & !run.done & good;
                 while tokens != 0 {
                     let token = lowest(tokens);
                     tokens ^= token;
@@ -99,11 +106,11 @@ impl Machine {
                     if run.is_watched && block.after_string & token & !block.colons != 0 {
                         let (at, end) = run.string(&block, token);
                         if !self.is_unwatched(string(run.view, at, end), blocks.is_plain(at)) {
-                            return Ok(self.stop(&run, &block, seen >> 1));
+                            return Ok(self.stop(&mut run, &block, seen >> 1));
                         }
                     }
                     let at = block.base.wrapping_add(token.trailing_zeros() as usize);
-                    let Some(&byte) = run.view.get(at) else { return Ok(self.stop(&run, &block, seen >> 1)) };
+                    let Some(&byte) = run.view.get(at) else { return Ok(self.stop(&mut run, &block, seen >> 1)) };
                     let next = if token & (block.opens | block.closes) != 0 {
                         self.count(run.is_object, block.commas & seen & !run.done);
                         run.done = seen;
@@ -117,7 +124,7 @@ impl Machine {
                         }
                         next
                     } else if token & block.colons != 0 {
-                        self.run_over_name(&run, &block, token, &blocks)?
+                        self.run_over_name(&mut run, &block, token, &blocks)?
                     } else if token & block.words != 0 && !scan::is_word(run.view, at, byte) {
                         Next::Stop
                     } else {
@@ -125,12 +132,12 @@ impl Machine {
                     };
                     match next {
                         Next::On => {}
-                        Next::Stop => return Ok(self.stop(&run, &block, seen >> 1)),
+                        Next::Stop => return Ok(self.stop(&mut run, &block, seen >> 1)),
                         Next::Leave(flow) => return Ok(flow),
                     }
                 }
                 if bad != 0 {
-                    return Ok(self.stop(&run, &block, good));
+                    return Ok(self.stop(&mut run, &block, good));
                 }
                 break;
             }
@@ -138,6 +145,7 @@ impl Machine {
             run.mark = block.last(block.marks()).or(run.mark);
             run.string = block.last(block.strings).unwrap_or(run.string);
         }
+        self.note(&mut run);
         self.resume(run.view, run.is_object, run.mark);
         Ok(Flow::Go)
     }
@@ -145,14 +153,38 @@ impl Machine {
     /// Into an object or array.
     #[inline(always)]
     fn run_in(&mut self, run: &mut Run<'_>, at: usize, byte: u8) -> Result<Next, Fault> {
-        let Some(frame) = self.frames.last() else { return Ok(Next::Stop) };
-        let verdict = if frame.object { self.verdict } else { frame.verdict };
+        let verdict = if !run.live && !run.is_seen {
+            Verdict::NOTHING
+        } else if run.is_object {
+            self.verdict
+        } else {
+            self.frames.last().map_or(Verdict::NOTHING, |frame| frame.verdict)
+        };
         if verdict == Verdict::NOTHING {
             if self.frames.len() >= self.limits.depth_max {
                 return Ok(Next::Stop);
             }
             (run.is_object, run.live) = (byte == b'{', false);
             self.frames.push(Frame::dead(self.base + at as u64, run.is_object));
+            return Ok(Next::On);
+        }
+        self.note(run);
+        if verdict.is_just_live() && self.frames.len() < self.limits.depth_max {
+            let (level, object) = (self.frames.len(), byte == b'{');
+            let (verdict, indexed) = if object {
+                (self.tracker.other(level), false)
+            } else {
+                (self.tracker.element(level, 0), self.tracker.is_indexed(level))
+            };
+            let indexed = indexed || !object && verdict.asks();
+            (run.is_object, run.live, self.verdict) = (object, true, verdict);
+            let frame = Frame { live: true, indexed, verdict, ..Frame::dead(self.base + at as u64, object) };
+            let is_looked_through = frame.is_looked_through();
+            self.frames.push(frame);
+            if is_looked_through {
+                (self.at, self.state) = (at + 1, State::FirstElement);
+                return Ok(Next::Leave(Flow::Go));
+            }
             return Ok(Next::On);
         }
         (self.at, self.state, self.verdict) = (at, State::Value, verdict);
@@ -188,7 +220,8 @@ impl Machine {
             return Next::Leave(Flow::Go);
         }
         (run.is_object, run.live) = (around.object, around.live);
-        let is_looked_through = around.is_looked_through();
+        let is_looked_through = around.live && around.is_looked_through();
+        run.is_late = false;
         self.verdict = Verdict::NOTHING;
         self.frames.pop();
         if is_looked_through {
@@ -202,7 +235,7 @@ impl Machine {
     #[inline(always)]
     fn run_over_name<S: Simd>(
         &mut self,
-        run: &Run<'_>,
+        run: &mut Run<'_>,
         block: &Block,
         token: u64,
         blocks: &Blocks<'_, S>,
@@ -217,8 +250,16 @@ impl Machine {
         let raw = string(run.view, at, colon);
         let name = inside(raw);
         let is_plain = blocks.is_plain(at);
+        if run.live && is_plain && !run.is_watched && !self.may_be_waited_for(name) {
+            let other = self.frames.last().map_or(Verdict::NOTHING, |frame| frame.verdict);
+            if !other.matters() {
+                (self.verdict, run.is_late) = (other, other != Verdict::NOTHING);
+                return Ok(Next::On);
+            }
+        }
         self.escaped = !is_plain && name.contains(&b'\\');
         if run.live {
+            run.is_late = false;
             (self.token, self.at) = (at, at + raw.len());
             let flow = self.whole_name(raw)?;
             if matches!(flow, Flow::Found) || self.verdict.moves() {
@@ -239,9 +280,25 @@ impl Machine {
         Ok(Next::On)
     }
 
+    /// Whether the rules may say anything of a member that they do not say of those which no rule mentions.
+    #[inline(always)]
+    fn may_be_waited_for(&self, name: &[u8]) -> bool {
+        let level = self.frames.len().wrapping_sub(1);
+        self.tracker.may_mention(name) && (self.nested || self.tracker.may_wait(level, name))
+    }
+
+    /// Notes the states that are live in the value at hand.
+    #[inline(always)]
+    fn note(&mut self, run: &mut Run<'_>) {
+        if std::mem::take(&mut run.is_late) {
+            self.tracker.other(self.frames.len().saturating_sub(1));
+        }
+    }
+
     /// Stops in a block: leaves to the states what comes after the last comma, colon or bracket of `seen`.
     #[inline(always)]
-    fn stop(&mut self, run: &Run<'_>, block: &Block, seen: u64) -> Flow {
+    fn stop(&mut self, run: &mut Run<'_>, block: &Block, seen: u64) -> Flow {
+        self.note(run);
         self.count(run.is_object, block.commas & seen & !run.done);
         self.resume(run.view, run.is_object, block.last(block.marks() & seen).or(run.mark));
         Flow::Go
@@ -284,12 +341,10 @@ impl Machine {
 }
 
 impl Run<'_> {
-    /// The tokens that are to be looked at.
+    /// The tokens that are to be looked at wherever they are.
     #[inline(always)]
     fn tokens(&self, block: &Block) -> u64 {
-        let names = if self.live || self.is_seen { block.colons } else { block.late };
-        let strings = if self.is_watched { block.after_string } else { 0 };
-        block.opens | block.closes | block.words | names | strings
+        block.opens | block.closes | block.words | block.late | block.after_string
     }
 
     #[inline(always)]

@@ -82,6 +82,12 @@ impl Verdict {
         self.path == NO_PATH && !self.has(LIVE | ASKS | PLACE)
     }
 
+    /// Whether something below it may be selected, and there is nothing else to it.
+    #[inline]
+    pub(in crate::document::json) fn is_just_live(self) -> bool {
+        self.path == NO_PATH && self.bits == LIVE
+    }
+
     /// Whether it does whatever stands there.
     #[inline]
     pub(in crate::document::json) fn matters(self) -> bool {
