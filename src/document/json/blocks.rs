@@ -4,12 +4,21 @@
 //! What touches vectors is inlined up to where `dispatch!` compiles it for each level: in a function of its own it would be
 //! compiled without the instructions of the level.
 
-use fearless_simd::{Simd, SimdBase, SimdFrom, SimdMask, u8x64};
+use fearless_simd::{Level, Simd, SimdBase, SimdFrom, SimdMask, u8x64};
 
 use super::scan;
 
 /// How many bytes a block has: as many as a word has bits.
 pub(super) const LEN: usize = 64;
+
+/// Which vectors the processor has, or is said to have by a test.
+pub(super) fn level() -> Level {
+    #[cfg(test)]
+    if let Some(level) = super::tests::levels::forced() {
+        return level;
+    }
+    Level::new()
+}
 
 /// What is right before the place at which blocks begin to be read.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use fearless_simd::Level;
 
 use super::CONTAINERS;
+use super::blocks;
 use super::merge::Merge;
 use super::probe::Probe;
 use super::rules::{Rule, Rules};
@@ -161,7 +162,7 @@ impl Machine {
         Machine {
             limits,
             watch,
-            level: Level::new(),
+            level: blocks::level(),
             verdict: tracker.root(),
             tracker,
             base,

@@ -1,8 +1,11 @@
 //! The rewriter as its callers see it.
 
+mod blocks;
 mod corners;
+mod edges;
 mod grammar;
 mod inside;
+pub(super) mod levels;
 mod properties;
 mod slots;
 
@@ -100,9 +103,13 @@ impl Case {
         }
     }
 
-    /// Likewise whole, by single bytes and by some sizes between, which must make no difference.
+    /// Likewise whole, by single bytes and by some sizes between, and at every level, which must make no difference.
     fn check(&self, document: &[u8]) -> Rewritten {
         let whole = self.run(document, &[usize::MAX]);
+        for level in levels::all() {
+            let run = levels::at(level, || self.run(document, &[usize::MAX]));
+            assert_eq!(run, whole, "{} at {level:?}", document.escape_ascii());
+        }
         for sizes in [&[1][..], &[2], &[3, 1], &[7], &[1, 16, 2]] {
             assert_eq!(self.run(document, sizes), whole, "{} in pieces of {sizes:?}", document.escape_ascii());
         }

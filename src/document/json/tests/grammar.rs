@@ -3,7 +3,7 @@
 use super::*;
 
 /// `""` for a document that passes, else the code of its fault and, for those that have one, the offset.
-fn outcome(result: &Result<Vec<u8>, Fault>) -> (&'static str, u64) {
+pub(super) fn outcome(result: &Result<Vec<u8>, Fault>) -> (&'static str, u64) {
     match result {
         Ok(_) => ("", 0),
         Err(fault) => match fault {

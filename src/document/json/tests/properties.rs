@@ -256,6 +256,19 @@ proptest! {
     }
 
     #[test]
+    fn every_level_reads_alike(
+        document in document(), changes in vec((any::<prop::sample::Index>(), change()), 0..3), paths in vec(path(), 0..3),
+        watched: bool, size in 1_usize..90,
+    ) {
+        let bytes = changed(&document, &changes);
+        let case = case(&paths, watched);
+        let whole = case.run(&bytes, &[usize::MAX]);
+        for level in levels::all() {
+            prop_assert_eq!(&levels::at(level, || case.run(&bytes, &[size])), &whole, "{:?}: {}", level, bytes.escape_ascii());
+        }
+    }
+
+    #[test]
     fn any_bytes_are_taken_or_refused_without_panic(bytes in any::<Vec<u8>>(), size in 1_usize..9) {
         let limits = Limits { depth_max: 4, value_bytes_max: 9, object_bytes_max: 12, name_bytes_max: 5 };
         let case = case(&["$..a".to_owned(), "$[*]".to_owned()], true).limited(limits);
