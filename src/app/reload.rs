@@ -59,6 +59,8 @@ pub(super) struct Reloader {
     looks: u32,
     /// The digest of what the certificates, CAs and lists in force come from.
     door_in_force: [u8; 32],
+    /// Whether lists are in force that are newer than those that were read.
+    keeps_lists: bool,
     /// What was told of the last reading, if that was refused, and when.
     refused: Option<(Vec<String>, Instant)>,
 }
@@ -74,7 +76,18 @@ impl Reloader {
     pub(super) fn new(live: Arc<Live>, file: PathBuf, sources: Sources, fixed: Fixed) -> Self {
         metrics::gauge!(names::CONFIG_CURRENT).set(1);
         let in_force = sources.digest();
-        Self { live, file, sources, in_force, fixed, unsettled: None, looks: 0, door_in_force: in_force, refused: None }
+        Self {
+            live,
+            file,
+            sources,
+            in_force,
+            fixed,
+            unsettled: None,
+            looks: 0,
+            door_in_force: in_force,
+            keeps_lists: false,
+            refused: None,
+        }
     }
 
     /// Reads again whenever a file has changed, and when it is told to. Goes on until it is dropped.
@@ -117,14 +130,18 @@ impl Reloader {
         };
         // Certificate and key are two files, and a file may be written in parts: what is read is taken once it stays.
         let (digest, before) = (sources.digest(), self.sources.digest());
+        let is_same_config = sources.config_digest() == self.sources.config_digest();
         self.sources = sources;
         if !is_ordered && self.unsettled != Some(digest) && !(is_due && digest == before) {
             self.unsettled = Some(digest);
             self.looks = self.looks.saturating_add(1);
             if self.looks >= LOOKS_MAX {
                 let outcome = match config {
-                    Ok(config) => self.take_door_alone(&config, vec![format!("{RESTLESS}; {DOOR_ALONE}")]).await,
-                    Err(_) => Outcome::Refused(vec![RESTLESS.to_owned()]),
+                    // The config itself has come to rest, and says who is let in.
+                    Ok(config) if is_same_config && require_fips(&config).is_ok() => {
+                        self.take_door_alone(&config, vec![format!("{RESTLESS}; {DOOR_ALONE}")]).await
+                    }
+                    _ => Outcome::Refused(vec![RESTLESS.to_owned()]),
                 };
                 self.tell(outcome, false);
             }
@@ -132,7 +149,7 @@ impl Reloader {
         }
         (self.unsettled, self.looks) = (None, 0);
         let outcome = match config {
-            Ok(_) if digest == self.in_force && digest == self.door_in_force => Outcome::Unchanged,
+            Ok(_) if digest == self.in_force && digest == self.door_in_force && !self.keeps_lists => Outcome::Unchanged,
             Ok(config) => self.apply(config).await,
             Err(problems) => Outcome::Refused(problems.iter().map(Problem::to_string).collect()),
         };
@@ -162,7 +179,7 @@ impl Reloader {
         let old = self.live.gate();
         let warnings = config.warnings.clone();
         let gate = following(&old, config);
-        if self.record(&gate).await.is_err() {
+        if self.record(&gate, None).await.is_err() {
             return Outcome::Refused(vec![UNRECORDED.to_owned()]);
         }
         for warning in &warnings {
@@ -173,6 +190,7 @@ impl Reloader {
         self.live.replace(gate);
         self.in_force = self.sources.digest();
         self.door_in_force = self.in_force;
+        self.keeps_lists = false;
         Outcome::Applied
     }
 
@@ -185,6 +203,7 @@ impl Reloader {
         }
         // What became of it the rest of the config will tell.
         let _outcome = self.take_door(config).await;
+        metrics::gauge!(names::CONFIG_CURRENT).set(0);
         bringing.await
     }
 
@@ -201,9 +220,10 @@ impl Reloader {
     async fn take_door(&mut self, config: &Config) -> Result<Vec<String>, String> {
         let (digest, old) = (self.sources.digest(), self.live.gate());
         let (door, kept) = config.door.after(&old.door, config.provider).map_err(|error| error.to_string())?;
+        self.keeps_lists = !kept.is_empty();
         if digest != self.door_in_force {
             let gate = Gate { generation: old.generation + 1, door, ..Gate::clone(&old) };
-            self.record(&gate).await.map_err(|_| UNRECORDED.to_owned())?;
+            self.record(&gate, Some("server.tls")).await.map_err(|_| UNRECORDED.to_owned())?;
             self.live.replace(gate);
             self.door_in_force = digest;
         }
@@ -215,11 +235,12 @@ impl Reloader {
         Ok(kept.into_iter().map(told).collect())
     }
 
-    async fn record(&self, gate: &Gate) -> Result<(), Unrecorded> {
+    async fn record(&self, gate: &Gate, only: Option<&'static str>) -> Result<(), Unrecorded> {
         let event = AuditEvent::ConfigChanged {
             config: HEXLOWER.encode(&self.sources.config_digest()),
             files: HEXLOWER.encode(&self.sources.digest()),
             generation: gate.generation,
+            only,
         };
         gate.recorder.record(&event).await.map(drop)
     }

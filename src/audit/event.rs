@@ -58,6 +58,9 @@ pub enum AuditEvent {
         files: String,
         /// 2 for the first change since the start, and so on.
         generation: u64,
+        /// The part of the config that is in force, where that is not all of it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        only: Option<&'static str>,
     },
     /// A changed config, or a file that it names, was not taken: what was in force before still is.
     ConfigRefused {

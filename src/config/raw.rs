@@ -176,7 +176,7 @@ pub struct Limits {
     /// Of these, those of one address, or of one /64 of IPv6. Default as many.
     #[schemars(range(min = 1))]
     pub connections_per_address_max: Option<usize>,
-    /// Handshakes under way at once; as many more connections wait for a place. Default 512.
+    /// Handshakes under way at once; as many more wait for a place, half of them of one address. Default 512.
     #[schemars(range(min = 1))]
     pub handshakes_max: Option<usize>,
     /// Of these, those of one address, or of one /64 of IPv6. Default a quarter.

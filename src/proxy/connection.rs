@@ -118,12 +118,22 @@ async fn http1(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
         () = peer.turned_away(&worker.live) => UNWELCOME_GOODBYE,
     };
     connection.as_mut().graceful_shutdown();
-    timeout(goodbye, connection).await.is_ok_and(|ended| is_malformed(&ended))
+    tokio::select! {
+        ended = timeout(goodbye, connection) => ended.is_ok_and(|ended| is_malformed(&ended)),
+        () = turned_away(worker, peer) => false,
+    }
+}
+
+/// Waits until a client has had its time to go after its certificate is not taken any more.
+async fn turned_away(worker: &Worker, peer: &Peer) {
+    peer.turned_away(&worker.live).await;
+    sleep(UNWELCOME_GOODBYE).await;
 }
 
 async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>, stream: TlsStream<Counted>) -> bool {
     let patience = Patience { long: limits.response_idle_timeout, peer: peer.address };
-    let mut builder = hyper::server::conn::http2::Builder::new(Local { patience });
+    let activity = Rc::<Activity>::default();
+    let mut builder = hyper::server::conn::http2::Builder::new(Local::new(patience, &activity));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
@@ -132,8 +142,7 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
         .max_local_error_reset_streams(100)
         .keep_alive_interval(limits.header_timeout)
         // An answer comes behind what the client has not taken yet.
-        .keep_alive_timeout(limits.response_idle_timeout);
-    let activity = Rc::<Activity>::default();
+        .keep_alive_timeout(limits.response_idle_timeout.saturating_mul(2));
     let service = service_fn(|request| {
         let (worker, peer, under_way) = (Rc::clone(worker), Rc::clone(peer), activity.begin());
         async move { Ok::<_, Infallible>(exchange(worker, peer, request).await?.map(|body| under_way.answered(body))) }
@@ -161,6 +170,7 @@ async fn http2(worker: &Rc<Worker>, peer: &Rc<Peer>, (limits, drain): Terms<'_>,
     tokio::select! {
         ended = connection.as_mut() => return is_malformed(&ended),
         () = over => {}
+        () = turned_away(worker, peer) => {}
         () = activity.abuse.notified() => {}
     }
     if activity.is_abused() {

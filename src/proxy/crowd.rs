@@ -16,12 +16,13 @@ pub struct Crowd {
     handshakes: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     shaking: Mutex<HashMap<IpAddr, usize>>,
-    /// Connections that wait for a handshake to end.
+    /// Connections that wait for a handshake to end: of all, and of each address.
     waiting: AtomicUsize,
+    waiting_by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// How often those look again.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// An open connection, counted while it lives.
 pub(super) struct Place {
@@ -45,14 +46,16 @@ impl Crowd {
     }
 
     /// Counts a handshake of an address, of which one alone is not to take all places. Waits for a place, if not as many wait as there
-    /// are places: clients that all come at once, as they do after an outage, are soon served. `None` if so many do.
+    /// are places, or half as many of that address: clients that all come at once, as they do after an outage, are soon served.
     pub(super) async fn shake(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Shaking> {
         let address = network(address);
         if let Some(shaking) = self.try_shake(address, limits) {
             return Some(shaking);
         }
-        let waiting = Waiting(self);
-        if waiting.0.waiting.fetch_add(1, Ordering::Relaxed) >= limits.handshakes_max {
+        let of_all = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let of_address = one_more(&self.waiting_by_address, address);
+        let _waiting = Waiting { crowd: self, address };
+        if of_all >= limits.handshakes_max || of_address > limits.handshakes_max.div_ceil(2) {
             return None;
         }
         loop {
@@ -73,11 +76,15 @@ impl Crowd {
 }
 
 /// A connection that waits, counted while it does.
-struct Waiting<'a>(&'a Crowd);
+struct Waiting<'a> {
+    crowd: &'a Crowd,
+    address: IpAddr,
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.crowd.waiting.fetch_sub(1, Ordering::Relaxed);
+        one_less(&self.crowd.waiting_by_address, self.address);
     }
 }
 

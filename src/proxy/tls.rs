@@ -75,7 +75,8 @@ impl Door {
     /// As [`door`].
     pub fn after(&self, before: &Self, provider: &dyn CryptoProvider) -> Result<(Self, Vec<String>), TlsError> {
         let mut material = Material::clone(&self.material);
-        let kept = material.lists.keep_newer(&before.material.lists);
+        let tls = net::tls_provider(provider);
+        let kept = material.lists.keep_newer(&before.material.lists, &material.client_cas, &tls);
         Ok((if kept.is_empty() { self.clone() } else { door(provider, material)? }, kept))
     }
 

@@ -143,20 +143,30 @@ impl http_body::Body for Taken {
 }
 
 /// Spawns the streams of a connection on its worker's own thread.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Local {
-    pub(super) patience: Patience,
+    patience: Patience,
+    activity: Rc<Activity>,
+}
+
+impl Local {
+    pub(super) fn new(patience: Patience, activity: &Rc<Activity>) -> Self {
+        Self { patience, activity: Rc::clone(activity) }
+    }
 }
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(while_taken(stream, self.patience));
+        tokio::task::spawn_local(while_taken(stream, self.clone()));
     }
 }
 
+/// How many streams may share the time in which one has to take something: a line that is slow is slower for each of many.
+const SHARING: usize = 16;
+
 /// Runs a stream for as long as its client takes what it is given. One that is dropped is reset, and its body breaks off; the
 /// others of its connection go on.
-async fn while_taken(stream: impl Future<Output = ()>, patience: Patience) {
+async fn while_taken(stream: impl Future<Output = ()>, Local { patience, activity }: Local) {
     let given = Rc::<Cell<Option<Instant>>>::default();
     let mut stream = pin!(GIVEN.scope(Rc::clone(&given), stream));
     let mut tired = pin!(sleep(patience.long));
@@ -165,7 +175,8 @@ async fn while_taken(stream: impl Future<Output = ()>, patience: Patience) {
             return Poll::Ready(());
         }
         let Some(since) = given.get() else { return Poll::Pending };
-        tired.as_mut().reset(since + patience.long);
+        let shares = u32::try_from(activity.under_way.get() / SHARING).unwrap_or_default().saturating_add(1);
+        tired.as_mut().reset(since + patience.long.saturating_mul(shares));
         ready!(tired.as_mut().poll(cx));
         patience.lost("stream reset");
         Poll::Ready(())

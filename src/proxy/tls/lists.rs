@@ -109,11 +109,17 @@ impl Lists {
         self.0.iter().map(|list| u64::try_from(list.to).unwrap_or_default()).min()
     }
 
-    /// Takes from `before` what is newer there; gives the issuers of it.
-    pub(super) fn keep_newer(&mut self, before: &Self) -> Vec<String> {
-        let mut kept = Vec::new();
+    /// Takes from `before` what is newer there, and of the same CA; gives the issuers of it.
+    pub(super) fn keep_newer(
+        &mut self,
+        before: &Self,
+        cas: &[CertificateDer<'_>],
+        provider: &TlsProvider,
+    ) -> Vec<String> {
+        let (cas, mut kept) = (parsed_of(cas), Vec::new());
         for list in &mut self.0 {
-            if let Some(known) = before.0.iter().find(|known| known.of == list.of && known.age() > list.age()) {
+            let is_newer = |known: &&List| known.of == list.of && known.age() > list.age();
+            if let Some(known) = before.0.iter().find(is_newer).filter(|known| known.is_of(&cas, provider)) {
                 kept.push(list.issuer.clone());
                 *list = known.clone();
             }
@@ -166,19 +172,26 @@ impl List {
         if self.from > now.saturating_add(SKEW_SECONDS) {
             return Err(ListError::Early { issuer, from: parsed.last_update().to_string() });
         }
-        let cas: Vec<X509Certificate<'_>> =
-            cas.iter().filter_map(|ca| X509Certificate::from_der(ca).ok()).map(|(_, ca)| ca).collect();
-        let namesakes: Vec<_> = cas.iter().filter(|ca| ca.subject().as_raw() == self.of.0).collect();
+        let cas = parsed_of(cas);
+        let namesakes = cas.iter().filter(|ca| ca.subject().as_raw() == self.of.0);
         // One of an intermediate is judged with its chain, at each handshake, as all of them are.
-        let keys: HashSet<&[u8]> = namesakes.iter().map(|ca| ca.public_key().raw).collect();
+        let keys: HashSet<&[u8]> = namesakes.map(|ca| ca.public_key().raw).collect();
         if keys.len() > 1 {
             return Err(ListError::Ambiguous { issuer });
         }
-        if !namesakes.is_empty() && !namesakes.iter().any(|ca| is_signed_by(&parsed, ca, provider)) {
-            return Err(ListError::Forged { issuer });
-        }
-        Ok(())
+        if self.is_of(&cas, provider) { Ok(()) } else { Err(ListError::Forged { issuer }) }
     }
+
+    /// Whether a CA that is trusted here signed it, if it is in the name of one.
+    fn is_of(&self, cas: &[X509Certificate<'_>], provider: &TlsProvider) -> bool {
+        let Ok((_, parsed)) = CertificateRevocationList::from_der(&self.der) else { return false };
+        let mut namesakes = cas.iter().filter(|ca| ca.subject().as_raw() == self.of.0).peekable();
+        namesakes.peek().is_none() || namesakes.any(|ca| is_signed_by(&parsed, ca, provider))
+    }
+}
+
+fn parsed_of<'a>(cas: &'a [CertificateDer<'_>]) -> Vec<X509Certificate<'a>> {
+    cas.iter().filter_map(|ca| X509Certificate::from_der(ca).ok()).map(|(_, ca)| ca).collect()
 }
 
 fn is_signed_by(list: &CertificateRevocationList<'_>, ca: &X509Certificate<'_>, provider: &TlsProvider) -> bool {

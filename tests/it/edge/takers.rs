@@ -1,8 +1,6 @@
 //! Clients that do not take what they asked for: they keep nothing busy for ever, and those that are slow are served.
 
-use crate::fixture::frames::{
-    END_STREAM, Frames, GOAWAY, PREFACE, RST_STREAM, WINDOW_UPDATE, frame, headers, request, settings,
-};
+use crate::fixture::frames::{END_STREAM, Frames, GOAWAY, PREFACE, RST_STREAM, headers, request, settings, window};
 use crate::fixture::{Client, Gate, Setup, Upstream};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -91,9 +89,9 @@ async fn a_client_on_a_slow_line_is_not_cut() {
         frames.send([PREFACE, &settings(&[(1, 0), (4, 65_535)]), &window(0, 1 << 24)].concat()).await;
         frames.send(headers(1, END_STREAM, &request("GET", "/open/large"))).await;
         for turn in 1..=60 {
-            frames.send(window(1, 4 << 10)).await;
+            frames.send(window(1, 8 << 10)).await;
             frames
-                .read_until(|frames| frames.streams.get(&1).is_some_and(|one| one.body.len() >= turn * (4 << 10)))
+                .read_until(|frames| frames.streams.get(&1).is_some_and(|one| one.body.len() >= turn * (8 << 10)))
                 .await;
             sleep(Duration::from_millis(100)).await;
         }
@@ -101,11 +99,6 @@ async fn a_client_on_a_slow_line_is_not_cut() {
     };
     tokio::join!(slow, slow_over_http2);
     assert_eq!(gate.metric("sealgate_responses_untaken_total"), 0.0);
-}
-
-/// How much more may be sent on a stream.
-fn window(stream: u32, bytes: u32) -> Vec<u8> {
-    frame(WINDOW_UPDATE, 0, stream, bytes.to_be_bytes())
 }
 
 /// A connection on whose streams nothing but heads may be sent.

@@ -270,13 +270,29 @@ async fn an_older_list_does_not_take_the_place_of_a_newer_one() {
     write_secret(&gate.folder().join("list.pem"), &list(gate.pki(), (600, 3600), &[]));
     gate.rewrite("client_ca_file: ca.pem,", "client_ca_file: ca.pem, client_deny: [{cn: billing}],");
     assert_eq!(gate.reload(), "refused");
-    assert!(gate.log().contains("the list of CN=test CA is older than the one in force"));
+    let refused = gate.wait_for_event(|event| event["event"] == "ConfigRefused");
+    assert!(refused.to_string().contains("the list of CN=test CA is older than the one in force"), "{refused}");
+    assert_eq!(gate.reload(), "refused", "as long as it is so");
+    assert_eq!(gate.metric("sealgate_config_current"), 0.0);
     assert!(!is_served(&numbered(&gate, 7)).await, "what it would have let in stays out");
     assert!(is_served(&gate.as_client("clinician")).await);
     assert!(!is_served(&gate.as_client("billing")).await, "and it holds up nobody else's denial");
     write_secret(&gate.folder().join("list.pem"), &kept);
     assert_eq!(gate.reload(), "applied");
     assert!(!is_served(&numbered(&gate, 7)).await);
+}
+
+#[tokio::test]
+async fn a_ca_with_a_new_key_has_lists_of_its_own() {
+    let (gate, _upstream) = listed(3600, &[7]);
+    let renewed = Pki::new("test CA");
+    // Made before the last one of the key before.
+    write_secret(&gate.folder().join("list.pem"), &list(&renewed, (600, 3600), &[]));
+    write_secret(&gate.folder().join("ca.pem"), &renewed.ca_pem());
+    assert_eq!(gate.reload(), "applied");
+    let of_new_key = gate.with(Some(renewed.client("clinician")));
+    assert!(is_served(&of_new_key).await);
+    assert!(!is_served(&gate.as_client("clinician")).await);
 }
 
 #[test]
