@@ -3,11 +3,9 @@
 
 use crate::telemetry::names;
 use socket2::SockRef;
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,24 +28,19 @@ const UNSENT_MAX: u32 = 64 * 1024;
 /// A socket that counts what is taken of what is written to it.
 pub(super) struct Counted {
     tcp: TcpStream,
-    taken: Rc<Cell<u64>>,
+    taken: u64,
 }
 
 impl Counted {
     pub(super) fn new(tcp: TcpStream) -> Self {
         // Without it progress shows less often.
         let _may_fail = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_MAX);
-        Self { tcp, taken: Rc::default() }
+        Self { tcp, taken: 0 }
     }
 
-    /// Counts bytes from now on.
-    pub(super) fn taken(&self) -> Rc<Cell<u64>> {
-        Rc::clone(&self.taken)
-    }
-
-    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(length)) = written {
-            self.taken.set(self.taken.get().wrapping_add(length as u64));
+            self.taken = self.taken.wrapping_add(length as u64);
         }
         written
     }
@@ -103,13 +96,11 @@ impl Patience {
 }
 
 /// Gathers what is written until it is flushed; reads straight through. Holds no memory while there is nothing to write.
-pub(super) struct Gathered<S> {
-    inner: S,
+pub(super) struct Gathered {
+    inner: TlsStream<Counted>,
     pending: Vec<u8>,
     written: usize,
     patience: Patience,
-    /// How much the socket below has taken.
-    taken: Rc<Cell<u64>>,
     /// Once something waits: what had been taken when that was last looked at, and when the patience is over.
     tired: Option<(u64, Pin<Box<Sleep>>)>,
     /// Once nothing more can be written.
@@ -137,23 +128,11 @@ impl Linger {
     }
 }
 
-impl Gathered<TlsStream<Counted>> {
+impl Gathered {
     pub(super) fn new(inner: TlsStream<Counted>, patience: Patience, drain: &CancellationToken) -> Self {
-        let taken = inner.get_ref().0.taken();
-        Self {
-            inner,
-            pending: Vec::new(),
-            written: 0,
-            patience,
-            taken,
-            tired: None,
-            lingers: None,
-            drain: drain.clone(),
-        }
+        Self { inner, pending: Vec::new(), written: 0, patience, tired: None, lingers: None, drain: drain.clone() }
     }
-}
 
-impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// Writes what is gathered, and gives up on a peer that takes nothing of it.
     fn poll_write_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
@@ -173,7 +152,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
             self.tired = None;
             return done;
         }
-        let (patience, taken) = (self.patience, self.taken.get());
+        let (patience, taken) = (self.patience, self.inner.get_ref().0.taken);
         let (before, tired) = self.tired.get_or_insert_with(|| (taken, Box::pin(sleep(patience.long))));
         if *before != taken {
             *before = taken;
@@ -185,13 +164,13 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
+impl AsyncRead for Gathered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
+impl AsyncWrite for Gathered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.pending.len() + bytes.len() > GATHERED_MAX {
             ready!(self.poll_write_pending(cx))?;
