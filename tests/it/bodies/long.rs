@@ -1,5 +1,6 @@
 //! Bodies of any length take the same memory.
 
+use crate::fixture::upstream::answering;
 use crate::fixture::{Gate, Setup};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -7,13 +8,9 @@ use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 /// Lines in a piece. The body is the same piece over and over.
 const LINES: usize = 256;
@@ -61,30 +58,12 @@ struct Kept {
 
 /// An upstream that keeps only the first piece of a body, and gives it back as often as it is told to.
 fn start(shape: Shape, kept: Arc<Mutex<Kept>>) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (tcp, _) = listener.accept().await.unwrap();
-                let kept = Arc::clone(&kept);
-                let service = service_fn(move |request| {
-                    let kept = Arc::clone(&kept);
-                    async move { Ok::<_, Infallible>(answer(shape, &kept, request).await) }
-                });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(tcp), service));
-            }
-        });
-    });
-    address
+    answering(move |request| answer(shape, Arc::clone(&kept), request))
 }
 
 async fn answer(
     shape: Shape,
-    kept: &Mutex<Kept>,
+    kept: Arc<Mutex<Kept>>,
     request: Request<Incoming>,
 ) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     if request.method() == Method::PUT {

@@ -1,20 +1,16 @@
 //! Twice the work that there is room for: what is too much is told so at once, and nothing grows.
 
 use crate::fixture::client::Connection;
+use crate::fixture::upstream::answering;
 use crate::fixture::{Client, Gate, Setup, seconds};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -25,36 +21,23 @@ const PATIENT: &str = "{\"ssn\":\"999-12-3456\",\"name\":[{\"family\":\"Zwetschg
 
 /// An upstream that keeps what is put, and takes its time.
 fn slow_upstream() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
     let kept = Arc::new(Mutex::new(BTreeMap::<String, Bytes>::new()));
-    let answer = async move |kept: Arc<Mutex<BTreeMap<String, Bytes>>>, request: Request<Incoming>| {
-        let (head, body) = request.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        sleep(WORK).await;
-        let mut kept = kept.lock().unwrap();
-        let record = kept.entry(head.uri.path().to_owned()).or_default();
-        if head.method == Method::PUT {
-            assert!(!body.windows(6).any(|bytes| bytes == b"999-12"), "nothing in the clear");
-            *record = body;
-        }
-        let response = Response::builder().header("content-type", "application/json");
-        Ok::<_, Infallible>(response.body(Full::new(record.clone())).unwrap())
-    };
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (tcp, _) = listener.accept().await.unwrap();
-                let kept = Arc::clone(&kept);
-                let service = service_fn(move |request| answer(Arc::clone(&kept), request));
-                tokio::spawn(async move { http1::Builder::new().serve_connection(TokioIo::new(tcp), service).await });
+    answering(move |request: Request<Incoming>| {
+        let kept = Arc::clone(&kept);
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            sleep(WORK).await;
+            let mut kept = kept.lock().unwrap();
+            let record = kept.entry(head.uri.path().to_owned()).or_default();
+            if head.method == Method::PUT {
+                assert!(!body.windows(6).any(|bytes| bytes == b"999-12"), "nothing in the clear");
+                *record = body;
             }
-        });
-    });
-    address
+            let response = Response::builder().header("content-type", "application/json");
+            response.body(Full::new(record.clone())).unwrap()
+        }
+    })
 }
 
 /// What came of the calls, and how long each took.
