@@ -6,6 +6,7 @@ mod edges;
 mod grammar;
 mod inside;
 pub(super) mod levels;
+mod primitives;
 mod properties;
 mod slots;
 
