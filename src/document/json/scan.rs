@@ -132,7 +132,7 @@ fn two_words(bytes: &[u8]) -> Option<([u64; 2], &[u8])> {
 }
 
 /// The first byte from `from` on that is a quote, a backslash or a control character.
-fn skip_inside(bytes: &[u8], from: usize) -> usize {
+pub(super) fn skip_inside(bytes: &[u8], from: usize) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
     let blocks = skip_blocks(rest, |b| b >= 0x20 && b != b'"' && b != b'\\');
     let rest = rest.get(blocks..).unwrap_or_default();
@@ -214,6 +214,11 @@ pub(super) fn number(bytes: &[u8], from: usize, digits: &mut Digits) -> usize {
             _ => return at,
         };
         at += 1;
+        if matches!(digits, Digits::Whole | Digits::Fraction | Digits::Exponent) {
+            while let Some(b'0'..=b'9') = bytes.get(at) {
+                at += 1;
+            }
+        }
     }
     at
 }

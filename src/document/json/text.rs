@@ -1,5 +1,7 @@
 //! Strings: escapes undone and written. Text is WTF-8 on this side, so that lone surrogates survive.
 
+use super::scan;
+
 /// Writes a JSON string literal with as few escapes as RFC 8259 7 allows.
 ///
 /// `text_wtf8` is UTF-8 in which lone surrogates may stand as three bytes each; they leave as `\uXXXX`. A byte sequence
@@ -33,8 +35,8 @@ pub fn quote(text_wtf8: &[u8], out: &mut Vec<u8>) {
 
 fn escape_into(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
-        let (plain, tail) = rest.split_at(at);
+    loop {
+        let (plain, tail) = rest.split_at(scan::skip_inside(rest, 0));
         out.extend_from_slice(plain);
         let Some((&byte, tail)) = tail.split_first() else {
             return;
@@ -50,7 +52,6 @@ fn escape_into(text: &[u8], out: &mut Vec<u8>) {
         }
         rest = tail;
     }
-    out.extend_from_slice(rest);
 }
 
 fn unit_into(unit: u16, out: &mut Vec<u8>) {
