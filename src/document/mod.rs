@@ -54,13 +54,48 @@ impl Default for Limits {
     }
 }
 
-/// Tells whether a decoded string that no rule selects must be shown to the caller all the same.
+/// Tells which decoded strings that no rule selects must be shown to the caller all the same.
 ///
 /// It is asked about every name and about every string value but those that a rule selects, which the caller sees
 /// anyway. The text is WTF-8. Of a string longer than `value_bytes_max` it sees that much of the beginning: if it says
 /// yes the document is refused with [`Fault::ValueTooLong`], else the rest of the string passes unseen. What must be
 /// found has to show at the start of a string.
-pub type Watch = fn(&[u8]) -> bool;
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    shows: fn(&[u8]) -> bool,
+    mark: Option<FindMark>,
+}
+
+/// Tells where in some bytes the first mark starts that a [`Watch`] goes by.
+pub type FindMark = fn(&[u8]) -> Option<usize>;
+
+impl Watch {
+    /// How long a mark may be.
+    pub const MARK_BYTES_MAX: usize = 64;
+
+    /// Asks about every string.
+    #[must_use]
+    pub const fn new(shows: fn(&[u8]) -> bool) -> Watch {
+        Watch { shows, mark: None }
+    }
+
+    /// Asks about strings with a mark alone, so that many can be passed at once: `mark` tells where in some bytes the first one
+    /// starts, which has at most [`MARK_BYTES_MAX`](Self::MARK_BYTES_MAX). Every text for which `shows` says yes must hold one.
+    /// Strings with escapes are asked about as well.
+    #[must_use]
+    pub const fn marked(shows: fn(&[u8]) -> bool, mark: FindMark) -> Watch {
+        Watch { shows, mark: Some(mark) }
+    }
+
+    fn shows(self, text_wtf8: &[u8]) -> bool {
+        (self.shows)(text_wtf8)
+    }
+
+    /// Where in some bytes the first string may start or go on that has to be asked about for what is written in it.
+    fn mark(self, bytes: &[u8]) -> Option<usize> {
+        self.mark.map_or(Some(0), |mark| mark(bytes))
+    }
+}
 
 /// What [`Rewrite::step`] came upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -182,7 +182,7 @@ mod tests {
         let paths = ["$.a", "$.b[*]"].map(|path| FieldPath::parse(path).unwrap());
         let rules = Arc::new(Rules::compile(&paths).unwrap());
         let limits = Limits { value_bytes_max: 64, ..Limits::default() };
-        let mut rewriter = Rewriter::new(rules, limits, Some(|text| text.starts_with(b"tok:")));
+        let mut rewriter = Rewriter::new(rules, limits, Some(Watch::new(|text| text.starts_with(b"tok:"))));
         let mut seen = Vec::new();
         let result = rewrite(&mut rewriter, document, lengths, &mut |slot| {
             seen.push((slot.range().start, String::from_utf8(slot.raw().to_vec()).unwrap()));

@@ -222,8 +222,8 @@ impl Tape {
         let raw = self.input.get(range.clone()).unwrap_or_default();
         let ended = Ended { raw, offset: self.base + start as u64, selected: rule.is_some() };
         self.text.clear();
-        let shown =
-            read(&ended, &mut self.text)? && (rule.is_some() || self.watch.is_some_and(|watch| watch(&self.text)));
+        let shown = read(&ended, &mut self.text)?
+            && (rule.is_some() || self.watch.is_some_and(|watch| watch.shows(&self.text)));
         self.found = shown.then_some(Found { range, place, rule, escape });
         Ok(())
     }
@@ -281,7 +281,7 @@ impl Tape {
         let head = whole_characters(self.input.get(start..start + max).unwrap_or_default());
         self.text.clear();
         machine.head(head, &mut self.text);
-        if rule.is_some() || self.watch.is_some_and(|watch| watch(&self.text)) {
+        if rule.is_some() || self.watch.is_some_and(|watch| watch.shows(&self.text)) {
             return Err(Fault::ValueTooLong { offset, max });
         }
         self.hold = None;

@@ -4,7 +4,7 @@ use super::{Error, Keyring, Keys};
 use crate::document::json::{Rewriter, Rules, TooManySteps, quote};
 use crate::document::path::FieldPath;
 use crate::document::{Fault, Kind as JsonKind, Limits, Rewrite, Slot, Step, Watch};
-use crate::seal::token::{holds_token, starts_as_token};
+use crate::seal::token::{find_token, holds_token, starts_as_token};
 use crate::seal::{Class, Context, Kind, Manner, Scope, Suite, Value, Workspace};
 use std::error::Error as StdError;
 use std::fmt;
@@ -149,7 +149,7 @@ impl Fields {
         document: &[u8],
     ) -> Result<Vec<u8>, FieldsError<K::Error>> {
         let mut workspace = Workspace::new();
-        self.rewrite(document, Some(holds_token), |slot, out| {
+        self.rewrite(document, Some(Watch::marked(holds_token, find_token)), |slot, out| {
             let at = slot.range().start;
             let field = match slot.rule().and_then(|rule| self.fields.get(rule)) {
                 Some(field) if !slot.holds_watched() => field,

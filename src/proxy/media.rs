@@ -347,7 +347,7 @@ impl Formats {
     /// patches, which are parts of documents.
     #[must_use]
     pub fn explainer(&self, format: &Format, limits: Limits) -> Option<Box<dyn Rewrite>> {
-        let watch: Option<Watch> = Some(|_| true);
+        let watch = Some(Watch::new(|_| true));
         match format {
             Format::Json => {
                 let rules = Arc::clone(self.json.as_ref()?);

@@ -94,7 +94,7 @@ pub(super) fn may_hold_token(text: &[u8]) -> bool {
         if holds_token(&text) {
             return true;
         }
-        if memchr::memchr3(b'%', b'\\', b'&', &text).is_none() {
+        if find_escape(&text).is_none() {
             return false;
         }
         // What is written by a number first: a quoted pair of its first character would spoil it.
@@ -105,6 +105,11 @@ pub(super) fn may_hold_token(text: &[u8]) -> bool {
         text = Cow::Owned(decoded);
     }
     true
+}
+
+/// Where the first escape of any kind may start.
+pub(super) fn find_escape(text: &[u8]) -> Option<usize> {
+    memchr::memchr3(b'%', b'\\', b'&', text)
 }
 
 /// A kind of escape: what stands at the start of a text, if it is one, and what follows.

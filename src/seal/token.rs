@@ -76,7 +76,21 @@ pub fn starts_as_token(text: &[u8]) -> bool {
 /// Whether the start of a token, of any version, stands anywhere in `text`.
 #[must_use]
 pub fn holds_token(text: &[u8]) -> bool {
-    memmem::find_iter(text, MARK).any(|at| text.get(at..).is_some_and(starts_as_token))
+    find_token(text).is_some()
+}
+
+/// Where in `text` the first start of a token, of any version, stands.
+#[must_use]
+pub fn find_token(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = text.get(at..)?;
+        at += memmem::find(rest, MARK)?;
+        if starts_as_token(text.get(at..)?) {
+            return Some(at);
+        }
+        at += MARK.len();
+    }
 }
 
 fn split(text: &[u8]) -> Option<(u8, &[u8])> {

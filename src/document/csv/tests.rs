@@ -25,7 +25,7 @@ impl Case {
     }
 
     fn watched(self) -> Case {
-        Case { watch: Some(tokens), ..self }
+        Case { watch: Some(Watch::new(tokens)), ..self }
     }
 
     fn limited(self, limits: Limits) -> Case {
@@ -348,7 +348,7 @@ proptest! {
         changes in trial::changes(b",\"\r\n\\ '\t\0s\xef\xbb\xbf;"), value_bytes_max in 0_usize..12,
     ) {
         let mut case = Case::new(&["ssn"]).limited(tight(value_bytes_max, 12));
-        case.watch = watched.then_some(tokens);
+        case.watch = watched.then_some(Watch::new(tokens));
         trial::uphold(&|| case.start(), document.as_bytes(), &sizes);
         trial::uphold(&|| case.start(), &trial::changed(document.as_bytes(), &changes), &sizes);
     }

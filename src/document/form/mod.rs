@@ -258,7 +258,7 @@ impl Rewriter {
     }
 
     fn is_watched(&self, text: &[u8]) -> bool {
-        self.watch.is_some_and(|watch| watch(text))
+        self.watch.is_some_and(|watch| watch.shows(text))
     }
 
     /// What is before this will not be asked for again.

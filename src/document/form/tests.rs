@@ -27,7 +27,12 @@ fn tokens(text: &[u8]) -> bool {
 impl Case {
     fn new(paths: &[&str]) -> Case {
         let paths: Vec<_> = paths.iter().map(|path| FormPath::parse(path).unwrap()).enumerate().collect();
-        Case { rules: Arc::new(Rules::compile(&paths)), limits: Limits::default(), watch: Some(tokens), query: false }
+        Case {
+            rules: Arc::new(Rules::compile(&paths)),
+            limits: Limits::default(),
+            watch: Some(Watch::new(tokens)),
+            query: false,
+        }
     }
 
     fn query(self) -> Case {

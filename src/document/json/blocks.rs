@@ -76,8 +76,10 @@ pub(super) struct Block {
     pub(super) strings: u64,
     /// Numbers, `true` and the like, and what is nothing.
     pub(super) words: u64,
-    /// What follows on strings, if anybody looks at these.
+    /// What follows on strings, if anybody may look at these.
     pub(super) after_string: u64,
+    /// Whether there are backslashes.
+    pub(super) has_escapes: bool,
     /// What follows on what does not end a value: it may be the end of an object or array that is empty.
     pub(super) wanted: u64,
     /// Colons after names that may be longer than two blocks.
@@ -111,6 +113,12 @@ impl<'a, S: Simd> Blocks<'a, S> {
     #[inline(always)]
     pub(super) fn is_plain(&self, at: usize) -> bool {
         at >= self.odd.plain
+    }
+
+    /// Whether a string has started after which nothing has come yet but white space.
+    #[inline(always)]
+    pub(super) fn is_after_string(&self) -> bool {
+        self.inside | self.string != 0
     }
 
     /// The next block, if there is one.
@@ -182,6 +190,7 @@ impl<'a, S: Simd> Blocks<'a, S> {
             strings,
             words,
             after_string,
+            has_escapes: kinds.slashes != 0,
             wanted,
             late,
             bad_in_object,

@@ -23,6 +23,7 @@ use crate::document::{Escape, Fault, Kind, Limits, Place, Resources, Role, Slot,
 pub(super) struct Machine {
     limits: Limits,
     watch: Option<Watch>,
+    marks: Marks,
     /// What the processor can do.
     level: Level,
     tracker: Tracker,
@@ -61,6 +62,40 @@ pub(super) struct Machine {
     clip: usize,
     found: Option<Found>,
     decoded: Vec<u8>,
+}
+
+/// Where there are no marks for which strings are watched.
+#[derive(Default)]
+struct Marks {
+    /// How long the input was that has been looked through.
+    len: usize,
+    /// None starts from here on.
+    from: usize,
+    /// And before this.
+    to: usize,
+}
+
+impl Marks {
+    /// How far ahead they are looked for: what has marks all over is not looked through again for each of them.
+    const AHEAD: usize = 32 * blocks::LEN;
+
+    /// Whether one starts in the block at `at`.
+    #[inline(always)]
+    fn is_in(&mut self, watch: Watch, view: &[u8], at: usize) -> bool {
+        let end = at.saturating_add(blocks::LEN);
+        if self.len != view.len() || at < self.from || end > self.to {
+            self.find(watch, view, at);
+        }
+        end > self.to
+    }
+
+    #[inline(never)]
+    fn find(&mut self, watch: Watch, view: &[u8], at: usize) {
+        let rest = view.get(at..).unwrap_or_default();
+        let ahead = rest.get(..Marks::AHEAD + Watch::MARK_BYTES_MAX);
+        let clear = watch.mark(ahead.unwrap_or(rest)).unwrap_or(ahead.map_or(usize::MAX, |_| Marks::AHEAD));
+        *self = Marks { len: view.len(), from: at, to: at.saturating_add(clear) };
+    }
 }
 
 /// What comes next.
@@ -162,6 +197,7 @@ impl Machine {
         Machine {
             limits,
             watch,
+            marks: Marks::default(),
             level: blocks::level(),
             verdict: tracker.root(),
             tracker,
@@ -295,6 +331,7 @@ impl Machine {
     /// Forgets the first `dropped` bytes of the input, which are settled.
     pub(super) fn shift(&mut self, dropped: usize) {
         self.base += dropped as u64;
+        self.marks = Marks::default();
         self.at -= dropped;
         self.token = self.token.saturating_sub(dropped);
         if let Some(hold) = &mut self.hold {

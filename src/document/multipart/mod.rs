@@ -315,7 +315,7 @@ impl Rewriter {
     }
 
     fn is_watched(&self, text: &[u8]) -> bool {
-        self.watch.is_some_and(|watch| watch(text))
+        self.watch.is_some_and(|watch| watch.shows(text))
     }
 
     fn refused(&self, what: &'static str) -> Fault {

@@ -46,7 +46,7 @@ impl Case {
             rules: Arc::new(Rules::compile(&paths(fields, 0), &paths(files, 10))),
             boundary: BOUNDARY.to_owned(),
             limits: Limits::default(),
-            watch: Some(tokens),
+            watch: Some(Watch::new(tokens)),
             refuses_other_files: false,
         }
     }

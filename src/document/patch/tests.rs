@@ -38,6 +38,9 @@ fn rules(paths: &[&str], types: &[&str]) -> Arc<Rules> {
     Arc::new(Rules::compile_all(&selected, &types).unwrap())
 }
 
+/// Strings that stand for sealed values.
+const TOKENS: Watch = Watch::marked(tokens, |bytes| memchr::memmem::find(bytes, b"tok:"));
+
 fn tokens(text: &[u8]) -> bool {
     text.starts_with(b"tok:")
 }

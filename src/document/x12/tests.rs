@@ -20,7 +20,7 @@ impl Case {
     }
 
     fn watched(self) -> Case {
-        Case { watch: Some(tokens), ..self }
+        Case { watch: Some(Watch::new(tokens)), ..self }
     }
 
     fn limited(self, limits: Limits) -> Case {
@@ -333,7 +333,7 @@ proptest! {
         changes in trial::changes(b"*:^~\r\nISAE N0\xef"), value_bytes_max in 0_usize..12,
     ) {
         let mut case = Case::new(&PATHS).limited(tight(value_bytes_max, 0));
-        case.watch = watched.then_some(tokens);
+        case.watch = watched.then_some(Watch::new(tokens));
         let document = around(&segments);
         trial::uphold(&|| case.start(), document.as_bytes(), &sizes);
         trial::uphold(&|| case.start(), &trial::changed(document.as_bytes(), &changes), &sizes);

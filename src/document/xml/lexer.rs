@@ -284,7 +284,7 @@ impl Lexer {
         let watch = self.watch?;
         let (_, local) = scan::split_name(view.slice(name.clone()));
         let starts = [name.start, name.end - local.len() as u64];
-        let start = starts.into_iter().find(|&start| watch(view.slice(start..name.end)))?;
+        let start = starts.into_iter().find(|&start| watch.shows(view.slice(start..name.end)))?;
         self.keep(start);
         Some(Piece { range: start..name.end, part: Part::Name, watched: true })
     }
@@ -294,7 +294,7 @@ impl Lexer {
     }
 
     fn is_watched(&self, text: &[u8]) -> bool {
-        self.watch.is_some_and(|watch| watch(text))
+        self.watch.is_some_and(|watch| watch.shows(text))
     }
 
     fn value_bytes_max(&self) -> u64 {

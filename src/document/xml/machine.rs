@@ -347,7 +347,7 @@ impl Machine {
         let text = text::decode(view.slice(run.range.clone()));
         let shown = match rule {
             Some(_) => leaf || !scan::trim(&text).is_empty(),
-            None => self.watch.is_some_and(|watch| watch(&text)),
+            None => self.watch.is_some_and(|watch| watch.shows(&text)),
         };
         if shown {
             self.find(rule, run.range.clone(), text, Escape::XmlText);
@@ -377,7 +377,7 @@ impl Machine {
         if let Some(hold) = &mut self.hold {
             let text = found.text.as_deref();
             hold.watched |=
-                found.rule.is_none() || text.is_some_and(|text| self.watch.is_some_and(|watch| watch(text)));
+                found.rule.is_none() || text.is_some_and(|text| self.watch.is_some_and(|watch| watch.shows(text)));
         } else {
             self.ready.push_back(found);
             return;

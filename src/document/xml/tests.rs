@@ -45,7 +45,7 @@ impl Case {
     }
 
     fn watched(self) -> Case {
-        Case { watch: Some(tokens), ..self }
+        Case { watch: Some(Watch::new(tokens)), ..self }
     }
 
     fn limited(self, limits: Limits) -> Case {

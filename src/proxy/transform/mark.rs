@@ -19,6 +19,9 @@ pub(super) fn is_mark(text: &[u8]) -> bool {
 /// By this extension the absence of a value is known as ours.
 pub(super) const URL: &[u8] = b"urn:sealgate:unopenable";
 
+/// How that one and [`HIDDEN`] begin.
+pub(super) const PREFIX: &[u8] = b"urn:sealgate:";
+
 const REASON: &str = concat!(
     "{\"extension\":[{\"url\":\"http://hl7.org/fhir/StructureDefinition/data-absent-reason\",",
     "\"valueCode\":\"error\"},{\"url\":\"urn:sealgate:unopenable\",\"valueBoolean\":true}]}"

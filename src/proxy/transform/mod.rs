@@ -22,6 +22,7 @@ mod response;
 mod sealing;
 mod shown;
 mod source;
+mod watch;
 
 pub(super) use opening::Opening;
 pub(super) use request::{Outgoing, Pump, request};
@@ -29,14 +30,8 @@ pub(super) use response::{About, plan};
 
 use super::rescue::{Code, Refusal};
 use super::rule::{FieldRule, Protected};
-use super::target;
 use crate::document::Slot;
 use crate::keyring::KeyringError;
-
-/// What must be seen of a request wherever it stands.
-fn watch(text: &[u8]) -> bool {
-    target::may_hold_token(text) || mark::is_absence(text)
-}
 
 /// Whether a value that one rule selects whole holds one of another class: shown in the view of the outer one, the inner one
 /// would be seen by those who may not.

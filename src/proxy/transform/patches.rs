@@ -6,7 +6,7 @@ use super::super::rescue::{Code, Refusal};
 use super::request::Changes;
 use super::sealing::Sealing;
 use super::unfinished;
-use super::watch;
+use super::watch::WATCH;
 use crate::document::Limits;
 use crate::document::json::{Rules, parts};
 use data_encoding::BASE64;
@@ -79,7 +79,7 @@ impl Sealing<'_> {
         if self.protected.pairings.is_some() {
             return Err(Code::PatchNeedsContext.into());
         }
-        let rewriter = self.protected.formats.rewriter(&Format::Patch, &found.path, limits.clone(), Some(watch));
+        let rewriter = self.protected.formats.rewriter(&Format::Patch, &found.path, limits.clone(), Some(WATCH));
         let mut rewriter = rewriter.ok_or(Code::ContentTypeUnsupported)?;
         rewriter.feed(&found.patch);
         rewriter.finish();

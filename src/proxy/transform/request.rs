@@ -16,7 +16,8 @@ use super::edits::Edits;
 use super::extension;
 use super::sealing::Sealing;
 use super::source::{ReadFailure, Source};
-use super::{unfinished, watch};
+use super::unfinished;
+use super::watch::WATCH;
 use crate::document::{self, Escape, Rewrite, Role, Slot, Step, patch};
 use crate::policy::Permit;
 use bytes::Bytes;
@@ -146,7 +147,7 @@ impl<'a> Sealing<'a> {
             self.binds = Binds::read(self.protected, (route, path), (&media.format, &whole), &bytes)?;
         }
         self.patches = media.format.patches();
-        let rewriter = self.protected.formats.rewriter(&media.format, path, whole.clone(), Some(watch));
+        let rewriter = self.protected.formats.rewriter(&media.format, path, whole.clone(), Some(WATCH));
         let mut rewriter = rewriter.ok_or(Code::ContentTypeUnsupported)?;
         self.format = Some(media.format.clone());
         rewriter.feed(&bytes);

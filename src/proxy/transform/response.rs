@@ -23,9 +23,9 @@ use super::source::{ReadFailure, Source, Start};
 use super::{unfinished, unopenable};
 use crate::audit::Receipt;
 use crate::audit::event::FieldAction;
-use crate::document::{Fault, Limits, Resources};
+use crate::document::{Fault, Limits, Resources, Watch};
 use crate::policy::{Permit, View};
-use crate::seal::token::holds_token;
+use crate::seal::token::{find_token, holds_token};
 use crate::seal::{Class, Envelope, Scope};
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -131,7 +131,7 @@ pub(in crate::proxy) async fn plan(
         Binds::read(about.protected, (about.route, about.path), (&media.format, &largest), &body)
             .map_err(|error| Refusal::with_detail(Code::ResponseNotUnderstood, error.to_string()))?
     };
-    let watch = about.protected.opens_anywhere.is_some().then_some(holds_token as fn(&[u8]) -> bool);
+    let watch = about.protected.opens_anywhere.is_some().then_some(Watch::marked(holds_token, find_token));
     let rewriter = about.protected.formats.reader(&media.format, largest, watch);
     let rewriter = rewriter.ok_or(Code::ResponseNotUnderstood)?;
     let mut reader = Document::begin(rewriter, media, !is_longer, holds);

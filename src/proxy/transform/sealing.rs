@@ -5,11 +5,11 @@ use super::super::ledger::Ledger;
 use super::super::media::{Format, Patching};
 use super::super::rescue::{Code, Refusal};
 use super::super::rule::{ClassRule, FieldRule, Form, Protected, Treatment};
-use super::super::target;
 use super::bind::{Binds, Bound, borrowed};
 use super::dress::{self, Worn};
 use super::mark::{is_absence, is_mark};
 use super::overlaps;
+use super::watch::is_watched;
 use crate::audit::event::FieldAction;
 use crate::document::{Escape, Kind as JsonKind, Piece, Place, Role, Slot, json};
 use crate::policy::{Permit, View};
@@ -132,7 +132,7 @@ impl Sealing<'_> {
             return self.expression_in(slot, text).await;
         }
         // A rule lets it pass: it is not watched, as what no rule selects is.
-        if slot.rule().is_some() && !slot.text().is_some_and(|text| target::may_hold_token(text) || is_absence(text)) {
+        if slot.rule().is_some() && !slot.text().is_some_and(is_watched) {
             return Ok(None);
         }
         // No rule reads it, but it holds the start of a token, or says that one did not open.

@@ -4,8 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sealgate::document::csv::{CsvPath, Rewriter, Rules};
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 static RULES: LazyLock<[Arc<Rules>; 2]> = LazyLock::new(|| {
@@ -17,7 +16,7 @@ static RULES: LazyLock<[Arc<Rules>; 2]> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     for rules in RULES.iter() {
         judge(data, Composites::Marked, &|limits| {
-            Box::new(Rewriter::new(Arc::clone(rules), limits, Some(holds_token)))
+            Box::new(Rewriter::new(Arc::clone(rules), limits, Some(TOKENS)))
         });
     }
 });

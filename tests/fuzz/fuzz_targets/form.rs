@@ -4,8 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sealgate::document::form::{FormPath, Rewriter, Rules};
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -15,8 +14,8 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    judge(data, Composites::Marked, &|limits| Box::new(Rewriter::new(Arc::clone(&RULES), limits, Some(holds_token))));
+    judge(data, Composites::Marked, &|limits| Box::new(Rewriter::new(Arc::clone(&RULES), limits, Some(TOKENS))));
     judge(data, Composites::Marked, &|limits| {
-        Box::new(Rewriter::of_query(Arc::clone(&RULES), limits, Some(holds_token)))
+        Box::new(Rewriter::of_query(Arc::clone(&RULES), limits, Some(TOKENS)))
     });
 });

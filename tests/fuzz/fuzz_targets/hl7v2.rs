@@ -4,8 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sealgate::document::hl7v2::{Hl7Path, Rewriter, Rules};
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -20,5 +19,5 @@ fuzz_target!(|data: &[u8]| {
     {
         assert_eq!(Hl7Path::parse(&path.to_string()), Ok(path));
     }
-    judge(data, Composites::Marked, &|limits| Box::new(Rewriter::new(Arc::clone(&RULES), limits, Some(holds_token))));
+    judge(data, Composites::Marked, &|limits| Box::new(Rewriter::new(Arc::clone(&RULES), limits, Some(TOKENS))));
 });

@@ -8,8 +8,7 @@ use sealgate::document::Role;
 use sealgate::document::fhir::FhirPath;
 use sealgate::document::json::{JsonPath, Rewriter, Rules, Selected};
 use sealgate::document::path::FieldPath;
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 static FILTERED: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -60,6 +59,6 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     for rules in [&FILTERED, &BY_TYPE] {
-        judge(data, Composites::Kept, &|limits| Box::new(Rewriter::new(Arc::clone(rules), limits, Some(holds_token))));
+        judge(data, Composites::Kept, &|limits| Box::new(Rewriter::new(Arc::clone(rules), limits, Some(TOKENS))));
     }
 });

@@ -5,8 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use sealgate::document::form::FormPath;
 use sealgate::document::multipart::{Rewriter, Rules};
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 /// As short as it may be where files are protected.
@@ -22,7 +21,7 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     for refuses_other_files in [false, true] {
         judge(data, Composites::Marked, &|limits| {
-            let (rules, watch) = (Arc::clone(&RULES), Some(holds_token as _));
+            let (rules, watch) = (Arc::clone(&RULES), Some(TOKENS));
             Box::new(Rewriter::new(rules, BOUNDARY, refuses_other_files, limits, watch).expect("a boundary"))
         });
     }

@@ -6,8 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use sealgate::document::json::Rules;
 use sealgate::document::ndjson::Rewriter;
 use sealgate::document::path::FieldPath;
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -17,5 +16,5 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    judge(data, Composites::Marked, &|limits| Box::new(Rewriter::new(Arc::clone(&RULES), limits, Some(holds_token))));
+    judge(data, Composites::Marked, &|limits| Box::new(Rewriter::new(Arc::clone(&RULES), limits, Some(TOKENS))));
 });

@@ -8,8 +8,7 @@ use sealgate::document::fhir::FhirPath;
 use sealgate::document::json::{JsonPath, Rules, Selected};
 use sealgate::document::patch::{ElementsRewriter, Rewriter, merge};
 use sealgate::document::path::FieldPath;
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -35,13 +34,13 @@ static BY_TYPE: LazyLock<Arc<Rules>> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     for (rules, resource) in [(&RULES, None), (&BY_TYPE, Some("Patient"))] {
         judge(data, Composites::Marked, &|limits| {
-            Box::new(Rewriter::new(Arc::clone(rules), resource, limits, Some(holds_token)))
+            Box::new(Rewriter::new(Arc::clone(rules), resource, limits, Some(TOKENS)))
         });
         judge(data, Composites::Marked, &|limits| {
-            Box::new(merge(Arc::clone(rules), resource, limits, Some(holds_token)))
+            Box::new(merge(Arc::clone(rules), resource, limits, Some(TOKENS)))
         });
         judge(data, Composites::Marked, &|limits| {
-            Box::new(ElementsRewriter::new(Arc::clone(rules), resource, limits, Some(holds_token)))
+            Box::new(ElementsRewriter::new(Arc::clone(rules), resource, limits, Some(TOKENS)))
         });
     }
 });

@@ -8,6 +8,7 @@ use sealgate::document::json::{Rewriter, Rules};
 use sealgate::document::path::FieldPath;
 use sealgate::document::{Fault, Limits, Place, Rewrite, Step};
 use sealgate::seal::token::holds_token;
+use sealgate_fuzz::TOKENS;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -54,7 +55,7 @@ struct Outcome {
 }
 
 fn rewrite(body: &[u8], piece: usize, replacement: Option<&[u8]>) -> Outcome {
-    let mut rewriter = Rewriter::new(Arc::clone(&RULES), LIMITS, Some(holds_token));
+    let mut rewriter = Rewriter::new(Arc::clone(&RULES), LIMITS, Some(TOKENS));
     let (mut output, mut slots) = (Vec::new(), Vec::new());
     let mut pieces = body.chunks(piece.min(body.len().max(1)));
     let end = loop {

@@ -4,7 +4,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use libfuzzer_sys::fuzz_target;
-use sealgate::seal::token::{holds_token, starts_as_token};
+use sealgate::seal::token::{find_token, holds_token, starts_as_token};
 use sealgate::seal::{Envelope, Placement, ReadError, Suite, Token};
 
 fuzz_target!(|data: &[u8]| {
@@ -15,8 +15,9 @@ fuzz_target!(|data: &[u8]| {
 
 fn judge(text: &[u8]) {
     let starts = starts_as_token(text);
-    let holds = (0..text.len()).any(|at| starts_as_token(&text[at..]));
-    assert_eq!(holds_token(text), holds, "found if and only if one starts somewhere");
+    let first = (0..text.len()).find(|at| starts_as_token(&text[*at..]));
+    assert_eq!(find_token(text), first, "found where one starts");
+    assert_eq!(holds_token(text), first.is_some(), "found if and only if one starts somewhere");
     match Token::read(text) {
         Ok(envelope) => {
             assert!(starts, "what reads is recognised");

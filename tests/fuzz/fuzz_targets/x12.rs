@@ -4,8 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sealgate::document::x12::{Rewriter, Rules, X12Path};
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -21,5 +20,5 @@ fuzz_target!(|data: &[u8]| {
     {
         assert_eq!(X12Path::parse(&path.to_string()), Ok(path));
     }
-    judge(data, Composites::Marked, &|limits| Box::new(Rewriter::new(Arc::clone(&RULES), limits, Some(holds_token))));
+    judge(data, Composites::Marked, &|limits| Box::new(Rewriter::new(Arc::clone(&RULES), limits, Some(TOKENS))));
 });

@@ -5,8 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use sealgate::document::fhir::FhirPath;
 use sealgate::document::xml::{Rewriter, Rules, XmlPath};
-use sealgate::seal::token::holds_token;
-use sealgate_fuzz::{Composites, judge};
+use sealgate_fuzz::{Composites, TOKENS, judge};
 use std::sync::{Arc, LazyLock};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -55,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
     }
     for rules in [&RULES, &BY_TYPE] {
         judge(data, Composites::Marked, &|limits| {
-            Box::new(Rewriter::new(Arc::clone(rules), limits, Some(holds_token)))
+            Box::new(Rewriter::new(Arc::clone(rules), limits, Some(TOKENS)))
         });
     }
 });

@@ -3,7 +3,8 @@
 //!
 //! The first byte of an input says how it is cut into pieces, the rest is the document.
 
-use sealgate::document::{Escape, Fault, Kind, Limits, Piece, Place, Rewrite, Role, Step};
+use sealgate::document::{Escape, Fault, Kind, Limits, Piece, Place, Rewrite, Role, Step, Watch};
+use sealgate::seal::token::{find_token, holds_token};
 
 /// Starts a rewriter.
 pub type Start<'a> = &'a dyn Fn(Limits) -> Box<dyn Rewrite>;
@@ -13,6 +14,9 @@ pub const TIGHT: Limits = Limits { depth_max: 8, value_bytes_max: 24, object_byt
 
 /// What takes the place of values. To a gate it is a token.
 pub const MARK: &[u8] = b"sgv1.AAAA";
+
+/// Strings that hold tokens are shown.
+pub const TOKENS: Watch = Watch::marked(holds_token, find_token);
 
 /// Longer inputs have nothing that shorter ones have not, and a file in them could come in more than one piece.
 const INPUT_BYTES_MAX: usize = 16 << 10;

@@ -99,7 +99,7 @@ proptest! {
         changes in trial::changes(b"|^~\\&#\r\nMSHBT\t\x0b\xc3"), value_bytes_max in 0_usize..12,
     ) {
         let mut case = Case::new(&PATHS).limited(tight(value_bytes_max, 0));
-        case.watch = watched.then_some(tokens);
+        case.watch = watched.then_some(Watch::new(tokens));
         trial::uphold(&|| case.start(), document.as_bytes(), &sizes);
         trial::uphold(&|| case.start(), &trial::changed(document.as_bytes(), &changes), &sizes);
     }

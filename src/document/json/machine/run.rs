@@ -35,9 +35,9 @@ struct Run<'a> {
     live: bool,
     /// Whether the states live in the value at hand have not been noted, which are those in any member that no rule mentions.
     is_late: bool,
-    /// Whether somebody looks at names where nothing is live.
+    /// Whether somebody looks at names where nothing is live, whatever is written in them.
     is_seen: bool,
-    /// Whether somebody looks at strings.
+    /// Whether somebody looks at the strings that end in the block at hand.
     is_watched: bool,
     /// How many objects and arrays are open around those whose end nobody waits for.
     awaited: usize,
@@ -81,23 +81,29 @@ impl Machine {
             is_object: frame.object,
             live: frame.live,
             is_late: false,
-            is_seen: self.watch.is_some() || self.tracker.knows_resources() || self.limits.name_bytes_max < 2 * LEN,
-            is_watched: self.watch.is_some(),
+            is_seen: self.tracker.knows_resources() || self.limits.name_bytes_max < 2 * LEN,
+            is_watched: false,
             awaited: held.max(self.waiting.map_or(0, |(depth, _)| depth)),
         };
-        dispatch!(self.level, simd => self.run_blocks(Blocks::new(simd, view, self.at, before, run.is_watched), run))
+        let has_watch = self.watch.is_some();
+        dispatch!(self.level, simd => self.run_blocks(Blocks::new(simd, view, self.at, before, has_watch), run))
     }
 
     #[inline(always)]
     fn run_blocks<'a, S: Simd>(&mut self, mut blocks: Blocks<'a, S>, mut run: Run<'a>) -> Turn {
+        let mut is_after_watched = false;
         while let Some(block) = blocks.read() {
             run.done = 0;
+            if let Some(watch) = self.watch {
+                run.is_watched = is_after_watched || block.has_escapes || self.marks.is_in(watch, run.view, block.base);
+                is_after_watched = run.is_watched && blocks.is_after_string();
+            }
             let always = run.tokens(&block);
             // Around each bracket.
             'around: loop {
                 let bad = run.bad(&block) & !run.done;
                 let good = lowest(bad).wrapping_sub(1);
-                let names = if run.live || run.is_seen { block.colons } else { 0 };
+                let names = if run.live || run.is_seen || run.is_watched { block.colons } else { 0 };
                 let mut tokens = (always | names) & !run.done & good;
                 while tokens != 0 {
                     let token = lowest(tokens);
@@ -153,7 +159,7 @@ impl Machine {
     /// Into an object or array.
     #[inline(always)]
     fn run_in(&mut self, run: &mut Run<'_>, at: usize, byte: u8) -> Result<Next, Fault> {
-        let verdict = if !run.live && !run.is_seen {
+        let verdict = if !run.live && !run.is_seen && !run.is_watched {
             Verdict::NOTHING
         } else if run.is_object {
             self.verdict
@@ -244,7 +250,7 @@ impl Machine {
         if colon - at > self.limits.name_bytes_max {
             return Ok(Next::Stop);
         }
-        if !run.live && !run.is_seen {
+        if !run.live && !run.is_seen && !run.is_watched {
             return Ok(Next::On);
         }
         let raw = string(run.view, at, colon);
@@ -273,7 +279,7 @@ impl Machine {
         }
         let is_ascii = is_plain || !self.escaped && name.is_ascii();
         let is_known = self.tracker.knows_resources() && (!is_ascii || self.tracker.may_matter(name));
-        if is_known || self.is_watched(name) {
+        if is_known || run.is_watched && self.is_watched(name) {
             return Ok(Next::Stop);
         }
         self.verdict = Verdict::NOTHING;
@@ -344,7 +350,8 @@ impl Run<'_> {
     /// The tokens that are to be looked at wherever they are.
     #[inline(always)]
     fn tokens(&self, block: &Block) -> u64 {
-        block.opens | block.closes | block.words | block.late | block.after_string
+        let strings = if self.is_watched { block.after_string } else { 0 };
+        block.opens | block.closes | block.words | block.late | strings
     }
 
     #[inline(always)]

@@ -177,7 +177,7 @@ impl Machine {
     pub(super) fn is_watched(&mut self, inside: &[u8]) -> bool {
         let Some(watch) = self.watch else { return false };
         self.decode(inside);
-        watch(if self.escaped { &self.decoded } else { inside })
+        watch.shows(if self.escaped { &self.decoded } else { inside })
     }
 
     /// Undoes the escapes of the string at hand, if it has any, into `decoded`.

@@ -1,6 +1,9 @@
 //! Documents that are pushed along byte by byte, so that everything in them comes to stand across the edge of a block once, in one
 //! that is full and in one that ends with the input.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::grammar::outcome;
 use super::*;
 
@@ -123,6 +126,37 @@ fn a_watched_string_is_seen_wherever_it_stands() {
         }
     }
 }
+
+proptest! {
+    /// What is passed at once for want of a mark is what nobody would have seen string by string.
+    #[test]
+    fn strings_without_marks_are_passed_as_if_each_was_looked_at(
+        parts in vec((prop::sample::select(PARTS.to_vec()), 0_usize..90), 1..40),
+        sizes in prop::sample::select(vec![vec![usize::MAX], vec![150], vec![64], vec![7, 200]]),
+        path in prop::sample::select(vec!["$.v", "$..v", "$.none"]),
+    ) {
+        let parts: Vec<String> = parts.iter().map(|(part, len)| part.replace('#', &"x".repeat(*len))).collect();
+        let document = format!("{{{}}}", parts.join(","));
+        let case = Case::new(&[path]).answered(|slot| (slot.raw.len() % 2 == 0).then(|| b"\"tok:replaced\"".to_vec()));
+        let by_each = Case { watch: Some(Watch::new(tokens)), ..Case::new(&[path]) }.answered(case.answer);
+        prop_assert_eq!(case.watched().run(document.as_bytes(), &sizes), by_each.run(document.as_bytes(), &[usize::MAX]));
+    }
+}
+
+/// Members, with `#` for some letters.
+const PARTS: &[&str] = &[
+    r##""a":"#""##,
+    r##""b#":{"c":"#","d":["#"]}"##,
+    r##""e":"tok:#""##,
+    r##""tok:#":"#""##,
+    r##""f":["tok:#" , "#", {"tok:#" : {"g":"#tok:"}}]"##,
+    r##""v":"#""##,
+    r##""h":{"v":["tok:#","#"]}"##,
+    r##""i#":"\u0074ok:#""##,
+    r##""j":"#\u0074ok:""##,
+    r##""\u0074ok:#":"#\\""##,
+    r##""k":[1,true,"#",{}]"##,
+];
 
 /// Members that are none, with the fault and how far in it is.
 const FLAWED: &[(&[u8], &str, usize)] = &[

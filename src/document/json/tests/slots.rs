@@ -265,7 +265,7 @@ fn every_limit_has_its_fault_and_holds_to_the_byte() {
 
 #[test]
 fn memory_does_not_grow_with_the_body() {
-    let mut rewriter = Rewriter::new(rules(&["$..ssn"]), Limits::default(), Some(tokens));
+    let mut rewriter = Rewriter::new(rules(&["$..ssn"]), Limits::default(), Some(TOKENS));
     let mut long = b"[\"".to_vec();
     long.resize(8 << 20, b'x');
     long.extend_from_slice(b"\",");

@@ -69,7 +69,7 @@ proptest! {
     ) {
         let case = if ruled { Case::usual() } else { Case::new(&[], &[]) };
         let limits = if small { Limits { value_bytes_max: 7, name_bytes_max: 8, ..Limits::default() } } else { case.limits };
-        let case = Case { limits, refuses_other_files, watch: watched.then_some(tokens as Watch), ..case };
+        let case = Case { limits, refuses_other_files, watch: watched.then_some(Watch::new(tokens)), ..case };
         let whole = case.run(&document, &[], &|_| None);
         prop_assert_eq!(&case.run(&document, &lengths, &|_| None), &whole, "{}", document.escape_ascii());
         prop_assert_eq!(&case.run(&document, &[1], &|_| None), &whole, "{}", document.escape_ascii());

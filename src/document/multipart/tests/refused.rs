@@ -250,7 +250,7 @@ fn files_where_they_should_not_be_are_refused() {
 fn text_that_is_not_utf8_is_refused_but_in_files() {
     for content in [&b"\xff"[..], b"\xc3", b"a\xc3\r\n", b"\xed\xa0\x80", b"\xc0\xaf", b"\xe9t\xe9"] {
         for head in ["name=x", "name=f", "name=x\r\nContent-Type: image/png"] {
-            for watch in [None, Some(tokens as Watch)] {
+            for watch in [None, Some(Watch::new(tokens))] {
                 let case = Case { watch, ..Case::usual() };
                 assert!(matches!(case.fault(&body(&[(head, content)])), Fault::NotUtf8 { .. }));
             }
@@ -279,7 +279,7 @@ fn another_charset_is_refused() {
         ("name=_CHARSET_", "utf-16", false),
         ("name=_charset_; filename=a", "utf-8", false),
     ] {
-        for watch in [None, Some(tokens as Watch)] {
+        for watch in [None, Some(Watch::new(tokens))] {
             let case = Case { watch, ..Case::usual() };
             assert_eq!(case.check(&body(&[(head, content.as_bytes())]), &|_| None).0.is_ok(), ok, "{head} {content}");
         }

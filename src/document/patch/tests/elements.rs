@@ -7,7 +7,7 @@ fn yielded(paths: &[&str], patch: &str) -> Result<Vec<String>, String> {
     let rules = rules(paths, &["Patient"]);
     let run = |lengths: &[usize], keep: bool| {
         let mut yielded = Vec::new();
-        let mut rewriter = ElementsRewriter::new(Arc::clone(&rules), Some("Patient"), Limits::default(), Some(tokens));
+        let mut rewriter = ElementsRewriter::new(Arc::clone(&rules), Some("Patient"), Limits::default(), Some(TOKENS));
         let output = rewrite(&mut rewriter, patch.as_bytes(), lengths, &mut |slot| {
             let at = |offset| usize::try_from(offset).unwrap();
             assert_eq!(slot.raw(), &patch.as_bytes()[at(slot.range().start)..at(slot.range().end)]);

@@ -3,7 +3,7 @@
 use super::*;
 
 fn case<'a>(paths: &[&str], resource: Option<&'a str>) -> Case<'a> {
-    Case { merge: true, watch: Some(tokens), ..Case::of(paths, &["Device"], resource) }
+    Case { merge: true, watch: Some(TOKENS), ..Case::of(paths, &["Device"], resource) }
 }
 
 #[test]

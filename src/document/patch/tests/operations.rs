@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn values_are_found_by_their_pointers() {
-    let case = Case { watch: Some(tokens), ..Case::new(&["$.a", "$.b.c"]) };
+    let case = Case { watch: Some(TOKENS), ..Case::new(&["$.a", "$.b.c"]) };
     for (patch, want) in [
         ("[]", "[]"),
         ("\u{feff} [ ]\n", "\u{feff} [ ]\n"),
@@ -48,7 +48,7 @@ fn texts_and_names_that_no_rule_selects_are_shown() {
     fn any(text: &[u8]) -> bool {
         !matches!(text, b"op" | b"path" | b"value" | b"from")
     }
-    let case = Case { watch: Some(any), ..Case::new(&["$.a"]) };
+    let case = Case { watch: Some(Watch::new(any)), ..Case::new(&["$.a"]) };
     case.check(
         r#"[{"op":"add","path":"/a","value":"x"},{"op":"move","from":"/b~1c","path":"/\u0064"},{"op":"add","path":"/e","value":{"f":["g"]}}]"#,
         Ok(

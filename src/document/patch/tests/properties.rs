@@ -82,7 +82,7 @@ fn typed_path() -> impl Strategy<Value = String> {
 
 fn case(paths: &[String], merge: bool) -> Case<'static> {
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    Case { watch: Some(tokens), merge, ..Case::new(&paths) }
+    Case { watch: Some(TOKENS), merge, ..Case::new(&paths) }
 }
 
 fn byte() -> impl Strategy<Value = u8> {
@@ -335,7 +335,7 @@ proptest! {
 
     #[test]
     fn a_text_that_is_written_is_read_again(text in any::<String>(), at in pointer(), stray: bool) {
-        let case = Case { watch: Some(if stray { |_| true } else { tokens }), ..Case::new(&["$.*", "$.*.*", "$.*.*.*"]) };
+        let case = Case { watch: Some(if stray { Watch::new(|_| true) } else { TOKENS }), ..Case::new(&["$.*", "$.*.*", "$.*.*.*"]) };
         prop_assume!(!at.is_empty());
         let patch = json!([{"op": "replace", "path": at, "value": "x"}]).to_string();
         let written = case.run(patch.as_bytes(), &[], &mut |slot| {

@@ -44,8 +44,11 @@ fn resources_are_of_types_that_are_known() {
     let run = |document: &str, others: bool| {
         let rules = Rules::compile(&[(0, path.clone())]).unwrap();
         let types = ["Patient", "Bundle"].map(str::to_owned);
-        let mut rewriter =
-            Rewriter::new(Arc::new(rules.with_resources(types, others)), Limits::default(), Some(|_| false));
+        let mut rewriter = Rewriter::new(
+            Arc::new(rules.with_resources(types, others)),
+            Limits::default(),
+            Some(Watch::new(|_| false)),
+        );
         let answer = &mut |_: &Slot<'_>| Some(b"#".to_vec());
         let output = crate::document::testing::rewrite(&mut rewriter, document.as_bytes(), &[], answer);
         output.map(|output| String::from_utf8(output).unwrap()).map_err(|fault| fault.to_string())
@@ -103,7 +106,7 @@ fn primitives(document: &str, sizes: &[usize]) -> (Result<String, Fault>, Vec<St
         .collect();
     let rules = Rules::compile(&paths).unwrap().with_resources(["Patient".to_owned()], false);
     let mut rewriter =
-        Rewriter::new(Arc::new(rules), Limits { value_bytes_max: 400, ..Limits::default() }, Some(tokens));
+        Rewriter::new(Arc::new(rules), Limits { value_bytes_max: 400, ..Limits::default() }, Some(Watch::new(tokens)));
     let (mut seen, mut rest, mut settled) = (Vec::new(), document.as_bytes(), 0);
     let mut sizes = sizes.iter().cycle();
     let result = loop {

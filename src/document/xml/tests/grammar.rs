@@ -206,7 +206,7 @@ fn limits_hold() {
     let names = Case::new(&[]).limited(Limits { value_bytes_max: 4, ..Limits::default() });
     assert_eq!(names.fault(b"<a xmlns='abcd'/>"), "none");
     assert_eq!(names.fault(b"<a xmlns='abcde'/>"), "value at offset 10 longer than 4 bytes");
-    let watched = Case { watch: Some(|text| text.starts_with(b"t.")), ..case };
+    let watched = Case { watch: Some(Watch::new(|text| text.starts_with(b"t."))), ..case };
     for (document, expect) in [
         ("<b>abcdefghijkl</b>", "none"),
         ("<b>t.abcdefghijkl</b>", "value at offset 3 longer than 4 bytes"),
