@@ -70,6 +70,8 @@ pub(super) struct Block {
     pub(super) base: usize,
     pub(super) opens: u64,
     pub(super) closes: u64,
+    /// Which of these are braces.
+    pub(super) braces: u64,
     pub(super) commas: u64,
     pub(super) colons: u64,
     /// Strings.
@@ -185,6 +187,7 @@ impl<'a, S: Simd> Blocks<'a, S> {
             base,
             opens,
             closes,
+            braces: kinds.braces,
             commas,
             colons,
             strings,
@@ -297,6 +300,8 @@ struct Kinds {
     quotes: u64,
     opens: u64,
     closes: u64,
+    /// Braces, and what is no bracket.
+    braces: u64,
     commas: u64,
     colons: u64,
     /// White space; without tabs and carriage returns until those have been sorted out.
@@ -324,6 +329,7 @@ impl Kinds {
             quotes: is(b'"'),
             opens: is_folded(b'{'),
             closes: is_folded(b'}'),
+            braces: bytes.simd_ge(u8x64::splat(simd, b'{')).to_bitmask(),
             commas: is(b','),
             colons: is(b':'),
             white: is(b' ') | feeds,

@@ -101,6 +101,9 @@ impl Machine {
             let always = run.tokens(&block);
             // Around each bracket.
             'around: loop {
+                if !run.live && !run.is_seen && !run.is_watched {
+                    self.run_dead(&mut run, &block);
+                }
                 let bad = run.bad(&block) & !run.done;
                 let good = lowest(bad).wrapping_sub(1);
                 let names = if run.live || run.is_seen || run.is_watched { block.colons } else { 0 };
@@ -154,6 +157,43 @@ impl Machine {
         self.note(&mut run);
         self.resume(run.view, run.is_object, run.mark);
         Ok(Flow::Go)
+    }
+
+    /// Over brackets where nobody looks at anything; stops before what needs a closer look.
+    #[inline(always)]
+    fn run_dead(&mut self, run: &mut Run<'_>, block: &Block) {
+        let mut brackets = (block.opens | block.closes) & !run.done;
+        while brackets != 0 {
+            let token = lowest(brackets);
+            brackets ^= token;
+            let seen = token ^ token.wrapping_sub(1);
+            let odd = run.bad(block) | block.words | block.late;
+            if odd & seen & !run.done != 0 {
+                return;
+            }
+            let is_brace = block.braces & token != 0;
+            if token & block.opens != 0 {
+                if self.frames.len() >= self.limits.depth_max {
+                    return;
+                }
+                self.count(run.is_object, block.commas & seen & !run.done);
+                run.is_object = is_brace;
+                let at = block.base.wrapping_add(token.trailing_zeros() as usize);
+                self.frames.push(Frame::dead(self.base.wrapping_add(at as u64), is_brace));
+            } else {
+                let [.., around, last] = self.frames.as_slice() else { return };
+                if last.object != is_brace
+                    || self.frames.len() <= run.awaited
+                    || around.live
+                    || block.wanted & token != 0
+                {
+                    return;
+                }
+                run.is_object = around.object;
+                self.frames.pop();
+            }
+            run.done = seen;
+        }
     }
 
     /// Into an object or array.
