@@ -10,11 +10,12 @@ use sealgate::document::path::FieldPath;
 use sealgate::document::{Limits, Rewrite, Step, Watch, csv, form, hl7v2, x12, xml};
 use sealgate::seal::Budget;
 use sealgate::seal::crypto::default_provider;
-use sealgate::seal::token::holds_token;
+use sealgate::seal::token::{find_token, holds_token};
 use sealgate::seal::{
     Class, Context, DataKey, EncryptedDataKey, EncryptionContext, KekTag, Kind, Manner, Origin, Purpose, Scope,
     SealingKey, UnwrappedKey, Workspace,
 };
+use sonic_rs::{JsonValueMutTrait, JsonValueTrait};
 
 /// A bundle of about `bytes` bytes in which `$.entry[*].resource.secret` selects `matches` values.
 fn bundle(bytes: usize, matches: usize) -> String {
@@ -99,9 +100,8 @@ fn rewrite(rules: &Arc<Rules>, watch: Option<Watch>, body: &[u8]) -> (usize, usi
     }
 }
 
-fn is_token(text: &[u8]) -> bool {
-    text.starts_with(b"sealed:")
-}
+/// Strings that hold tokens are watched.
+const TOKENS: Watch = Watch::marked(holds_token, find_token);
 
 fn document(criterion: &mut Criterion) {
     let rules = rules();
@@ -118,7 +118,7 @@ fn document(criterion: &mut Criterion) {
         let body = bundle(bytes, 10);
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_with_input(BenchmarkId::new("rewrite watched", 10), body.as_bytes(), |bench, body| {
-            bench.iter(|| rewrite(&rules, Some(is_token), black_box(body)));
+            bench.iter(|| rewrite(&rules, Some(TOKENS), black_box(body)));
         });
         group.bench_function("memcpy", |bench| bench.iter(|| black_box(body.as_bytes()).to_vec()));
         group.bench_function("serde_json tree and back", |bench| {
@@ -138,9 +138,76 @@ fn document(criterion: &mut Criterion) {
     }
 }
 
+/// A key as the gate has one, and what it seals for.
+fn sealer() -> (SealingKey, Context<'static>) {
+    let provider = default_provider();
+    let edks = vec![EncryptedDataKey { kek: KekTag::of(provider, "bench"), blob: vec![7; 184] }];
+    let key = UnwrappedKey::new(provider, DataKey::generate(provider).expect("randomness")).expect("a key");
+    let scope = Scope::parse("bench").expect("a scope");
+    let made_for = EncryptionContext { scope, purpose: Purpose::Field };
+    let budget = Budget { seals_max: u64::MAX, bytes_max: u64::MAX };
+    let key = SealingKey::new(key, made_for, Origin::Inline(edks), budget);
+    (key, Context { class: Class::parse("phi").expect("a class"), scope, bind: &[] })
+}
+
+/// Seals what the rules select, with strings watched; tells how many values that were.
+fn seal(rules: &Arc<Rules>, (key, context): &(SealingKey, Context<'_>), body: &[u8]) -> (usize, Vec<u8>) {
+    let mut rewriter = Rewriter::new(Arc::clone(rules), Limits::default(), Some(TOKENS));
+    let (mut room, mut json, mut sealed) = (Workspace::new(), Vec::with_capacity(512), 0);
+    rewriter.feed(body);
+    rewriter.finish();
+    while rewriter.step().expect("a valid document") == Step::Slot {
+        let slot = rewriter.slot().expect("a slot");
+        let (kind, value) = slot.text().map_or((Kind::Literal, slot.raw()), |text| (Kind::Text, text));
+        let token = key.seal(&mut room, context, Manner::random(kind), value).expect("sealed");
+        json.clear();
+        quote(token.as_str().as_bytes(), &mut json);
+        rewriter.replace(&json);
+        sealed += 1;
+    }
+    (sealed, rewriter.take_output())
+}
+
+/// The same in a tree of a crate, of the values that [`bundle`] has for its rule.
+macro_rules! seal_in_tree {
+    ($json:ident, $sealer:expr, $body:expr) => {{
+        let ((key, context), mut room, mut sealed) = ($sealer, Workspace::new(), 0);
+        let mut tree: $json::Value = $json::from_slice($body).expect("a valid document");
+        for entry in tree.get_mut("entry").and_then(|entries| entries.as_array_mut()).expect("entries").iter_mut() {
+            let Some(value) = entry.get_mut("resource").and_then(|resource| resource.get_mut("secret")) else {
+                continue;
+            };
+            let text = value.as_str().expect("a text").as_bytes();
+            let token = key.seal(&mut room, context, Manner::random(Kind::Text), text).expect("sealed");
+            *value = token.as_str().into();
+            sealed += 1;
+        }
+        (sealed, $json::to_vec(&tree).expect("a tree"))
+    }};
+}
+
+/// Ten values of 8 KB sealed, in the rewriter and in trees, with the same key.
+fn sealed(criterion: &mut Criterion) {
+    let (rules, sealer, body) = (rules(), sealer(), bundle(8 << 10, 10));
+    let body = body.as_bytes();
+    let mut group = criterion.benchmark_group("8KB, ten values sealed");
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    type Way<'a> = &'a dyn Fn(&[u8]) -> (usize, Vec<u8>);
+    let ways: [(&str, Way<'_>); 3] = [
+        ("rewrite watched", &|body| seal(&rules, &sealer, body)),
+        ("serde_json tree and back", &|body| seal_in_tree!(serde_json, &sealer, body)),
+        ("sonic-rs tree and back", &|body| seal_in_tree!(sonic_rs, &sealer, body)),
+    ];
+    for (name, way) in ways {
+        assert_eq!(way(body).0, 10, "{name} seals what there is");
+        group.bench_function(name, |bench| bench.iter(|| way(black_box(body))));
+    }
+    group.finish();
+}
+
 /// A real Patient of 3.3 KB, its sixteen identifying values sealed: what a write costs inside the gate.
 fn patient(criterion: &mut Criterion) {
-    const PATIENT: &str = include_str!("../src/cli/demo/patient.json");
+    const PATIENT: &[u8] = include_bytes!("../src/cli/demo/patient.json");
     let paths = [
         "$.text.div",
         "$.name[*].family",
@@ -157,34 +224,9 @@ fn patient(criterion: &mut Criterion) {
     ];
     let paths: Vec<FieldPath> = paths.iter().filter_map(|path| FieldPath::parse(path).ok()).collect();
     let rules = Arc::new(Rules::compile(&paths).expect("twelve paths"));
-    let provider = default_provider();
-    let edks = vec![EncryptedDataKey { kek: KekTag::of(provider, "bench"), blob: vec![7; 184] }];
-    let key = UnwrappedKey::new(provider, DataKey::generate(provider).expect("randomness")).expect("a key");
-    let made_for = EncryptionContext { scope: Scope::parse("bench").expect("a scope"), purpose: Purpose::Field };
-    let key = SealingKey::new(key, made_for, Origin::Inline(edks), Budget { seals_max: u64::MAX, bytes_max: u64::MAX });
-    let context = Context {
-        class: Class::parse("phi").expect("a class"),
-        scope: Scope::parse("bench").expect("a scope"),
-        bind: &[],
-    };
-    let write = |body: &[u8]| {
-        let mut rewriter = Rewriter::new(Arc::clone(&rules), Limits::default(), Some(holds_token));
-        let (mut room, mut sealed) = (Workspace::new(), 0);
-        rewriter.feed(body);
-        rewriter.finish();
-        while rewriter.step().expect("a valid document") == Step::Slot {
-            let slot = rewriter.slot().expect("a slot");
-            let (kind, value) = slot.text().map_or((Kind::Literal, slot.raw()), |text| (Kind::Text, text));
-            let token = key.seal(&mut room, &context, Manner::random(kind), value).expect("sealed");
-            let mut json = Vec::with_capacity(512);
-            quote(token.as_str().as_bytes(), &mut json);
-            rewriter.replace(&json);
-            sealed += 1;
-        }
-        (sealed, rewriter.take_output())
-    };
-    assert_eq!(write(PATIENT.as_bytes()).0, 16, "the patient holds what it says");
-    criterion.bench_function("seal a patient", |bench| bench.iter(|| write(black_box(PATIENT.as_bytes()))));
+    let sealer = sealer();
+    assert_eq!(seal(&rules, &sealer, PATIENT).0, 16, "the patient holds what it says");
+    criterion.bench_function("seal a patient", |bench| bench.iter(|| seal(&rules, &sealer, black_box(PATIENT))));
 }
 
 /// Real samples in the other formats, with the values of people replaced; their text is read byte by byte.
@@ -237,5 +279,5 @@ fn numbered<T, const N: usize>(paths: [T; N]) -> Vec<(usize, T)> {
     paths.into_iter().enumerate().collect()
 }
 
-criterion_group!(benches, document, patient, formats);
+criterion_group!(benches, document, sealed, patient, formats);
 criterion_main!(benches);
