@@ -57,7 +57,7 @@ pub(super) struct Machine {
     hold: Option<Hold>,
     /// From where on the output waits for the end of an object, of which members may have to be moved: how many objects and arrays
     /// are open in that one, itself included, and the place.
-    waiting: Option<(usize, usize)>,
+    waiting: Option<(usize, u64)>,
     /// Where the input may not be read beyond, for the sake of `hold`.
     clip: usize,
     found: Option<Found>,
@@ -311,7 +311,9 @@ impl Machine {
     /// How far the input is settled: what is before this will not be asked for again.
     pub(super) fn settled(&self) -> usize {
         let settled = self.passed();
-        self.waiting.map_or(settled, |(_, from)| settled.min(from))
+        // What was replaced since is settled although the end of the object is awaited.
+        let from = |from: u64| usize::try_from(from.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.waiting.map_or(settled, |(_, start)| settled.min(from(start)))
     }
 
     fn passed(&self) -> usize {
@@ -337,10 +339,6 @@ impl Machine {
         if let Some(hold) = &mut self.hold {
             hold.start -= dropped;
             self.clip = self.clip.saturating_sub(dropped);
-        }
-        // What was replaced since is settled although the end of the object is awaited.
-        if let Some((_, from)) = &mut self.waiting {
-            *from = from.saturating_sub(dropped);
         }
         if let Some(probe) = &mut self.probe {
             probe.shift(dropped);
@@ -387,12 +385,12 @@ impl Machine {
     }
 
     fn waits_too_long(&self, at: usize) -> bool {
-        self.waiting.is_some_and(|(_, from)| at - from > self.limits.object_bytes_max)
+        self.waiting.is_some_and(|(_, start)| self.offset(at) - start > self.limits.object_bytes_max as u64)
     }
 
     fn object_too_long(&self) -> Fault {
-        let start = self.waiting.map_or(self.at, |(_, from)| from);
-        Fault::ValueTooLong { offset: self.offset(start), max: self.limits.object_bytes_max }
+        let offset = self.waiting.map_or(self.offset(self.at), |(_, start)| start);
+        Fault::ValueTooLong { offset, max: self.limits.object_bytes_max }
     }
 
     fn value_too_long(&self, start: usize) -> Fault {

@@ -37,7 +37,7 @@ impl Machine {
             self.odd_name(raw)?;
         }
         if self.verdict.moves() && self.waiting.is_none() {
-            self.waiting = Some((self.frames.len(), self.token));
+            self.waiting = Some((self.frames.len(), self.offset(self.token)));
         }
         if !self.is_watched(inside(raw)) {
             return Ok(Flow::Go);

@@ -66,3 +66,22 @@ fn what_stands_beside_a_sealed_primitive_is_an_object() {
         assert_eq!(rewrite(&mut rewriter, document.as_bytes(), &[], &mut |_| None).unwrap(), document.as_bytes());
     }
 }
+
+/// The limit counts from where the wait began, though what was replaced since has gone out.
+#[test]
+fn an_object_that_waits_for_its_end_has_the_same_limit_however_it_is_cut() {
+    let date = FhirPath::parse("Patient.birthDate").unwrap();
+    let selected = Selected { path: JsonPath::Fhir(&date), rule: 0, role: Role::Primitive, passes: false };
+    let rules = Arc::new(Rules::compile_all(&[selected], &[]).unwrap());
+    let members = format!("\"birthDate\":\"d\",\"a\":[{}1],\"birthDate\":\"d\"}}", "1,".repeat(100));
+    let document = format!("{{\"resourceType\":\"Patient\",{members}");
+    for (object_bytes_max, is_short) in [(members.len() - 1, false), (members.len(), true)] {
+        for lengths in [&[][..], &[64], &[1]] {
+            let limits = Limits { object_bytes_max, ..Limits::default() };
+            let mut rewriter = Rewriter::new(Arc::clone(&rules), limits, None);
+            let result = rewrite(&mut rewriter, document.as_bytes(), lengths, &mut |_| Some(b"0".to_vec()));
+            let fault = Fault::ValueTooLong { offset: 26, max: object_bytes_max };
+            assert_eq!(result.err(), (!is_short).then_some(fault), "{object_bytes_max} in pieces of {lengths:?}");
+        }
+    }
+}
