@@ -2,6 +2,7 @@
 
 mod grammar;
 mod look;
+mod marks;
 mod run;
 mod strings;
 
@@ -9,6 +10,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fearless_simd::Level;
+
+use marks::Marks;
 
 use super::CONTAINERS;
 use super::blocks;
@@ -62,40 +65,6 @@ pub(super) struct Machine {
     clip: usize,
     found: Option<Found>,
     decoded: Vec<u8>,
-}
-
-/// Where there are no marks for which strings are watched.
-#[derive(Default)]
-struct Marks {
-    /// How long the input was that has been looked through.
-    len: usize,
-    /// None starts from here on.
-    from: usize,
-    /// And before this.
-    to: usize,
-}
-
-impl Marks {
-    /// How far ahead they are looked for: what has marks all over is not looked through again for each of them.
-    const AHEAD: usize = 32 * blocks::LEN;
-
-    /// Whether one starts in the block at `at`.
-    #[inline(always)]
-    fn is_in(&mut self, watch: Watch, view: &[u8], at: usize) -> bool {
-        let end = at.saturating_add(blocks::LEN);
-        if self.len != view.len() || at < self.from || end > self.to {
-            self.find(watch, view, at);
-        }
-        end > self.to
-    }
-
-    #[inline(never)]
-    fn find(&mut self, watch: Watch, view: &[u8], at: usize) {
-        let rest = view.get(at..).unwrap_or_default();
-        let ahead = rest.get(..Marks::AHEAD + Watch::MARK_BYTES_MAX);
-        let clear = watch.mark(ahead.unwrap_or(rest)).unwrap_or(ahead.map_or(usize::MAX, |_| Marks::AHEAD));
-        *self = Marks { len: view.len(), from: at, to: at.saturating_add(clear) };
-    }
 }
 
 /// What comes next.

@@ -1,6 +1,10 @@
 //! What no rule selects, block by block: it does what the states would do, and leaves to them whatever is not plain.
 
+mod place;
+
 use fearless_simd::{Simd, dispatch};
+
+use place::{Run, string};
 
 use super::{Flow, Frame, Machine, State, Turn, inside};
 use crate::document::Fault;
@@ -20,27 +24,6 @@ impl Frame {
     fn is_looked_through(&self) -> bool {
         !self.object && (self.indexed || self.verdict.matters())
     }
-}
-
-/// Where a run has come to.
-struct Run<'a> {
-    view: &'a [u8],
-    /// What has been dealt with of the block at hand.
-    done: u64,
-    /// In the blocks before: the last comma, colon or bracket, and the start of the last string.
-    mark: Option<usize>,
-    string: usize,
-    /// Of the innermost object or array.
-    is_object: bool,
-    live: bool,
-    /// Whether the states live in the value at hand have not been noted, which are those in any member that no rule mentions.
-    is_late: bool,
-    /// Whether somebody looks at names where nothing is live, whatever is written in them.
-    is_seen: bool,
-    /// Whether somebody looks at the strings that end in the block at hand.
-    is_watched: bool,
-    /// How many objects and arrays are open around those whose end nobody waits for.
-    awaited: usize,
 }
 
 /// How to go on after a token.
@@ -383,43 +366,5 @@ impl Machine {
         let text = inside(string);
         self.escaped = !is_plain && text.contains(&b'\\');
         string.len() <= self.limits.value_bytes_max && !self.is_watched(text)
-    }
-}
-
-impl Run<'_> {
-    /// The tokens that are to be looked at wherever they are.
-    #[inline(always)]
-    fn tokens(&self, block: &Block) -> u64 {
-        let strings = if self.is_watched { block.after_string } else { 0 };
-        block.opens | block.closes | block.words | block.late | strings
-    }
-
-    #[inline(always)]
-    fn bad(&self, block: &Block) -> u64 {
-        if self.is_object { block.bad_in_object } else { block.bad_in_array }
-    }
-
-    /// The start of the string before a token, and that of the token.
-    #[inline(always)]
-    fn string(&self, block: &Block, token: u64) -> (usize, usize) {
-        let start = block.last(block.strings & token.wrapping_sub(1)).unwrap_or(self.string);
-        (start, block.base.wrapping_add(token.trailing_zeros() as usize))
-    }
-}
-
-impl Block {
-    /// Where the last token of some is.
-    #[inline(always)]
-    fn last(&self, tokens: u64) -> Option<usize> {
-        (tokens != 0).then(|| self.base.wrapping_add((LEN - 1).wrapping_sub(tokens.leading_zeros() as usize)))
-    }
-}
-
-/// The string at `at`, after which nothing but white space is before `next`.
-#[inline(always)]
-fn string(view: &[u8], at: usize, next: usize) -> &[u8] {
-    match view.get(at..next).unwrap_or_default() {
-        string @ [.., b'"'] => string,
-        more => more.get(..=more.iter().rposition(|byte| *byte == b'"').unwrap_or_default()).unwrap_or_default(),
     }
 }
