@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 /// How many ready-made beginnings of tokens one key keeps: one for each suite and class that it seals.
 const BEGINNINGS_MAX: usize = 512;
 
+/// How many of them a workspace has at hand.
+const AT_HAND_MAX: usize = 16;
+
 /// Why a value was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -48,6 +51,8 @@ pub struct Workspace {
     used: usize,
     plaintext: Zeroizing<Vec<u8>>,
     aad: Vec<u8>,
+    /// Where the beginnings of all are kept, workers that seal with the same key would wait for each other.
+    at_hand: Vec<Arc<Beginning>>,
 }
 
 impl Workspace {
@@ -57,7 +62,8 @@ impl Workspace {
     #[must_use]
     pub fn new() -> Self {
         let drawn = [0; NONCE_BYTES * Self::BATCH];
-        Self { drawn, used: drawn.len(), plaintext: Zeroizing::default(), aad: Vec::new() }
+        let (plaintext, aad, at_hand) = Default::default();
+        Self { drawn, used: drawn.len(), plaintext, aad, at_hand }
     }
 
     pub(super) fn nonce(&mut self, provider: &dyn CryptoProvider) -> Result<[u8; NONCE_BYTES], CryptoFailed> {
@@ -121,11 +127,14 @@ pub struct SealingKey {
     budget: Budget,
     seals: AtomicU64,
     bytes: AtomicU64,
+    /// By this one it is told from all others.
+    identity: Arc<()>,
     beginnings: RwLock<QuickMap<(Suite, Class), Arc<Beginning>>>,
 }
 
 /// What all tokens of one key, suite and class begin with, and the key that makes the rest.
 struct Beginning {
+    of: (Arc<()>, Suite, Class),
     key: Arc<FieldKey>,
     /// What everything sealed begins with; the AAD but for the bound values.
     head: Vec<u8>,
@@ -150,8 +159,8 @@ impl SealingKey {
             Origin::Inline(edks) => (KeyRef::Inline { commitment: key.commitment(), edks }, [0; SALT_BYTES]),
             Origin::Stored { salt } => (KeyRef::Stored { id: key.id() }, salt),
         };
-        let (seals, bytes, beginnings) = Default::default();
-        Self { key, made_for, reference, salt, budget, seals, bytes, beginnings }
+        let (seals, bytes, identity, beginnings) = Default::default();
+        Self { key, made_for, reference, salt, budget, seals, bytes, identity, beginnings }
     }
 
     /// What names the key.
@@ -201,10 +210,11 @@ impl SealingKey {
         let suite = manner.suite;
         self.judge(context.scope, suite)?;
         self.spend(value.len())?;
-        let beginning = self.beginning(suite, context.class)?;
+        let beginning = self.at_hand(workspace, suite, context.class)?;
         // A FIPS 140 module may not take a nonce from outside.
         let nonce = if fips::REQUIRED { None } else { Some(workspace.nonce(self.key.provider)?) };
-        let Workspace { plaintext, aad, .. } = workspace;
+        let Workspace { plaintext, aad, at_hand, .. } = workspace;
+        let beginning = at_hand.get(beginning).ok_or(CryptoFailed)?;
         let aad: &[u8] = if context.bind.is_empty() {
             &beginning.head
         } else {
@@ -281,6 +291,24 @@ impl SealingKey {
         salted.then_some(self.salt)
     }
 
+    /// Which of the beginnings at hand it is, taken from those of all if it was not there.
+    fn at_hand(&self, workspace: &mut Workspace, suite: Suite, class: Class) -> Result<usize, CryptoFailed> {
+        let at_hand = &mut workspace.at_hand;
+        let is_it = |known: &Arc<Beginning>| {
+            let (identity, known_suite, known_class) = &known.of;
+            Arc::ptr_eq(identity, &self.identity) && *known_suite == suite && *known_class == class
+        };
+        if let Some(index) = at_hand.iter().position(is_it) {
+            return Ok(index);
+        }
+        let beginning = self.beginning(suite, class)?;
+        if at_hand.len() >= AT_HAND_MAX {
+            at_hand.clear();
+        }
+        at_hand.push(beginning);
+        Ok(at_hand.len() - 1)
+    }
+
     fn beginning(&self, suite: Suite, class: Class) -> Result<Arc<Beginning>, CryptoFailed> {
         let known = self.beginnings.read().unwrap_or_else(PoisonError::into_inner).get(&(suite, class)).cloned();
         if let Some(beginning) = known {
@@ -291,6 +319,7 @@ impl SealingKey {
         Head::write(suite, (class, scope), &self.reference, salt, &mut head);
         let rest = head.len() - head.len() % 3;
         let beginning = Arc::new(Beginning {
+            of: (Arc::clone(&self.identity), suite, class),
             key: self.key.sealing_field_key(suite, class, salt)?,
             text: Token::begin(head.get(..rest).unwrap_or_default()),
             head,
@@ -378,6 +407,32 @@ mod tests {
                     context("ssn", "clinic", &[("no", b"42")]),
                 ] {
                     assert_eq!(open(&key, &token, &moved).err(), Some(OpenError::Unauthentic), "{moved:?}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn one_workspace_serves_many_keys_and_classes() {
+        on_each(|p| {
+            let mut room = Workspace::new();
+            // Keys of one data key are told apart too, by their salts.
+            let again = |key: &SealingKey| {
+                let origin = Origin::Stored { salt: [9; 8] };
+                SealingKey::new(Arc::clone(key.unwrapped()), key.made_for(), origin, Budget::default())
+            };
+            let mut all: Vec<SealingKey> = (1..4).flat_map(|seed| keys(p, seed, "clinic")).collect();
+            all.push(again(&all[1]));
+            for round in 0..AT_HAND_MAX + 3 {
+                for key in &all {
+                    let class = format!("class{}", round % (AT_HAND_MAX + 1));
+                    let at = context(&class, "clinic", &[]);
+                    let token = key.seal(&mut room, &at, manner(key, Kind::Text), b"999-12-3456").unwrap();
+                    assert_eq!(open(key, &token, &at).unwrap().expose(), b"999-12-3456");
+                    let other =
+                        SealingKey::seal(key, &mut Workspace::new(), &at, manner(key, Kind::Text), b"999-12-3456");
+                    let begin = |token: &Token| token.as_str().as_bytes()[..40].to_vec();
+                    assert_eq!(begin(&token), begin(&other.unwrap()), "the head says the same");
                 }
             }
         });
