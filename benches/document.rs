@@ -205,6 +205,33 @@ fn sealed(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Strings that look as if they had to be looked at, one after the other, where the reader begins anew at each element.
+fn marks(criterion: &mut Criterion) {
+    let rules = FieldPath::parse("$[1].a").map(|path| Rules::compile(&[path]));
+    let rules = Arc::new(rules.expect("a path").expect("one path"));
+    let mut group = criterion.benchmark_group("1MB, watched");
+    for (name, element) in [
+        ("plain", r#"{"value":"some text of some length"}"#),
+        ("half a token", r#"{"value":"sgv sgv sgv sgv sgv sgv"}"#),
+        ("a token each", r#"{"value":"sgv1.AAECAwQFBgcICQoLDA0O"}"#),
+    ] {
+        let body = format!("[{}]", vec![element; (1 << 20) / element.len()].join(","));
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let mut rewriter = Rewriter::new(Arc::clone(&rules), Limits::default(), Some(TOKENS));
+                rewriter.feed(black_box(body.as_bytes()));
+                rewriter.finish();
+                while rewriter.step().expect("a valid document") == Step::Slot {
+                    rewriter.keep();
+                }
+                rewriter.take_output()
+            });
+        });
+    }
+    group.finish();
+}
+
 /// A real Patient of 3.3 KB, its sixteen identifying values sealed: what a write costs inside the gate.
 fn patient(criterion: &mut Criterion) {
     const PATIENT: &[u8] = include_bytes!("../src/cli/demo/patient.json");
@@ -279,5 +306,5 @@ fn numbered<T, const N: usize>(paths: [T; N]) -> Vec<(usize, T)> {
     paths.into_iter().enumerate().collect()
 }
 
-criterion_group!(benches, document, sealed, patient, formats);
+criterion_group!(benches, document, sealed, marks, patient, formats);
 criterion_main!(benches);

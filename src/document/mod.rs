@@ -79,9 +79,9 @@ impl Watch {
         Watch { shows, mark: None }
     }
 
-    /// Asks about strings with a mark alone, so that many can be passed at once: `mark` tells where in some bytes the first one
-    /// starts, which has at most [`MARK_BYTES_MAX`](Self::MARK_BYTES_MAX). Every text for which `shows` says yes must hold one.
-    /// Strings with escapes are asked about as well.
+    /// Asks about strings with a mark alone, so that many can be passed at once. `mark` tells where in some bytes, cut anywhere, the
+    /// first one starts: at most [`MARK_BYTES_MAX`](Self::MARK_BYTES_MAX) that are one whatever is before them. Every text for which
+    /// `shows` says yes must hold one. Strings with escapes are asked about as well.
     #[must_use]
     pub const fn marked(shows: fn(&[u8]) -> bool, mark: FindMark) -> Watch {
         Watch { shows, mark: Some(mark) }

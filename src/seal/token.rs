@@ -82,15 +82,11 @@ pub fn holds_token(text: &[u8]) -> bool {
 /// Where in `text` the first start of a token, of any version, stands.
 #[must_use]
 pub fn find_token(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let rest = text.get(at..)?;
-        at += memmem::find(rest, MARK)?;
-        if starts_as_token(text.get(at..)?) {
-            return Some(at);
-        }
-        at += MARK.len();
-    }
+    // This one prepares nothing for texts that are short, as most are.
+    let first = memmem::find(text, MARK)?;
+    let rest = text.get(first..)?;
+    let at = memmem::find_iter(rest, MARK).find(|at| rest.get(*at..).is_some_and(starts_as_token))?;
+    Some(first + at)
 }
 
 fn split(text: &[u8]) -> Option<(u8, &[u8])> {

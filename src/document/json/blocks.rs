@@ -120,7 +120,7 @@ impl<'a, S: Simd> Blocks<'a, S> {
     /// Whether a string has started after which nothing has come yet but white space.
     #[inline(always)]
     pub(super) fn is_after_string(&self) -> bool {
-        self.inside | self.string != 0
+        self.string != 0
     }
 
     /// The next block, if there is one.

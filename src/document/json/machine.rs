@@ -166,7 +166,7 @@ impl Machine {
         Machine {
             limits,
             watch,
-            marks: Marks::default(),
+            marks: Marks::NONE,
             level: blocks::level(),
             verdict: tracker.root(),
             tracker,
@@ -302,7 +302,7 @@ impl Machine {
     /// Forgets the first `dropped` bytes of the input, which are settled.
     pub(super) fn shift(&mut self, dropped: usize) {
         self.base += dropped as u64;
-        self.marks = Marks::default();
+        self.marks.forget();
         self.at -= dropped;
         self.token = self.token.saturating_sub(dropped);
         if let Some(hold) = &mut self.hold {

@@ -4,7 +4,6 @@ use crate::document::Watch;
 use crate::document::json::blocks::LEN;
 
 /// Where there are no marks for which strings are watched.
-#[derive(Default)]
 pub(super) struct Marks {
     /// How long the input was that has been looked through.
     len: usize,
@@ -12,17 +11,29 @@ pub(super) struct Marks {
     from: usize,
     /// And before this.
     to: usize,
+    /// Whether one starts there.
+    found: bool,
+    /// How many blocks will be looked through the next time, less one: the fewer, the closer together marks are. What has them all over
+    /// is not looked through again for each.
+    ahead: usize,
 }
 
 impl Marks {
-    /// How far ahead they are looked for: what has marks all over is not looked through again for each of them.
-    const AHEAD: usize = 32 * LEN;
+    const AHEAD_MAX: usize = 31;
+
+    pub(super) const NONE: Marks = Marks { len: usize::MAX, from: 0, to: 0, found: false, ahead: Marks::AHEAD_MAX };
+
+    /// The input has changed.
+    pub(super) fn forget(&mut self) {
+        self.len = usize::MAX;
+    }
 
     /// Whether one starts in the block at `at`.
     #[inline(always)]
     pub(super) fn is_in(&mut self, watch: Watch, view: &[u8], at: usize) -> bool {
         let end = at.saturating_add(LEN);
-        if self.len != view.len() || at < self.from || end > self.to {
+        let is_known = self.len == view.len() && self.from <= at && (end <= self.to || self.found && at <= self.to);
+        if !is_known {
             self.find(watch, view, at);
         }
         end > self.to
@@ -31,8 +42,12 @@ impl Marks {
     #[inline(never)]
     fn find(&mut self, watch: Watch, view: &[u8], at: usize) {
         let rest = view.get(at..).unwrap_or_default();
-        let ahead = rest.get(..Marks::AHEAD + Watch::MARK_BYTES_MAX);
-        let clear = watch.mark(ahead.unwrap_or(rest)).unwrap_or(ahead.map_or(usize::MAX, |_| Marks::AHEAD));
-        *self = Marks { len: view.len(), from: at, to: at.saturating_add(clear) };
+        let len = (self.ahead + 1) * LEN;
+        let ahead = rest.get(..len + Watch::MARK_BYTES_MAX);
+        let mark = watch.mark(ahead.unwrap_or(rest));
+        let clear = mark.unwrap_or(ahead.map_or(usize::MAX, |_| len));
+        let found = mark.is_some();
+        let ahead = if found { self.ahead / 2 } else { (self.ahead * 2 + 1).min(Marks::AHEAD_MAX) };
+        *self = Marks { len: view.len(), from: at, to: at.saturating_add(clear), found, ahead };
     }
 }

@@ -89,7 +89,7 @@ impl Machine {
                 }
                 let bad = run.bad(&block) & !run.done;
                 let good = lowest(bad).wrapping_sub(1);
-                let names = if run.live || run.is_seen || run.is_watched { block.colons } else { 0 };
+                let names = if run.live || run.is_seen { block.colons } else { 0 };
                 let mut tokens = (always | names) & !run.done & good;
                 while tokens != 0 {
                     let token = lowest(tokens);
