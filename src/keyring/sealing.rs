@@ -133,7 +133,8 @@ impl Inner {
     pub(super) fn sweep_sealing(self: &Arc<Self>) {
         let now = Instant::now();
         self.sealing.retain(|sealing| {
-            // One that stands in a store may be shredded there, and is in no memory then when its time is over.
+            // One that stands in a store may be shredded there, and is in no memory then when its time is over and that of bodies
+            // that are being sealed.
             let stored = matches!(sealing.held.key.reference(), KeyRef::Stored { .. });
             let gone = stored && sealing.life.is_gone(now, self.stale_max);
             sealing.spent(now, &self.settings) < 1.0 && !gone

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 const BEGINNINGS_MAX: usize = 512;
 
 /// How many of them a workspace has at hand.
-const AT_HAND: usize = 4;
+const AT_HAND: usize = 8;
 
 /// Why a value was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,11 +44,9 @@ pub enum SealError {
 /// Room to work in, and random nonces, drawn for many values in one call. For one document: it is dropped with it, so
 /// that a process that is cloned between two documents has no nonce in store. What stood in it is zeroized.
 ///
-/// Each call draws 16 nonces: it takes hardly longer than for one.
+/// Each call draws 16 nonces: it takes hardly longer than for one. It holds keys of the classes that it sealed until it is dropped.
 pub struct Workspace {
-    drawn: [u8; NONCE_BYTES * Self::BATCH],
-    /// Those not yet used stand at the end.
-    used: usize,
+    nonces: Nonces,
     plaintext: Zeroizing<Vec<u8>>,
     aad: Vec<u8>,
     /// Where the beginnings of all are kept, workers that seal with the same key would wait for each other.
@@ -56,17 +54,25 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    const BATCH: usize = 16;
-
     /// Nothing drawn yet.
     #[must_use]
     pub fn new() -> Self {
-        let drawn = [0; NONCE_BYTES * Self::BATCH];
         let (plaintext, aad, at_hand) = Default::default();
-        Self { drawn, used: drawn.len(), plaintext, aad, at_hand }
+        Self { nonces: Nonces::NONE, plaintext, aad, at_hand }
     }
+}
 
-    pub(super) fn nonce(&mut self, provider: &dyn CryptoProvider) -> Result<[u8; NONCE_BYTES], CryptoFailed> {
+/// Those not yet used stand at the end.
+struct Nonces {
+    drawn: [u8; NONCE_BYTES * Self::BATCH],
+    used: usize,
+}
+
+impl Nonces {
+    const BATCH: usize = 16;
+    const NONE: Self = Self { drawn: [0; NONCE_BYTES * Self::BATCH], used: NONCE_BYTES * Self::BATCH };
+
+    fn next(&mut self, provider: &dyn CryptoProvider) -> Result<[u8; NONCE_BYTES], CryptoFailed> {
         if self.used >= self.drawn.len() {
             provider.fill_random(&mut self.drawn)?;
             self.used = 0;
@@ -159,8 +165,8 @@ impl SealingKey {
             Origin::Inline(edks) => (KeyRef::Inline { commitment: key.commitment(), edks }, [0; SALT_BYTES]),
             Origin::Stored { salt } => (KeyRef::Stored { id: key.id() }, salt),
         };
-        let (seals, bytes, identity, beginnings) = Default::default();
-        Self { key, made_for, reference, salt, budget, seals, bytes, identity, beginnings }
+        let (seals, bytes, beginnings) = Default::default();
+        Self { key, made_for, reference, salt, budget, seals, bytes, identity: Arc::new(()), beginnings }
     }
 
     /// What names the key.
@@ -211,9 +217,7 @@ impl SealingKey {
         self.judge(context.scope, suite)?;
         self.spend(value.len())?;
         let beginning = self.at_hand(workspace, suite, context.class)?;
-        // A FIPS 140 module may not take a nonce from outside.
-        let nonce = if fips::REQUIRED { None } else { Some(workspace.nonce(self.key.provider)?) };
-        let Workspace { plaintext, aad, at_hand, .. } = workspace;
+        let Workspace { nonces, plaintext, aad, at_hand } = workspace;
         let beginning = at_hand.get(beginning).and_then(Option::as_deref).ok_or(CryptoFailed)?;
         let aad: &[u8] = if context.bind.is_empty() {
             &beginning.head
@@ -235,6 +239,8 @@ impl SealingKey {
                 manner.write(value, plaintext);
                 let rest = plaintext.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut);
                 let (room, sealed) = rest.ok_or(CryptoFailed)?;
+                // A FIPS 140 module may not take a nonce from outside.
+                let nonce = if fips::REQUIRED { None } else { Some(nonces.next(self.key.provider)?) };
                 let (nonce, tag) = encrypt(&**key, nonce, aad, sealed)?;
                 *room = nonce;
                 plaintext.extend_from_slice(&tag);
@@ -418,23 +424,23 @@ mod tests {
     fn one_workspace_serves_many_keys_and_classes() {
         on_each(|p| {
             let mut room = Workspace::new();
-            // Keys of one data key are told apart too, by their salts.
-            let again = |key: &SealingKey| {
-                let origin = Origin::Stored { salt: [9; 8] };
-                SealingKey::new(Arc::clone(key.unwrapped()), key.made_for(), origin, Budget::default())
-            };
-            let mut all: Vec<SealingKey> = (1..4).flat_map(|seed| keys(p, seed, "clinic")).collect();
-            all.push(again(&all[1]));
-            for round in 0..3 * AT_HAND {
-                for key in &all {
-                    let class = format!("class{}", round % (AT_HAND + 1));
+            let mut all: Vec<SealingKey> = keys(p, 1, "clinic").into_iter().chain(keys(p, 2, "clinic")).collect();
+            // A key that is taken into use again has another salt, and nothing else.
+            let again = Origin::Stored { salt: [9; 8] };
+            let again = SealingKey::new(Arc::clone(all[1].unwrapped()), all[1].made_for(), again, Budget::default());
+            all.insert(2, again);
+            // Some are at hand from the time before, and some are not any more.
+            for count in 1..=AT_HAND + 1 {
+                for class in (0..count).map(|number| format!("class{number}")) {
                     let at = context(&class, "clinic", &[]);
-                    let token = key.seal(&mut room, &at, manner(key, Kind::Text), b"999-12-3456").unwrap();
-                    assert_eq!(open(key, &token, &at).unwrap().expose(), b"999-12-3456");
-                    let other =
-                        SealingKey::seal(key, &mut Workspace::new(), &at, manner(key, Kind::Text), b"999-12-3456");
-                    let begin = |token: &Token| token.as_str().as_bytes()[..40].to_vec();
-                    assert_eq!(begin(&token), begin(&other.unwrap()), "the head says the same");
+                    for key in all.iter().chain(&all) {
+                        let token = key.seal(&mut room, &at, manner(key, Kind::Text), b"999-12-3456").unwrap();
+                        let other = seal(key, &at, Kind::Text, b"999-12-3456");
+                        let [token_read, other] =
+                            [&token, &other].map(|token| Token::read(token.as_str().as_bytes()).unwrap());
+                        assert_eq!(token_read.head(), other.head());
+                        assert_eq!(open(key, &token, &at).unwrap().expose(), b"999-12-3456");
+                    }
                 }
             }
         });
@@ -548,7 +554,7 @@ mod tests {
     fn nonces_are_never_repeated_within_a_batch_or_across_two() {
         on_each(|p| {
             let mut room = Workspace::new();
-            let drawn: std::collections::HashSet<_> = (0..100).map(|_| room.nonce(p).unwrap()).collect();
+            let drawn: std::collections::HashSet<_> = (0..100).map(|_| room.nonces.next(p).unwrap()).collect();
             assert_eq!(drawn.len(), 100);
         });
     }
