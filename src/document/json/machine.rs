@@ -59,7 +59,7 @@ pub(super) struct Machine {
     is_part: bool,
     hold: Option<Hold>,
     /// From where on the output waits for the end of an object, of which members may have to be moved: how many objects and arrays
-    /// are open in that one, itself included, and the place.
+    /// are open in that one, itself included, and the place, in bytes from the start of the body.
     waiting: Option<(usize, u64)>,
     /// Where the input may not be read beyond, for the sake of `hold`.
     clip: usize,
