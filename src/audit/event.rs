@@ -16,15 +16,15 @@ pub const KEYS_MAX: usize = 500;
 #[non_exhaustive]
 pub enum AuditEvent {
     /// A write is about to be sent to the upstream.
-    ExchangeIntended(Exchange),
+    ExchangeIntended(Arc<Exchange>),
     /// The response is about to be sent to the client; what it shows is in `fields`.
-    ExchangeAnswered(Exchange),
+    ExchangeAnswered(Arc<Exchange>),
     /// The gate refused the exchange; `code` says why, `sent_upstream` whether the upstream had it already.
-    ExchangeRefused(Exchange),
+    ExchangeRefused(Arc<Exchange>),
     /// The client went away before there was an answer.
-    ExchangeAbandoned(Exchange),
+    ExchangeAbandoned(Arc<Exchange>),
     /// A streamed response came to its end, whole or not (`code`).
-    BodyCompleted(Exchange),
+    BodyCompleted(Arc<Exchange>),
     /// TLS handshakes that failed since the last such event.
     HandshakesRefused {
         /// What went wrong, see [`super::handshakes::Reason`].

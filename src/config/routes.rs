@@ -7,6 +7,7 @@ use super::raw;
 use super::rules;
 use super::source::{item, key};
 use crate::proxy::goes_on;
+use crate::proxy::meters::Meters;
 use crate::proxy::route::{Protection, Route, Routes, Template};
 use crate::proxy::rule::ScopeSource;
 use crate::seal::Scope;
@@ -14,6 +15,7 @@ use http::{HeaderName, Method};
 use rustls_pki_types::ServerName;
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 /// What a route may refer to.
 pub(super) struct Known<'a> {
@@ -104,8 +106,10 @@ fn route(
     let quoted = files.quoted(&at("name"), &name);
     let requests = Taken { quoted, host: host.clone(), template: template.clone(), methods: methods.clone() };
     take(files, taken, path, requests);
+    let name: Arc<str> = name.into();
     Some(Route {
-        name: name.into(),
+        meters: Arc::new(Meters::of(Arc::clone(&name))),
+        name,
         host,
         template,
         methods,

@@ -5,8 +5,10 @@ use super::ledger::Ledger;
 use super::media::Format;
 use super::route::{Protection, Route, Routes};
 use super::rule::{Protected, Written};
+use crate::audit::event::FieldAction;
 use crate::telemetry::names;
-use std::sync::{Mutex, PoisonError};
+use metrics::Counter;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// How many bodies may come without a value for a rule before it is said to be silent.
 const BODIES: u64 = 1000;
@@ -16,7 +18,14 @@ const GAPS: u64 = 10;
 
 /// The rules of a route, by their numbers, and what they met in requests.
 #[derive(Debug)]
-pub struct Coverage(Mutex<Vec<Met>>);
+pub struct Coverage {
+    met: Mutex<Vec<Met>>,
+    values: Vec<Values>,
+}
+
+/// Counters of a rule's values, by the number of what was done with them. To register one takes longer than to seal a value.
+#[derive(Debug, Default)]
+struct Values([OnceLock<Counter>; FieldAction::Unopenable as usize + 1]);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Met {
@@ -51,12 +60,13 @@ impl Coverage {
     /// Of so many rules.
     #[must_use]
     pub fn of(rules: usize) -> Coverage {
-        Coverage(Mutex::new(vec![Met::default(); rules]))
+        let values = std::iter::repeat_with(Values::default).take(rules).collect();
+        Coverage { met: Mutex::new(vec![Met::default(); rules]), values }
     }
 
     /// Takes in what a body of a request held. The rules of packs are for many documents, of which most routes see few.
     pub(super) fn body(&self, route: &Route, protected: &Protected, format: &Format, rules_met: &[usize]) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         for (number, (met, written)) in all.iter_mut().zip(&protected.written).enumerate() {
             if written.pack.is_some() || protected.field(number).is_none() || !written.is_for(format) {
                 continue;
@@ -82,7 +92,7 @@ impl Coverage {
 pub fn forget(routes: &Routes) {
     for route in routes.iter() {
         let Protection::Rules(protected) = &route.protection else { continue };
-        let all = protected.coverage.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = protected.coverage.met.lock().unwrap_or_else(PoisonError::into_inner);
         let silenced = all.iter().zip(&protected.written).filter(|(met, _)| met.silent);
         silenced.for_each(|(_, written)| silent(route, written, 0.0));
     }
@@ -96,10 +106,17 @@ fn silent(route: &Route, written: &Written, value: f64) {
 /// Counts what the rules met.
 pub(super) fn count(route: &Route, protected: &Protected, ledger: &Ledger) {
     for (rule, action, count) in &ledger.met {
-        let Some(written) = protected.written.get(*rule) else { continue };
-        let labels = (route.name.to_string(), written.place.clone());
-        metrics::counter!(names::RULE_VALUES, "route" => labels.0, "rule" => labels.1, "action" => action.as_str())
-            .increment(*count);
+        let (Some(written), Some(values)) = (protected.written.get(*rule), protected.coverage.values.get(*rule)) else {
+            continue;
+        };
+        let registered = || {
+            let labels = (route.name.to_string(), written.place.clone());
+            metrics::counter!(names::RULE_VALUES, "route" => labels.0, "rule" => labels.1, "action" => action.as_str())
+        };
+        match values.0.get(*action as usize) {
+            Some(counter) => counter.get_or_init(registered).increment(*count),
+            None => registered().increment(*count),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod ledger;
 pub mod listener;
 pub mod live;
 pub mod media;
+pub mod meters;
 pub mod pace;
 pub mod pipeline;
 mod problem;

@@ -1,6 +1,7 @@
 //! Which route a request takes. The most specific template wins, and wins for every method: a method that it does not
 //! name is refused, never served by a wider route.
 
+use super::meters::Meters;
 use super::rule::{Protected, ScopeSource};
 use super::target::{self, NotCanonical};
 use http::Method;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 pub struct Route {
     /// Its name in audit events, metrics and logs.
     pub name: Arc<str>,
+    /// What is counted of its exchanges.
+    pub meters: Arc<Meters>,
     /// The host that it is for, in lower case; every host if `None`.
     pub host: Option<String>,
     /// Its path.
@@ -237,6 +240,7 @@ mod tests {
     fn routes(list: &[(&str, Option<&str>, &str, &[Method])]) -> Routes {
         let route = |(name, host, path, methods): &(&str, Option<&str>, &str, &[Method])| Route {
             name: (*name).into(),
+            meters: Arc::new(Meters::of((*name).into())),
             host: host.map(Into::into),
             template: Template::parse(path).unwrap(),
             methods: methods.to_vec(),

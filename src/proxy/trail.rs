@@ -5,13 +5,13 @@ use super::bearer::Proven;
 use super::body::Fault;
 use super::identity::Peer;
 use super::ledger::Ledger;
+use super::meters::Meters;
 use super::rescue::Refusal;
 use super::route::Route;
-use crate::audit::event::{Exchange, FieldCount};
+use crate::audit::event::Exchange;
 use crate::audit::{AuditEvent, Receipt, Recorder, Unrecorded};
 use crate::policy::{Acting, Principal};
 use crate::seal::Scope;
-use crate::telemetry::names;
 use http::{Method, StatusCode};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,8 +24,10 @@ const RECORD_CHARACTERS_MAX: usize = 128;
 /// The record of one exchange as it goes on.
 pub(super) struct Trail {
     recorder: Recorder,
-    state: Exchange,
+    state: Arc<Exchange>,
     start: Instant,
+    /// Of its route, once there is one.
+    meters: Option<Arc<Meters>>,
     /// Whether the record of how it ended is made, or on its way.
     ended: bool,
     body_fault: Fault,
@@ -62,10 +64,17 @@ impl Trail {
             kms_request_id: None,
             sent_upstream: false,
         };
-        Self { recorder: recorder.clone(), state, start: Instant::now(), ended: false, body_fault: Fault::default() }
+        let state = Arc::new(state);
+        let (start, body_fault) = (Instant::now(), Fault::default());
+        Self { recorder: recorder.clone(), state, start, meters: None, ended: false, body_fault }
     }
 
-    pub(super) const fn exchange(&self) -> Uuid {
+    /// To write on: a copy while an event that shows it is on its way.
+    fn state(&mut self) -> &mut Exchange {
+        Arc::make_mut(&mut self.state)
+    }
+
+    pub(super) fn exchange(&self) -> Uuid {
         self.state.exchange
     }
 
@@ -79,37 +88,38 @@ impl Trail {
 
     /// Takes the client's request id.
     pub(super) fn call_it(&mut self, request_id: &str) {
-        self.state.request_id = request_id.into();
+        self.state().request_id = request_id.into();
     }
 
     pub(super) fn route(&mut self, route: &Route) {
-        self.state.route = Some(Arc::clone(&route.name));
+        self.state().route = Some(Arc::clone(&route.name));
+        self.meters = Some(Arc::clone(&route.meters));
     }
 
     pub(super) fn user(&mut self, user: Option<&Proven>) {
-        self.state.user = user.map(|proven| proven.user.clone());
+        self.state().user = user.map(|proven| proven.user.clone());
     }
 
     /// Says in which roles the caller acts.
     pub(super) fn roles(&mut self, acting: Option<&Acting<'_>>) {
-        self.state.roles = acting.map(|acting| acting.roles().to_vec()).unwrap_or_default();
+        self.state().roles = acting.map(|acting| acting.roles().to_vec()).unwrap_or_default();
     }
 
     /// Says whose data the exchange is about, be it that the caller may not act there.
     pub(super) fn scope(&mut self, scope: Scope) {
-        self.state.scope = Some(scope.to_string());
+        self.state().scope = Some(scope.to_string());
     }
 
     /// Names the record, once it is known that the caller may ask for it. What is too long to be an id is cut.
     pub(super) fn record(&mut self, route: &Route, path: &str) {
         let parameter = route.record.as_deref().and_then(|name| route.template.parameter(name, path));
-        self.state.record = parameter.map(|id| id.chars().take(RECORD_CHARACTERS_MAX).collect());
+        self.state().record = parameter.map(|id| id.chars().take(RECORD_CHARACTERS_MAX).collect());
     }
 
     /// Takes what was done with values, and by which keys.
     pub(super) fn add(&mut self, ledger: Ledger) {
-        counted(&self.label(), &ledger);
-        ledger.settle(&mut self.state);
+        self.meters().fields(&ledger);
+        ledger.settle(self.state());
     }
 
     /// Where the request's body says how it failed.
@@ -117,44 +127,45 @@ impl Trail {
         Rc::clone(&self.body_fault)
     }
 
-    pub(super) const fn sent_upstream(&self) -> bool {
+    pub(super) fn sent_upstream(&self) -> bool {
         self.state.sent_upstream
     }
 
     /// Records that a write is about to be sent.
     pub(super) async fn intend(&mut self) -> Result<(), Unrecorded> {
-        self.recorder.record(&AuditEvent::ExchangeIntended(self.state.clone())).await.map(drop)
+        self.recorder.record(&AuditEvent::ExchangeIntended(Arc::clone(&self.state))).await.map(drop)
     }
 
     pub(super) fn sending(&mut self) {
-        self.state.sent_upstream = true;
+        self.state().sent_upstream = true;
     }
 
     /// It could not be sent after all.
     pub(super) fn not_sent(&mut self) {
-        self.state.sent_upstream = false;
+        self.state().sent_upstream = false;
     }
 
     pub(super) fn upstream_answered(&mut self, status: StatusCode) {
-        self.state.upstream_status = Some(status.as_u16());
+        self.state().upstream_status = Some(status.as_u16());
     }
 
     /// Records what the response will show.
     pub(super) async fn answer(&mut self, status: StatusCode) -> Result<Receipt, Unrecorded> {
-        self.state.status = Some(status.as_u16());
-        let receipt = self.recorder.record(&AuditEvent::ExchangeAnswered(self.state.clone())).await?;
+        self.state().status = Some(status.as_u16());
+        let receipt = self.recorder.record(&AuditEvent::ExchangeAnswered(Arc::clone(&self.state))).await?;
         Ok(receipt)
     }
 
     /// Records a refusal.
     pub(super) async fn refuse(&mut self, refusal: &Refusal) -> Result<(), Unrecorded> {
-        self.state.status = Some(refusal.code.status().as_u16());
-        self.state.code = Some(refusal.code.as_str());
-        self.state.cause.clone_from(&refusal.cause);
-        self.state.kms_request_id.clone_from(&refusal.kms_request_id);
+        let state = self.state();
+        state.status = Some(refusal.code.status().as_u16());
+        state.code = Some(refusal.code.as_str());
+        state.cause.clone_from(&refusal.cause);
+        state.kms_request_id.clone_from(&refusal.kms_request_id);
         // From its first poll on the event is on its way, also if the client goes away meanwhile.
         self.ended = true;
-        self.recorder.record(&AuditEvent::ExchangeRefused(self.state.clone())).await.map(drop)
+        self.recorder.record(&AuditEvent::ExchangeRefused(Arc::clone(&self.state))).await.map(drop)
     }
 
     /// The exchange has ended in its response's head.
@@ -167,17 +178,16 @@ impl Trail {
     pub(super) fn go_on(mut self, outcome: &'static str) -> Completion {
         self.ended = true;
         self.count(outcome);
-        Completion { recorder: self.recorder.clone(), state: Some(self.state.clone()) }
+        Completion { recorder: self.recorder.clone(), state: Some(Arc::clone(&self.state)), meters: self.meters() }
     }
 
     fn count(&self, outcome: &'static str) {
-        metrics::counter!(names::EXCHANGES, "route" => self.label(), "outcome" => outcome).increment(1);
-        let seconds = self.start.elapsed().as_secs_f64();
-        metrics::histogram!(names::EXCHANGE_SECONDS, "route" => self.label()).record(seconds);
+        self.meters().exchange(outcome, self.start.elapsed());
     }
 
-    fn label(&self) -> String {
-        self.state.route.as_deref().unwrap_or("-").to_owned()
+    /// Of what came to no route they are its own.
+    fn meters(&self) -> Arc<Meters> {
+        self.meters.clone().unwrap_or_else(|| Arc::new(Meters::of("-".into())))
     }
 }
 
@@ -185,7 +195,7 @@ impl Drop for Trail {
     fn drop(&mut self) {
         if !self.ended {
             self.count("abandoned");
-            self.recorder.record_detached(&AuditEvent::ExchangeAbandoned(self.state.clone()));
+            self.recorder.record_detached(&AuditEvent::ExchangeAbandoned(Arc::clone(&self.state)));
         }
     }
 }
@@ -193,23 +203,25 @@ impl Drop for Trail {
 /// Records how a streamed response ended.
 pub(super) struct Completion {
     recorder: Recorder,
-    state: Option<Exchange>,
+    state: Option<Arc<Exchange>>,
+    meters: Arc<Meters>,
 }
 
 impl Completion {
     /// Takes what was done with values since.
     pub(super) fn add(&mut self, ledger: Ledger) {
         if let Some(state) = &mut self.state {
-            counted(state.route.as_deref().unwrap_or("-"), &ledger);
-            ledger.settle(state);
+            self.meters.fields(&ledger);
+            ledger.settle(Arc::make_mut(state));
         }
     }
 
     /// It broke off, for a reason of the gate's own.
     pub(super) fn broken(mut self, refusal: &Refusal) {
         if let Some(mut state) = self.state.take() {
-            state.code = Some(refusal.code.as_str());
-            state.cause.clone_from(&refusal.cause);
+            let told = Arc::make_mut(&mut state);
+            told.code = Some(refusal.code.as_str());
+            told.cause.clone_from(&refusal.cause);
             self.recorder.record_detached(&AuditEvent::BodyCompleted(state));
         }
     }
@@ -225,7 +237,7 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(mut state) = self.state.take() {
-            state.code = Some("body_broke_off");
+            Arc::make_mut(&mut state).code = Some("body_broke_off");
             self.recorder.record_detached(&AuditEvent::BodyCompleted(state));
         }
     }
@@ -235,12 +247,4 @@ impl Drop for Completion {
 fn name(method: &Method) -> &'static str {
     const KNOWN: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("-")
-}
-
-fn counted(route: &str, ledger: &Ledger) {
-    for FieldCount { class, action, count } in &ledger.fields {
-        let labels = (route.to_owned(), class.to_string());
-        metrics::counter!(names::FIELDS, "route" => labels.0, "class" => labels.1, "action" => action.as_str())
-            .increment(*count);
-    }
 }
