@@ -67,6 +67,8 @@ struct State {
     failures: u32,
     closing: bool,
     stopped: bool,
+    /// Whether the thread waits for work. To wake it takes a system call, also when it does not.
+    waits: bool,
 }
 
 #[derive(Default)]
@@ -102,6 +104,7 @@ impl Queue {
             failures: 0,
             closing: false,
             stopped: false,
+            waits: false,
         };
         Queue { limits, state: Mutex::new(state), filled: Condvar::new(), stopped: Condvar::new() }
     }
@@ -114,12 +117,12 @@ impl Queue {
         }
         if !state.awaited.has_room(&event, self.limits.awaited_max, self.limits.bytes_max) {
             state.shortfall.refused += 1;
-            self.wake(&state);
+            self.wake(&mut state);
             return Err(AppendError::Full);
         }
         state.awaited.add(&event);
         state.entries.push_back(Entry { event, kind: Kind::Awaited(answer) });
-        self.filled.notify_one();
+        self.rouse(&mut state);
         Ok(())
     }
 
@@ -132,10 +135,10 @@ impl Queue {
         } else if state.detached.has_room(&event, self.limits.detached_max, self.limits.bytes_max) {
             state.detached.add(&event);
             state.entries.push_back(Entry { event, kind: Kind::Detached });
-            self.wake(&state);
+            self.wake(&mut state);
         } else {
             state.shortfall.given_up += 1;
-            self.wake(&state);
+            self.wake(&mut state);
         }
     }
 
@@ -143,7 +146,7 @@ impl Queue {
     pub(crate) fn give_up(&self) {
         let mut state = self.lock();
         state.shortfall.given_up += 1;
-        self.wake(&state);
+        self.wake(&mut state);
     }
 
     /// For the thread: waits for work and takes it. What could not be recorded so far goes along as one event.
@@ -161,6 +164,7 @@ impl Queue {
             if !idle && pressing {
                 break;
             }
+            state.waits = true;
             if idle {
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             } else {
@@ -169,6 +173,7 @@ impl Queue {
                 let (guard, timeout) = self.filled.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
                 (state, paused) = (guard, timeout.timed_out());
             }
+            state.waits = false;
         }
         let mut batch = state.take_batch();
         let shortfall = std::mem::take(&mut state.shortfall);
@@ -248,7 +253,7 @@ impl Queue {
             state.closing = true;
             state.failures = state.failures.min(1);
         }
-        self.filled.notify_one();
+        self.rouse(&mut state);
     }
 
     /// Waits until the thread has ended.
@@ -286,8 +291,14 @@ impl Queue {
 
     /// For what nobody waits for. Between attempts the thread sleeps its pause out: woken by every such event it would
     /// begin it anew each time.
-    fn wake(&self, state: &State) {
+    fn wake(&self, state: &mut State) {
         if state.failures == 0 {
+            self.rouse(state);
+        }
+    }
+
+    fn rouse(&self, state: &mut State) {
+        if std::mem::take(&mut state.waits) {
             self.filled.notify_one();
         }
     }
