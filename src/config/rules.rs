@@ -280,7 +280,7 @@ fn rule(
     let marks_unopenable = matches!(raw.on_unopenable, Some(raw::OnUnopenable::Mark));
     let characters_max = raw.column.as_ref().map(|column| column.characters);
     let is_literal = matches!(place, Place::Fhir(path) if form == Form::Extension && path.is_literal());
-    let (place, binds) = (place.text(), Vec::new());
+    let (place, binds) = (place.text().into(), Vec::new());
     Some(FieldRule { place, class, form, is_literal, binds, marks_unopenable, characters_max })
 }
 

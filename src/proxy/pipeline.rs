@@ -143,24 +143,25 @@ async fn exchange(
     let path = head.uri.path().to_owned();
 
     let outgoing = transform::request(gate, (route, &path), &permit, trail, (&mut head, body)).await?;
-    let protected = match &route.protection {
-        Protection::None => false,
+    let suffix = match &route.protection {
+        Protection::None => None,
         Protection::Rules(protected) => {
-            Suffix::of(protected, &permit).to_upstream(&mut head.headers, head.method.is_safe());
-            true
+            let suffix = Suffix::of(protected, &permit);
+            suffix.to_upstream(&mut head.headers, head.method.is_safe());
+            Some(suffix)
         }
     };
     let identity = vouch(gate, route, acting.as_ref(), (peer, user.as_ref()), (scope, trail.exchange()))?;
     let (client, certificate) = (peer.address.ip(), peer.forwarded.as_ref());
     let via = headers::Via { client, request_id: trail.request_id(), certificate, identity };
-    headers::to_upstream(&mut head, &via, protected)?;
+    headers::to_upstream(&mut head, &via, suffix.is_some())?;
 
     if action == Action::Write {
         trail.intend().await?;
     }
     let method = head.method.clone();
     let (response, lease) = send(site, route, &permit, trail, (head, outgoing)).await?;
-    answer(site, route, permit, trail, Asked { method, path }, (response, lease)).await
+    answer(site, route, permit, trail, Asked { method, path, suffix }, (response, lease)).await
 }
 
 /// The token that says who the client is, where there is a key for it. Without one that is due nothing is sent.
@@ -256,6 +257,8 @@ async fn together<L, E>(
 struct Asked {
     method: Method,
     path: String,
+    /// What the tags of the caller's view end with, where it has one of its own.
+    suffix: Option<Suffix>,
 }
 
 async fn answer(
@@ -295,7 +298,9 @@ async fn answer(
     let receipt = trail.answer(head.status).await?;
     let body = plan.carry_out(&mut head.headers, &receipt)?;
     headers::to_client(&mut head.headers, trail.request_id(), true);
-    Suffix::of(protected, &permit).to_client(&mut head.headers);
+    if let Some(suffix) = &asked.suffix {
+        suffix.to_client(&mut head.headers);
+    }
     let Some(rest) = rest else {
         lease.give_back();
         return Ok(Answer { response: Response::from_parts(head, Body::whole(body)), rest: None });

@@ -149,6 +149,11 @@ impl Refusal {
         Self { detail: Some(detail.into()), ..Self::from(code) }
     }
 
+    /// The same refusal, of what a rule says to stand at that place.
+    pub(super) fn at(self, what: &str, place: &str) -> Self {
+        Self { detail: Some(format!("{what} {place}")), ..self }
+    }
+
     /// When the client may try again; not where the upstream may have acted already.
     #[must_use]
     pub const fn retry_after_s(&self, done: bool) -> Option<u32> {

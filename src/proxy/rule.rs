@@ -99,7 +99,7 @@ impl Written {
 #[derive(Debug)]
 pub struct FieldRule {
     /// Which values, as the config has it.
-    pub place: String,
+    pub place: Arc<str>,
     /// What they are.
     pub class: ClassRule,
     /// How they stand in a document once they are sealed.

@@ -6,10 +6,13 @@
 use super::crypto::{NONCE_BYTES, TAG_BYTES};
 use super::envelope::{Envelope, ReadError, SALT_BYTES, Suite, VERSION};
 use base64_simd::URL_SAFE_NO_PAD as BASE64URL;
-use memchr::memmem;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 const PREFIX: &str = "sgv1.";
 const MARK: &[u8] = b"sgv";
+
+static MARKS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
 
 /// An envelope as it stands in a body. What is in it is public: it may be shown, stored and logged.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +70,12 @@ impl Token {
     }
 }
 
+impl From<Token> for String {
+    fn from(token: Token) -> String {
+        token.0
+    }
+}
+
 /// Whether `text` starts as a token of any version does: a value that must be opened or refused, never passed as it is.
 #[must_use]
 pub fn starts_as_token(text: &[u8]) -> bool {
@@ -82,11 +91,7 @@ pub fn holds_token(text: &[u8]) -> bool {
 /// Where in `text` the first start of a token, of any version, stands.
 #[must_use]
 pub fn find_token(text: &[u8]) -> Option<usize> {
-    // This one prepares nothing for texts that are short, as most are.
-    let first = memmem::find(text, MARK)?;
-    let rest = text.get(first..)?;
-    let at = memmem::find_iter(rest, MARK).find(|at| rest.get(*at..).is_some_and(starts_as_token))?;
-    Some(first + at)
+    MARKS.find_iter(text).find(|at| text.get(*at..).is_some_and(starts_as_token))
 }
 
 fn split(text: &[u8]) -> Option<(u8, &[u8])> {

@@ -11,6 +11,7 @@ use crate::document::Escape;
 use crate::document::json::parts;
 use crate::seal::Class;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A value that is shown otherwise.
 pub(super) struct Edit {
@@ -32,8 +33,8 @@ pub(super) struct Edit {
 
 /// What becomes of a value that cannot be opened.
 pub(super) enum Otherwise {
-    /// Nothing is shown at all; the text names the rule.
-    Refuse(String),
+    /// Nothing is shown at all. What it is, and where the rule says that it stands.
+    Refuse(&'static str, Arc<str>),
     /// It is marked.
     Mark,
     /// It stays sealed, for no rule stands there.
@@ -106,7 +107,7 @@ impl Edit {
     /// What becomes of it if it does not open, or must not.
     pub(super) fn give_up(&mut self, refusal: Refusal) -> Result<(), Refusal> {
         let (action, shown) = match &self.otherwise {
-            Otherwise::Refuse(field) => return Err(Refusal { detail: Some(field.clone()), ..refusal }),
+            Otherwise::Refuse(what, place) => return Err(refusal.at(what, place)),
             Otherwise::Keep => (FieldAction::Left, Shown::Kept),
             Otherwise::Mark => (FieldAction::Unopenable, Shown::Unopenable),
         };

@@ -14,6 +14,7 @@ use crate::policy::View;
 use crate::seal::token::{holds_token, starts_as_token};
 use crate::seal::{Class, Kind, Token};
 use crate::view::MaskRule;
+use std::sync::Arc;
 
 /// What is done with a value of which class, and what the caller gets instead of it; an inner `None`: it stays.
 pub(super) type Judged = Option<(Class, FieldAction, Option<Shown>)>;
@@ -25,9 +26,10 @@ pub(super) fn judge(
     binds: &Binds<'_>,
     slot: &Slot<'_>,
 ) -> Result<(Judged, Otherwise), Refusal> {
-    let field = format!("field {}", rule.place);
-    let refused = |refusal: Refusal| Refusal { detail: Some(field.clone()), ..refusal };
-    let otherwise = if rule.marks_unopenable { Otherwise::Mark } else { Otherwise::Refuse(field.clone()) };
+    let otherwise = match rule.marks_unopenable {
+        true => Otherwise::Mark,
+        false => Otherwise::Refuse("field", Arc::clone(&rule.place)),
+    };
     let (class, view) = (&rule.class, about.permit.view(rule.class.class));
     let text = slot.text().map(|text| Worn::off(rule.form_at(slot), text).1);
     match (slot.kind(), text.as_deref()) {
@@ -62,7 +64,7 @@ pub(super) fn judge(
             },
             _ => unsealed(about.protected, rule, view, (slot, text))
                 .map(|judged| (Some(judged), otherwise))
-                .map_err(refused),
+                .map_err(|refusal| refusal.at("field", &rule.place)),
         },
     }
 }
@@ -70,7 +72,7 @@ pub(super) fn judge(
 /// What cannot be opened whatever its key says.
 fn unbound(class: &ClassRule, otherwise: Otherwise, refusal: Refusal) -> Result<(Judged, Otherwise), Refusal> {
     match otherwise {
-        Otherwise::Refuse(field) => Err(Refusal { detail: Some(field), ..refusal }),
+        Otherwise::Refuse(what, place) => Err(refusal.at(what, &place)),
         otherwise => {
             tracing::warn!(cause = refusal.cause, "a token does not open");
             Ok((Some((class.class, FieldAction::Unopenable, Some(Shown::Unopenable))), otherwise))

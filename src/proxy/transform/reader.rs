@@ -16,6 +16,7 @@ use super::unfinished;
 use crate::document::{Escape, Piece, Rewrite, Role, Slot, Step};
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What reads a document.
 pub(super) struct Document {
@@ -134,8 +135,8 @@ fn part_of(
 ) -> Result<Option<Edit>, Refusal> {
     let rule = slot.rule().and_then(|number| Some((number, about.protected.field(number)?)));
     let Some((number, rule)) = rule else { return Ok(None) };
-    let (class, range, field) = (rule.class.class, place_of(slot)?, format!("file {}", rule.place));
-    let refused = |refusal: Refusal| Refusal { detail: Some(field.clone()), ..refusal };
+    let (class, range) = (rule.class.class, place_of(slot)?);
+    let refused = |refusal: Refusal| refusal.at("file", &rule.place);
     if piece.first {
         let judged = file::judge(about, rule, (slot.raw(), piece.last)).map_err(refused)?;
         *file = Some((range.start, judged.ok_or(Code::Internal)?));
@@ -160,7 +161,7 @@ fn part_of(
         told: (class, action),
         shown: Shown::File(Box::new(Part::new(head, from, bound))),
         again: None,
-        otherwise: Otherwise::Refuse(field),
+        otherwise: Otherwise::Refuse("file", Arc::clone(&rule.place)),
     }))
 }
 

@@ -193,7 +193,7 @@ impl Plan {
         let rule = about.protected.field(number).ok_or(Code::Internal)?;
         let binds = Binds::of_path(about.route, about.path);
         let begun = file::begin(gate, (about, rule, &binds), (&mut start, &mut source), until).await;
-        let begun = begun.map_err(|refusal| Refusal { detail: Some(format!("body {}", rule.place)), ..refusal })?;
+        let begun = begun.map_err(|refusal| refusal.at("body", &rule.place))?;
         self.unwrap_all(gate, about.permit.scope()).await?;
         self.fields.push((rule.class.class, begun.action));
         self.met.push((number, begun.action));

@@ -12,12 +12,14 @@ use super::overlaps;
 use super::watch::is_watched;
 use crate::audit::event::FieldAction;
 use crate::document::{Escape, Kind as JsonKind, Piece, Place, Role, Slot, json};
+use crate::keyring::{Held, KeyringError};
 use crate::policy::{Permit, View};
 use crate::seal::stream::{MAGIC, StreamSealer};
 use crate::seal::token::{holds_token, starts_as_token};
-use crate::seal::{Context, Kind, SealError, Suite, Token, Workspace};
+use crate::seal::{Context, Kind, Placement, SealError, SealingKey, Suite, Token, Workspace};
 use crate::view::looks_hidden;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// How many data keys one value may see run out.
 const KEYS_AT_MOST: usize = 16;
@@ -30,6 +32,8 @@ pub(super) struct Sealing<'a> {
     pub(super) ledger: Ledger,
     pub(super) binds: Binds<'a>,
     pub(super) workspace: Workspace,
+    /// The keys that have sealed in this turn: to ask for one takes about as long as to seal.
+    pub(super) keys: Vec<(Suite, Placement, Arc<Held<Arc<SealingKey>>>)>,
     /// Whether it is a patch of a document that is sealed.
     pub(super) patches: Option<Patching>,
     /// What the body is made of, once that is known.
@@ -49,6 +53,7 @@ impl<'a> Sealing<'a> {
             ledger: Ledger::default(),
             binds,
             workspace: Workspace::new(),
+            keys: Vec::new(),
             patches: None,
             format: None,
             done: HashSet::new(),
@@ -75,7 +80,7 @@ impl Sealing<'_> {
         }
         let rule = slot.rule().and_then(|index| self.protected.field(index));
         let Some(rule) = rule else { return self.judge_unsealed(slot).await };
-        let about = |refusal: Refusal| Refusal { detail: Some(format!("field {}", rule.place)), ..refusal };
+        let about = |refusal: Refusal| refusal.at("field", &rule.place);
         if slot.holds_watched() {
             return Err(about(Code::TokenNotAccepted.into()));
         }
@@ -200,7 +205,7 @@ impl Sealing<'_> {
     /// A piece of a file.
     async fn piece(&mut self, slot: &Slot<'_>, piece: Piece) -> Result<Option<Vec<u8>>, Refusal> {
         let Some(rule) = slot.rule().and_then(|index| self.protected.field(index)) else { return Ok(None) };
-        let about = |refusal: Refusal| Refusal { detail: Some(format!("file {}", rule.place)), ..refusal };
+        let about = |refusal: Refusal| refusal.at("file", &rule.place);
         let class = rule.class.class;
         let mut sealed = Vec::new();
         if piece.first {
@@ -253,7 +258,7 @@ impl Sealing<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         let class = &rule.class;
         let Treatment::Format(alphabet) = class.treatment else {
-            return Ok(self.token(class, bind, kind, value).await?.as_str().as_bytes().to_vec());
+            return Ok(String::from(self.token(class, bind, kind, value).await?).into_bytes());
         };
         if kind != Kind::Text {
             return Err(Code::ValueFormatMismatch.into());
@@ -278,18 +283,27 @@ impl Sealing<'_> {
         let manner = class.treatment.manner(kind).ok_or(Code::Internal)?;
         // A key whose budget runs out in the middle of a document is followed by another; others draw on that too.
         for _ in 0..KEYS_AT_MOST {
-            let held = self.gate.sealing_key(context.scope, suite, placement).await?;
+            let held = self.key(suite, placement).await?;
             match held.key.seal(&mut self.workspace, &context, manner, value) {
                 Ok(token) => {
                     self.ledger.field(class.class, FieldAction::Sealed);
                     self.ledger.key(held.key.id(), &held);
                     return Ok(token);
                 }
-                Err(SealError::Exhausted) => continue,
+                Err(SealError::Exhausted) => self.keys.clear(),
                 Err(_) => return Err(Code::Internal.into()),
             }
         }
         Err(Refusal::from(Code::KeyUnavailable).because("the budget of every key was spent at once"))
+    }
+
+    async fn key(&mut self, suite: Suite, placement: Placement) -> Result<Arc<Held<Arc<SealingKey>>>, KeyringError> {
+        if let Some((.., held)) = self.keys.iter().find(|(of, at, _)| (*of, *at) == (suite, placement)) {
+            return Ok(Arc::clone(held));
+        }
+        let held = self.gate.sealing_key(self.permit.scope(), suite, placement).await?;
+        self.keys.push((suite, placement, Arc::clone(&held)));
+        Ok(held)
     }
 
     /// Lets a token through as it is: only from one who sees tokens of its class, only if it authenticates for where it

@@ -4,7 +4,8 @@ use super::mark::{self, UNOPENABLE};
 use crate::document::{FindMark, Watch};
 use crate::proxy::target;
 use crate::seal::token::find_token;
-use memchr::memmem;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 pub(super) const WATCH: Watch = Watch::marked(is_watched, find);
 
@@ -13,14 +14,12 @@ pub(super) fn is_watched(text: &[u8]) -> bool {
     target::may_hold_token(text) || mark::is_absence(text)
 }
 
+static MARKED: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(UNOPENABLE));
+static SAID: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(mark::PREFIX));
+
 /// Where in some bytes the first thing starts without which no text is watched.
 fn find(bytes: &[u8]) -> Option<usize> {
-    let finds: [FindMark; 4] = [
-        target::find_escape,
-        find_token,
-        |bytes| memmem::find(bytes, UNOPENABLE),
-        |bytes| memmem::find(bytes, mark::PREFIX),
-    ];
+    let finds: [FindMark; 4] = [target::find_escape, find_token, |bytes| MARKED.find(bytes), |bytes| SAID.find(bytes)];
     // What one has found bounds the next, but for what starts before and goes on behind.
     let bounded = |found: Option<usize>, find: &FindMark| {
         let end = found.map_or(bytes.len(), |at| at + Watch::MARK_BYTES_MAX);
