@@ -247,8 +247,7 @@ pub(crate) fn journal_settings(directory: &Path, segment_bytes_max: Option<u64>)
     }
     settings.shortfall_event = Arc::new(|missed| {
         let event = AuditEvent::RecordsMissed { refused: missed.refused, given_up: missed.given_up };
-        // Two numbers and a time: there is nothing in it that could fail to be written.
-        recorder::encode(&event).unwrap_or_default()
+        recorder::encode(&event).unwrap_or_else(|_| missed.plain_event())
     });
     settings
 }

@@ -18,6 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
+use serde::Serialize;
 
 /// The longest event that is recorded, in bytes. Readers lean on it to read in constant memory.
 pub const EVENT_BYTES_MAX: usize = 256 * 1024;
@@ -120,6 +121,23 @@ impl EventText {
         Ok(EventText(text))
     }
 
+    /// Writes an event as it will stand in its record.
+    ///
+    /// # Errors
+    /// [`Fault::Event`] for what is no object, or [`Fault::EventTooLong`].
+    pub fn of(event: &impl Serialize) -> Result<EventText, Fault> {
+        // What is written so is JSON in UTF-8, without a line break.
+        let text = serde_json::to_vec(event).map_err(|_| Fault::Event)?;
+        if text.len() > EVENT_BYTES_MAX {
+            return Err(Fault::EventTooLong);
+        }
+        if !is_framed(&text) {
+            return Err(Fault::Event);
+        }
+        debug_assert_eq!(check_event(&text), Ok(()));
+        Ok(EventText(text))
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -205,13 +223,17 @@ fn check_event(text: &[u8]) -> Result<(), Fault> {
     }
     // The parser allows white space around the object and between its tokens, and does not look into strings for
     // UTF-8; a record allows neither newlines nor anything before or behind the object.
-    let framed = text.first() == Some(&b'{') && text.last() == Some(&b'}');
-    if !framed || text.iter().any(|&byte| byte == b'\n' || byte == b'\r') {
+    if !is_framed(text) || text.iter().any(|&byte| byte == b'\n' || byte == b'\r') {
         return Err(Fault::Event);
     }
     let text = std::str::from_utf8(text).map_err(|_| Fault::Event)?;
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| Fault::Event)?;
     Ok(())
+}
+
+/// Whether it is what an object would be between.
+fn is_framed(text: &[u8]) -> bool {
+    text.first() == Some(&b'{') && text.last() == Some(&b'}')
 }
 
 fn quoted_hash<'a>(text: &'a [u8], opening: &[u8]) -> Option<([u8; 32], &'a [u8])> {
@@ -342,6 +364,22 @@ mod tests {
         // Depth costs no stack.
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(EventText::parse(deep.into()).is_ok());
+    }
+
+    #[test]
+    fn what_is_written_as_an_event_is_one() {
+        for (value, text) in [
+            (serde_json::json!({}), "{}"),
+            (serde_json::json!({"a\nb": ["\r\u{2028}\"", 1.5, null]}), "{\"a\\nb\":[\"\\r\u{2028}\\\"\",1.5,null]}"),
+        ] {
+            assert_eq!(EventText::of(&value), Ok(event(text)));
+        }
+        for value in [serde_json::json!([{}]), serde_json::json!("{}"), serde_json::json!(1), serde_json::json!(null)] {
+            assert_eq!(EventText::of(&value), Err(Fault::Event), "{value}");
+        }
+        let long = |bytes: usize| serde_json::json!({"a": "x".repeat(bytes - 8)});
+        assert!(EventText::of(&long(EVENT_BYTES_MAX)).is_ok());
+        assert_eq!(EventText::of(&long(EVENT_BYTES_MAX + 1)), Err(Fault::EventTooLong));
     }
 
     #[test]

@@ -42,7 +42,7 @@ use self::writer::Writer;
 use super::chain::{Digest, EventText, Fault, Head};
 
 /// Makes the event that says what could not be recorded.
-pub type ShortfallEvent = Arc<dyn Fn(Shortfall) -> Vec<u8> + Send + Sync>;
+pub type ShortfallEvent = Arc<dyn Fn(Shortfall) -> EventText + Send + Sync>;
 
 /// Where the journal is, and its limits.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Settings {
             detached_records_max: 65_536,
             queue_bytes_max: 64 * 1024 * 1024,
             digest,
-            shortfall_event: Arc::new(|shortfall| shortfall.plain_event().as_bytes().to_vec()),
+            shortfall_event: Arc::new(Shortfall::plain_event),
         }
     }
 }
@@ -131,30 +131,28 @@ impl Journal {
         Ok((journal, recovered))
     }
 
-    /// Records an event, one JSON object, byte for byte; resolves when the record is durable. A future that is dropped
-    /// once it was polled leaves its event queued: it is recorded all the same.
+    /// Records an event, byte for byte; resolves when the record is durable. A future that is dropped once it was polled
+    /// leaves its event queued: it is recorded all the same.
     ///
     /// # Errors
     /// What stood behind the event may not be released. [`AppendError::Full`] at once, without a queue to wait in;
     /// [`AppendError::Failed`] when the disk did not take it; the next append tries the disk anew.
-    pub async fn append(&self, event: Vec<u8>) -> Result<Durable, AppendError> {
-        let event = EventText::parse(event).map_err(AppendError::Event)?;
+    pub async fn append(&self, event: EventText) -> Result<Durable, AppendError> {
         let (answer, answered) = oneshot::channel();
         self.queue().push_awaited(event, answer)?;
         answered.await.unwrap_or(Err(AppendError::Closed))
     }
 
     /// Records an event that nobody can wait for, in its order among the others. Does not block, and has room of its
-    /// own: neither a full queue nor a disk that fails for a while loses it. When that room runs out too, or the event
-    /// fits no record, it is counted as given up.
-    pub fn append_detached(&self, event: Vec<u8>) {
-        match EventText::parse(event) {
-            Ok(event) => self.queue().push_detached(event),
-            Err(fault) => {
-                tracing::error!(%fault, "audit event does not fit a record and is given up");
-                self.queue().give_up();
-            }
-        }
+    /// own: neither a full queue nor a disk that fails for a while loses it. When that room runs out too, it is counted as
+    /// given up.
+    pub fn append_detached(&self, event: EventText) {
+        self.queue().push_detached(event);
+    }
+
+    /// Counts an event as given up that nobody can wait for and that fits no record.
+    pub fn give_up(&self) {
+        self.queue().give_up();
     }
 
     /// The last durable record.
@@ -251,7 +249,9 @@ impl Shortfall {
         self.given_up += other.given_up;
     }
 
-    fn plain_event(self) -> EventText {
+    /// The event that says it, and nothing more.
+    #[must_use]
+    pub fn plain_event(self) -> EventText {
         let Shortfall { refused, given_up } = self;
         let text = format!(r#"{{"type":"RecordsMissed","refused":{refused},"given_up":{given_up}}}"#);
         EventText::parse(text.into_bytes()).expect("two numbers in an object are an event")
@@ -281,9 +281,6 @@ pub enum AppendError {
     /// The journal is closed.
     #[error("audit journal: closed")]
     Closed,
-    /// The event fits no record; a mistake in the caller.
-    #[error("audit event: {0}")]
-    Event(Fault),
 }
 
 /// Why a journal was not opened.

@@ -1,7 +1,8 @@
 //! Makes events durable and hands out the receipt that proves it.
 
+use super::chain::{EventText, Fault};
 use super::event::AuditEvent;
-use super::journal::Journal;
+use super::journal::{AppendError, Journal};
 use crate::telemetry::names;
 use serde::Serialize;
 use std::time::Duration;
@@ -15,6 +16,17 @@ pub struct Receipt(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("audit event could not be made durable")]
 pub struct Unrecorded;
+
+/// Why an event was not recorded.
+#[derive(Debug, thiserror::Error)]
+enum NotAppended {
+    #[error("audit event: {0}")]
+    Unfit(#[from] Fault),
+    #[error(transparent)]
+    Failed(#[from] AppendError),
+    #[error("audit journal: not in time")]
+    Late,
+}
 
 /// Puts events into the journal.
 #[derive(Clone)]
@@ -42,33 +54,36 @@ impl Recorder {
     /// # Errors
     /// [`Unrecorded`] if that fails or takes longer than the timeout. The event may then still come to be recorded.
     pub async fn record(&self, event: &AuditEvent) -> Result<Receipt, Unrecorded> {
-        let appended = match encode(event) {
-            Some(line) => tokio::time::timeout(self.timeout, self.journal.append(line)).await.ok(),
-            None => None,
-        };
-        match appended {
-            Some(Ok(_)) => {
+        match self.append(event).await {
+            Ok(()) => {
                 metrics::counter!(names::AUDIT_RECORDS).increment(1);
                 Ok(Receipt(()))
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 tracing::error!(%error, "audit event not recorded");
-                metrics::counter!(names::AUDIT_FAILURES).increment(1);
-                Err(Unrecorded)
-            }
-            None => {
-                tracing::error!("audit event not recorded in time");
                 metrics::counter!(names::AUDIT_FAILURES).increment(1);
                 Err(Unrecorded)
             }
         }
     }
 
+    async fn append(&self, event: &AuditEvent) -> Result<(), NotAppended> {
+        let text = encode(event)?;
+        match tokio::time::timeout(self.timeout, self.journal.append(text)).await {
+            Ok(appended) => Ok(appended.map(drop)?),
+            Err(_) => Err(NotAppended::Late),
+        }
+    }
+
     /// Records an event that nothing waits for, such as that of an exchange whose client has gone.
     pub fn record_detached(&self, event: &AuditEvent) {
         match encode(event) {
-            Some(line) => self.journal.append_detached(line),
-            None => metrics::counter!(names::AUDIT_FAILURES).increment(1),
+            Ok(text) => self.journal.append_detached(text),
+            Err(fault) => {
+                tracing::error!(%fault, "audit event fits no record and is given up");
+                metrics::counter!(names::AUDIT_FAILURES).increment(1);
+                self.journal.give_up();
+            }
         }
     }
 
@@ -86,7 +101,10 @@ impl Recorder {
 }
 
 /// The event as it stands in the journal, with the time in it.
-pub fn encode(event: &AuditEvent) -> Option<Vec<u8>> {
+///
+/// # Errors
+/// [`Fault::EventTooLong`].
+pub fn encode(event: &AuditEvent) -> Result<EventText, Fault> {
     // The system's wall clock: an event says when it was, which no monotonic clock does.
-    serde_json::to_vec(&Stamped { at: jiff::Timestamp::now().to_string(), event }).ok()
+    EventText::of(&Stamped { at: jiff::Timestamp::now().to_string(), event })
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::task::LocalSet;
 
 use super::segment::file_name;
-use super::testing::{Fault, Faults, event, open_faulty, recorded, settings, sha256};
+use super::testing::{Fault, Faults, event, open_faulty, recorded, settings, sha256, text};
 use super::*;
 use crate::audit::verify::verify;
 
@@ -64,11 +64,11 @@ impl Case {
 async fn a_caller_is_told_when_the_disk_fails_and_the_next_append_just_works() {
     for fault in [Fault::Write, Fault::Full, Fault::Sync] {
         let case = case(|_| ());
-        case.journal.append(event(0)).await.unwrap();
+        case.journal.append(text(0)).await.unwrap();
         case.faults.arm(fault, 1);
-        assert!(matches!(case.journal.append(event(1)).await, Err(AppendError::Failed(_))), "{fault:?}");
+        assert!(matches!(case.journal.append(text(1)).await, Err(AppendError::Failed(_))), "{fault:?}");
         assert_eq!(case.journal.head().seq, 1);
-        case.journal.append(event(2)).await.unwrap();
+        case.journal.append(text(2)).await.unwrap();
         let missed = Shortfall { refused: 1, given_up: 0 };
         assert_eq!(case.end(), (vec![event(0), event(2)], missed), "{fault:?}");
     }
@@ -78,36 +78,36 @@ async fn a_caller_is_told_when_the_disk_fails_and_the_next_append_just_works() {
 async fn a_short_write_goes_on_where_it_stopped() {
     let case = case(|_| ());
     case.faults.arm(Fault::Short, 3);
-    case.journal.append(event(0)).await.unwrap();
+    case.journal.append(text(0)).await.unwrap();
     assert_eq!(case.end(), (vec![event(0)], Shortfall::default()));
 }
 
 #[tokio::test]
 async fn what_a_failed_write_left_is_cut_before_anything_is_written() {
     let case = case(|_| ());
-    case.journal.append(event(0)).await.unwrap();
+    case.journal.append(text(0)).await.unwrap();
     let path = case.directory.path().join(file_name(1));
     let durable = fs::metadata(&path).unwrap().len();
     case.faults.arm(Fault::Cut, FOREVER);
     case.faults.arm(Fault::Full, 1);
     for n in 1..4 {
-        assert!(matches!(case.journal.append(event(n)).await, Err(AppendError::Failed(_))));
+        assert!(matches!(case.journal.append(text(n)).await, Err(AppendError::Failed(_))));
         assert!(fs::metadata(&path).unwrap().len() > durable, "nothing is written over it");
     }
     case.faults.heal();
-    case.journal.append(event(4)).await.unwrap();
+    case.journal.append(text(4)).await.unwrap();
     assert_eq!(case.end(), (vec![event(0), event(4)], Shortfall { refused: 3, given_up: 0 }));
 }
 
 #[tokio::test]
 async fn a_segment_that_cannot_be_made_is_made_later() {
     let case = case(|settings| settings.segment_bytes_max = 1);
-    case.journal.append(event(0)).await.unwrap();
+    case.journal.append(text(0)).await.unwrap();
     case.faults.arm(Fault::Create, 1);
-    let refused = case.journal.append(event(1)).await;
+    let refused = case.journal.append(text(1)).await;
     assert_eq!(refused, Err(AppendError::Failed(io::ErrorKind::PermissionDenied)));
     assert_eq!(refused.unwrap_err().to_string(), "audit journal: write failed: permission denied");
-    case.journal.append(event(2)).await.unwrap();
+    case.journal.append(text(2)).await.unwrap();
     assert_eq!(case.end().0, [event(0), event(2)]);
 }
 
@@ -115,7 +115,7 @@ async fn a_segment_that_cannot_be_made_is_made_later() {
 async fn it_finds_out_by_itself_that_the_disk_is_back() {
     let case = case(|_| ());
     case.faults.arm(Fault::Write, 3);
-    assert!(case.journal.append(event(0)).await.is_err());
+    assert!(case.journal.append(text(0)).await.is_err());
     // Nobody tries; the record of the failure does.
     case.until(Journal::is_writable).await;
     case.until(|journal| journal.head().seq == 1).await;
@@ -127,10 +127,10 @@ async fn detached_events_outlast_a_failure_in_their_order() {
     let case = case(|_| ());
     case.faults.arm(Fault::Sync, 2);
     for n in 0..100 {
-        case.journal.append_detached(event(n));
+        case.journal.append_detached(text(n));
     }
     case.until(|journal| journal.head().seq == 100).await;
-    case.journal.append(event(100)).await.unwrap();
+    case.journal.append(text(100)).await.unwrap();
     assert_eq!(case.end(), ((0..=100).map(event).collect(), Shortfall::default()));
 }
 
@@ -138,14 +138,14 @@ async fn detached_events_outlast_a_failure_in_their_order() {
 async fn what_there_is_no_room_to_keep_is_counted_and_the_count_recorded() {
     let case = case(|settings| settings.detached_records_max = 10);
     case.faults.arm(Fault::Write, FOREVER);
-    assert!(case.journal.append(event(99)).await.is_err());
+    assert!(case.journal.append(text(99)).await.is_err());
     for n in 0..1000 {
-        case.journal.append_detached(event(n));
+        case.journal.append_detached(text(n));
     }
     let kept = case.journal.backlog().detached;
     assert!(kept <= 10, "{kept}");
     case.faults.heal();
-    case.journal.append(event(1000)).await.unwrap();
+    case.journal.append(text(1000)).await.unwrap();
     let (events, missed) = case.end();
     assert_eq!(events.len() as u64 + missed.given_up, 1001);
     assert!(events.len() >= 11 && missed.given_up > 900, "{missed:?}");
@@ -163,15 +163,15 @@ async fn a_full_queue_refuses_callers_at_once_and_loses_nothing_detached() {
         .run_until(async {
             let append = |n| {
                 let journal = case.journal.clone();
-                tokio::task::spawn_local(async move { journal.append(event(n)).await })
+                tokio::task::spawn_local(async move { journal.append(text(n)).await })
             };
             let in_flight = append(0);
             tokio::task::yield_now().await;
             case.faults.wait_held();
             let waiting: Vec<_> = (1..5).map(append).collect();
             case.until(|journal| journal.backlog().awaited == 4).await;
-            assert_eq!(case.journal.append(event(5)).await, Err(AppendError::Full));
-            case.journal.append_detached(event(6));
+            assert_eq!(case.journal.append(text(5)).await, Err(AppendError::Full));
+            case.journal.append_detached(text(6));
             assert_eq!(case.journal.backlog().detached, 1);
             case.faults.release();
             assert_eq!(in_flight.await.unwrap().unwrap().seq(), 1);
@@ -194,13 +194,13 @@ async fn a_failure_fails_all_who_wait_for_nothing_overtakes() {
         .run_until(async {
             let append = |n| {
                 let journal = case.journal.clone();
-                tokio::task::spawn_local(async move { journal.append(event(n)).await })
+                tokio::task::spawn_local(async move { journal.append(text(n)).await })
             };
             let in_flight = append(0);
             tokio::task::yield_now().await;
             case.faults.wait_held();
             for n in [1, 2] {
-                case.journal.append_detached(event(n));
+                case.journal.append_detached(text(n));
             }
             let behind = append(3);
             case.until(|journal| journal.backlog().awaited == 1).await;
@@ -217,9 +217,9 @@ async fn a_failure_fails_all_who_wait_for_nothing_overtakes() {
 async fn detached_events_that_failed_stay_in_front_of_those_behind() {
     let case = case(|_| ());
     case.faults.hold();
-    case.journal.append_detached(event(0));
+    case.journal.append_detached(text(0));
     case.faults.wait_held();
-    case.journal.append_detached(event(1));
+    case.journal.append_detached(text(1));
     case.faults.arm(Fault::Sync, 1);
     case.faults.release();
     case.until(|journal| journal.head().seq == 2).await;
@@ -230,7 +230,7 @@ async fn detached_events_that_failed_stay_in_front_of_those_behind() {
 async fn a_caller_who_leaves_leaves_a_record() {
     let case = case(|_| ());
     case.faults.hold();
-    let mut append = Box::pin(case.journal.append(event(0)));
+    let mut append = Box::pin(case.journal.append(text(0)));
     tokio::select! {
         biased;
         _ = &mut append => panic!("answered before the sync"),
@@ -244,7 +244,7 @@ async fn a_caller_who_leaves_leaves_a_record() {
 #[tokio::test]
 async fn a_segment_that_another_hand_touched_is_not_written_on() {
     let case = case(|_| ());
-    case.journal.append(event(0)).await.unwrap();
+    case.journal.append(text(0)).await.unwrap();
     let path = case.directory.path().join(file_name(1));
     let moved = path.with_extension("moved");
     let touches: [fn(&Path, &[u8], &Path); 3] = [
@@ -255,14 +255,14 @@ async fn a_segment_that_another_hand_touched_is_not_written_on() {
     for (n, touch) in touches.into_iter().enumerate() {
         let good = fs::read(&path).unwrap();
         touch(&path, &good, &moved);
-        assert!(matches!(case.journal.append(event(n)).await, Err(AppendError::Failed(_))), "{n}");
+        assert!(matches!(case.journal.append(text(n)).await, Err(AppendError::Failed(_))), "{n}");
         // Put back as it was, it is written on.
         if moved.exists() {
             fs::rename(&moved, &path).unwrap();
         } else {
             fs::write(&path, &good).unwrap();
         }
-        case.journal.append(event(n)).await.unwrap();
+        case.journal.append(text(n)).await.unwrap();
     }
     assert_eq!(case.end(), ([0, 0, 1, 2].map(event).to_vec(), Shortfall { refused: 3, given_up: 0 }));
 }
@@ -271,8 +271,8 @@ async fn a_segment_that_another_hand_touched_is_not_written_on() {
 fn closing_on_a_disk_that_stays_away_ends_and_says_what_is_lost() {
     let case = case(|_| ());
     case.faults.arm(Fault::Write, FOREVER);
-    case.journal.append_detached(event(0));
-    case.journal.append_detached(event(1));
+    case.journal.append_detached(text(0));
+    case.journal.append_detached(text(1));
     let closed = case.journal.close();
     assert_eq!(closed.unrecorded, Shortfall { refused: 0, given_up: 2 });
     assert_eq!(closed, case.journal.close());
@@ -283,9 +283,9 @@ fn closing_on_a_disk_that_stays_away_ends_and_says_what_is_lost() {
 async fn a_callback_that_panics_closes_the_journal_and_tells_who_waits() {
     let case = case(|settings| settings.shortfall_event = Arc::new(|_| panic!("on purpose")));
     case.faults.arm(Fault::Write, 1);
-    assert!(case.journal.append(event(0)).await.is_err());
+    assert!(case.journal.append(text(0)).await.is_err());
     // It is called for the next batch, before anything in that is written.
-    assert_eq!(case.journal.append(event(1)).await, Err(AppendError::Closed));
+    assert_eq!(case.journal.append(text(1)).await, Err(AppendError::Closed));
     assert!(!case.journal.is_writable());
     assert_eq!(case.journal.close().unrecorded.given_up, 0);
 }
@@ -333,7 +333,7 @@ proptest! {
                         let tasks: Vec<_> = (n..n + count)
                             .map(|n| {
                                 let journal = case.journal.clone();
-                                (n, tokio::task::spawn_local(async move { journal.append(event(n)).await }))
+                                (n, tokio::task::spawn_local(async move { journal.append(text(n)).await }))
                             })
                             .collect();
                         for (n, task) in tasks {
@@ -347,7 +347,7 @@ proptest! {
                     }
                     Step::Detach(count) => {
                         for _ in 0..count {
-                            case.journal.append_detached(event(n));
+                            case.journal.append_detached(text(n));
                             detached.push(event(n));
                             n += 1;
                         }

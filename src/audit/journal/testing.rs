@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::storage::{Disk, Storage};
 use super::{Journal, OpenError, Recovered, Settings};
+use crate::audit::chain::EventText;
 use crate::audit::verify::events;
 
 /// SHA-256 as FIPS 180-4 spells it, slow and plain.
@@ -63,6 +64,11 @@ pub(in crate::audit) fn event(n: usize) -> Vec<u8> {
     format!(r#"{{"n":{n},"detail":"{}"}}"#, "x".repeat(n % 50)).into_bytes()
 }
 
+/// That event as it is appended.
+pub(in crate::audit) fn text(n: usize) -> EventText {
+    EventText::parse(event(n)).unwrap()
+}
+
 pub(in crate::audit) fn settings(directory: &Path) -> Settings {
     Settings::new(directory, sha256)
 }
@@ -73,7 +79,7 @@ pub(in crate::audit) fn filled(directory: &Path, count: usize, segment_bytes_max
     let (journal, _) = Journal::open(settings).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for n in 0..count {
-        runtime.block_on(journal.append(event(n))).unwrap();
+        runtime.block_on(journal.append(text(n))).unwrap();
     }
     journal
 }

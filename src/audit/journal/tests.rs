@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::segment::{Segment, file_name};
-use super::testing::{Faults, event, filled, open_faulty, recorded, settings, sha256};
+use super::testing::{Faults, event, filled, open_faulty, recorded, settings, sha256, text};
 use super::*;
 use crate::audit::chain::encode;
 use crate::audit::verify::verify;
@@ -38,13 +38,13 @@ async fn an_append_resolves_with_its_number_and_the_chain_goes_on_after_a_restar
         assert_eq!(recovered.head, journal.head());
         assert_eq!((recovered.head.seq, recovered.torn_bytes, recovered.torn), (round * 10, 0, None));
         for n in 1..=10 {
-            let durable = journal.append(event(0)).await.unwrap();
+            let durable = journal.append(text(0)).await.unwrap();
             assert_eq!(durable.seq(), round * 10 + n);
             assert_eq!(journal.head().seq, durable.seq());
         }
         let closed = journal.close();
         assert_eq!((closed.head, closed.unrecorded), (journal.head(), Shortfall::default()));
-        assert_eq!(journal.append(event(0)).await, Err(AppendError::Closed));
+        assert_eq!(journal.append(text(0)).await, Err(AppendError::Closed));
         assert!(!journal.is_writable());
     }
     assert_eq!(verify(&at, sha256, &[]).unwrap().records, 30);
@@ -53,12 +53,11 @@ async fn an_append_resolves_with_its_number_and_the_chain_goes_on_after_a_restar
 }
 
 #[tokio::test]
-async fn an_event_that_fits_no_record_is_refused_and_a_detached_one_counted() {
+async fn an_event_that_is_given_up_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(settings(directory.path())).unwrap();
-    assert_eq!(journal.append(b"{\n}".to_vec()).await, Err(AppendError::Event(Fault::Event)));
-    journal.append_detached(b"no".to_vec());
-    journal.append_detached(event(1));
+    journal.give_up();
+    journal.append_detached(text(1));
     journal.close();
     let mut recorded = recorded(directory.path());
     recorded.sort();
@@ -82,7 +81,7 @@ fn dropping_the_last_handle_writes_what_is_queued() {
     let clone = journal.clone();
     drop(journal);
     for n in 0..100 {
-        clone.append_detached(event(n));
+        clone.append_detached(text(n));
     }
     drop(clone);
     let reopened = loop {
@@ -112,7 +111,7 @@ fn many_callers_share_a_sync() {
                 async move {
                     let mut seqs = Vec::new();
                     for n in 0..EACH {
-                        seqs.push((journal.append(event(task * EACH + n)).await.unwrap().seq(), task * EACH + n));
+                        seqs.push((journal.append(text(task * EACH + n)).await.unwrap().seq(), task * EACH + n));
                     }
                     seqs
                 }
@@ -148,11 +147,11 @@ fn a_segment_is_never_longer_than_its_limit_and_a_record_never_in_two() {
     let (journal, _) = Journal::open(Settings { segment_bytes_max: 1000, ..settings(directory.path()) }).unwrap();
     // As one batch and one by one; a record longer than the limit is alone in its segment.
     for n in 0..40 {
-        journal.append_detached(event(n));
+        journal.append_detached(text(n));
     }
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(2000)).into_bytes();
-    journal.append_detached(long.clone());
-    journal.append_detached(event(41));
+    journal.append_detached(EventText::parse(long.clone()).unwrap());
+    journal.append_detached(text(41));
     let head = journal.close().head;
     let journal = filled(directory.path(), 10, 1000);
     journal.close();
@@ -293,7 +292,7 @@ async fn append_until_killed(directory: &Path) {
         let journal = journal.clone();
         local.spawn_local(async move {
             for n in 0.. {
-                let durable = journal.append(event(task * 1_000_000 + n)).await.unwrap();
+                let durable = journal.append(text(task * 1_000_000 + n)).await.unwrap();
                 let line = format!("\nacked {} {}\n", durable.seq(), task * 1_000_000 + n);
                 std::io::stdout().write_all(line.as_bytes()).unwrap();
             }

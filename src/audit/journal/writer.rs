@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use super::ShortfallEvent;
 use super::queue::{Entry, Queue};
 use super::recover::Lock;
 use super::storage::Storage;
-use super::{Shortfall, ShortfallEvent};
-use crate::audit::chain::{Digest, EventText, Head, encode};
+use crate::audit::chain::{Digest, Head, encode};
 
 /// The end of the chain on the disk, and the only one who writes behind it.
 pub(crate) struct Writer {
@@ -28,7 +28,7 @@ pub(crate) struct Writer {
 pub(crate) fn run(queue: Arc<Queue>, mut writer: Writer, shortfall_event: &ShortfallEvent) {
     // Dropped last, after the writer and its lock, also when a callback panics.
     let queue = Stopping(queue);
-    while let Some(batch) = queue.0.take(|shortfall| event_of(shortfall_event, shortfall)) {
+    while let Some(batch) = queue.0.take(&**shortfall_event) {
         settle(&queue.0, &mut writer, batch);
     }
     drop(writer);
@@ -49,13 +49,6 @@ fn settle(queue: &Queue, writer: &mut Writer, mut batch: Vec<Entry>) {
             Err(error) => return queue.failed(batch, &error),
         }
     }
-}
-
-fn event_of(shortfall_event: &ShortfallEvent, shortfall: Shortfall) -> EventText {
-    EventText::parse(shortfall_event(shortfall)).unwrap_or_else(|fault| {
-        tracing::error!(%fault, "audit event of what could not be recorded does not fit a record");
-        shortfall.plain_event()
-    })
 }
 
 impl Writer {
