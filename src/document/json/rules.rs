@@ -3,7 +3,7 @@
 //! A state stands for a step of a path that is still to be taken; paths with a common beginning share its states. The
 //! states that are live in an object or array are a bit set, so a step costs the same however the document is built.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::names::{BEGINNINGS, Names, beginning};
@@ -42,7 +42,7 @@ pub struct Rules {
     /// By path: its rule.
     pub(super) by_path: Vec<Rule>,
     pub(super) names: Names,
-    pub(super) indices: HashMap<u64, usize>,
+    pub(super) indices: BTreeMap<u64, usize>,
     /// Whether arrays pass something on to their elements.
     pub(super) carries: bool,
     pub(super) resources: Option<Resources>,
@@ -198,7 +198,7 @@ impl Rules {
             tests: states.all.iter().map(|state| state.tests.clone()).collect(),
             by_path: Vec::new(),
             names: Names::default(),
-            indices: HashMap::new(),
+            indices: BTreeMap::new(),
             carries: states.all.iter().any(|state| state.transparent),
             resources: None,
             probing: None,
