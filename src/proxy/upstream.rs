@@ -83,6 +83,12 @@ struct Idle {
     since: Instant,
 }
 
+impl Idle {
+    fn lasts(&self, now: Instant, target: &Target) -> bool {
+        !self.sender.is_closed() && now.saturating_duration_since(self.since) < target.idle_timeout
+    }
+}
+
 /// A connection that is in use. Given back at the end of the response; dropped, and so closed, before that.
 pub(super) struct Lease {
     sender: SendRequest<Body>,
@@ -181,17 +187,19 @@ impl Pool {
     /// The connection that was used last and has not been idle for too long.
     fn take(&self, target: &Arc<Target>) -> Option<SendRequest<Body>> {
         let mut pool = self.0.borrow_mut();
-        let (target, idle) = pool.iter_mut().find(|(known, _)| Arc::ptr_eq(known, target))?;
-        idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < target.idle_timeout);
-        idle.pop().map(|idle| idle.sender)
+        let (_, kept) = pool.iter_mut().find(|(known, _)| Arc::ptr_eq(known, target))?;
+        let now = Instant::now();
+        // The oldest stand first.
+        std::iter::from_fn(|| kept.pop()).find(|idle| idle.lasts(now, target)).map(|idle| idle.sender)
     }
 
     /// Closes what has been idle for too long, and what goes to a target that is none any more.
     pub(super) fn tidy(&self, targets: &[Arc<Target>]) {
         let mut pool = self.0.borrow_mut();
         pool.retain(|(target, _)| targets.iter().any(|known| Arc::ptr_eq(known, target)));
-        for (target, idle) in pool.iter_mut() {
-            idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < target.idle_timeout);
+        let now = Instant::now();
+        for (target, kept) in pool.iter_mut() {
+            kept.retain(|idle| idle.lasts(now, target));
         }
     }
 }
