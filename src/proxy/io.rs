@@ -2,6 +2,7 @@
 //! And a close after which the peer gets what was written last (RFC 9112 9.6).
 
 use crate::telemetry::names;
+use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
+use tokio_util::io::poll_read_buf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Bytes that are gathered at most before they are written through.
@@ -25,17 +27,21 @@ const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// Bytes that the kernel has not sent yet, above which it takes no more: what it does take shows that the client takes some.
 const UNSENT_MAX: u32 = 64 * 1024;
 
-/// A socket that counts what is taken of what is written to it.
+/// Bytes that are asked of the kernel at once: a record as long as they come (RFC 8446 5.2). TLS asks for 4096.
+const AHEAD: usize = 5 + 16 * 1024 + 256;
+
+/// A socket that counts what is taken of what is written to it, and reads ahead. Holds no memory while there is nothing to read.
 pub(super) struct Counted {
     tcp: TcpStream,
     taken: u64,
+    ahead: BytesMut,
 }
 
 impl Counted {
     pub(super) fn new(tcp: TcpStream) -> Self {
         // Without it progress shows less often.
         let _may_fail = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_MAX);
-        Self { tcp, taken: 0 }
+        Self { tcp, taken: 0, ahead: BytesMut::new() }
     }
 
     fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -48,7 +54,22 @@ impl Counted {
 
 impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+        let Self { tcp, ahead, .. } = &mut *self;
+        if ahead.is_empty() {
+            ready!(tcp.poll_read_ready(cx))?;
+            ahead.reserve(AHEAD);
+            if poll_read_buf(Pin::new(tcp), cx, ahead)?.is_pending() {
+                *ahead = BytesMut::new();
+                return Poll::Pending;
+            }
+        }
+        let length = buffer.remaining().min(ahead.len());
+        buffer.put_slice(ahead.get(..length).unwrap_or_default());
+        ahead.advance(length);
+        if ahead.is_empty() {
+            *ahead = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
