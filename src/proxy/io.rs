@@ -227,3 +227,35 @@ impl AsyncWrite for Gathered {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::poll;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_is_read_ahead_comes_in_order_and_leaves_no_memory_behind() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (mut peer, mut socket) = (peer.unwrap(), Counted::new(accepted.unwrap().0));
+        let mut room = vec![0; 2 * AHEAD];
+        assert!(poll!(Box::pin(socket.read(&mut room))).is_pending(), "nothing was sent");
+        assert_eq!(socket.ahead.capacity(), 0);
+
+        let sent: Vec<u8> = (0..5 * AHEAD).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let (to_send, mut received) = (sent.clone(), Vec::new());
+        let sending = tokio::spawn(async move { peer.write_all(&to_send).await.unwrap() });
+        for length in [1, 5, 4096, AHEAD, 2 * AHEAD].into_iter().cycle() {
+            let got = socket.read(&mut room[..length]).await.unwrap();
+            received.extend_from_slice(&room[..got]);
+            if got == 0 {
+                break;
+            }
+        }
+        sending.await.unwrap();
+        assert!(received == sent);
+        assert_eq!(socket.ahead.capacity(), 0);
+    }
+}
