@@ -24,7 +24,9 @@ pub struct Meters {
 struct Kept<K>(Mutex<Vec<(K, Counter)>>);
 
 impl<K: Copy + PartialEq> Kept<K> {
-    const NONE: Kept<K> = Kept(Mutex::new(Vec::new()));
+    const fn none() -> Kept<K> {
+        Kept(Mutex::new(Vec::new()))
+    }
 
     fn count(&self, key: K, more: u64, register: impl FnOnce() -> Counter) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +43,7 @@ impl Meters {
     /// Of the route of that name.
     #[must_use]
     pub const fn of(route: Arc<str>) -> Meters {
-        Meters { route, seconds: OnceLock::new(), exchanges: Kept::NONE, fields: Kept::NONE }
+        Meters { route, seconds: OnceLock::new(), exchanges: Kept::none(), fields: Kept::none() }
     }
 
     pub(super) fn exchange(&self, outcome: &'static str, took: Duration) {

@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// How many data keys one value may see run out.
 const KEYS_AT_MOST: usize = 16;
 
+/// A key that seals, with the calls that brought it.
+type HeldKey = Arc<Held<Arc<SealingKey>>>;
+
 /// One document under way.
 pub(super) struct Sealing<'a> {
     pub(super) gate: &'a Gate,
@@ -33,7 +36,7 @@ pub(super) struct Sealing<'a> {
     pub(super) binds: Binds<'a>,
     pub(super) workspace: Workspace,
     /// The keys that have sealed in this turn: to ask for one takes about as long as to seal.
-    pub(super) keys: Vec<(Suite, Placement, Arc<Held<Arc<SealingKey>>>)>,
+    pub(super) keys: Vec<(Suite, Placement, HeldKey)>,
     /// Whether it is a patch of a document that is sealed.
     pub(super) patches: Option<Patching>,
     /// What the body is made of, once that is known.
@@ -297,7 +300,7 @@ impl Sealing<'_> {
         Err(Refusal::from(Code::KeyUnavailable).because("the budget of every key was spent at once"))
     }
 
-    async fn key(&mut self, suite: Suite, placement: Placement) -> Result<Arc<Held<Arc<SealingKey>>>, KeyringError> {
+    async fn key(&mut self, suite: Suite, placement: Placement) -> Result<HeldKey, KeyringError> {
         if let Some((.., held)) = self.keys.iter().find(|(of, at, _)| (*of, *at) == (suite, placement)) {
             return Ok(Arc::clone(held));
         }
