@@ -9,13 +9,15 @@ use crate::fixture::tee::Tee;
 use crate::fixture::{Client, Gate, Reply, Setup, Upstream};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use futures_util::future::join_all;
+use futures_util::stream;
 use http::Method;
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::sync::OnceLock;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const PATIENT: &str =
     r#"{"resourceType":"Patient","ssn":"999-12-3456","name":[{"family":"Chalmers","given":["Peter"]}]}"#;
@@ -623,6 +625,43 @@ async fn a_purge_takes_a_disabled_key_out_of_use_at_once() {
     expect_shown(&clinician.get("/Patient/1").await);
     assert_eq!(clinician.post("/Patient", PATIENT).await.status, 201);
     expect_only_sealed(&upstream);
+}
+
+#[tokio::test]
+async fn what_comes_of_a_body_after_a_purge_is_sealed_by_no_key_from_before() {
+    let (upstream, kms) = (Upstream::start(), Kms::start());
+    let setup = with_kms(upstream.addr(), kms.addr(), kms::KEY);
+    let gate = setup.replace("  limits: {}\n", "  limits: {buffer_bytes_max: 4096}\n").start();
+    let purge = || assert_eq!(service::request(gate.admin, "POST", "/keys/purge", &[], b"").unwrap().0, 204);
+    let json = [("content-type", "application/json")];
+    for denies in [false, true] {
+        kms.fail(None);
+        purge();
+        let (pieces, mut body) = mpsc::channel::<String>(2);
+        let body = stream::poll_fn(move |cx| body.poll_recv(cx).map(|piece| piece.map(|piece| Ok(piece.into()))));
+        let begin = format!(r#"{{"resourceType":"Patient","ssn":"999-12-3456","pad":"{}""#, "x".repeat(8192));
+        pieces.send(begin).await.unwrap();
+        let (client, before) = (gate.as_client("clinician"), kms.calls());
+        let sent = tokio::spawn(async move { client.stream(Method::PUT, "/Patient/1", &json, body).await });
+        // Its beginning is sealed as soon as the key is there.
+        timeout(Duration::from_secs(9), async {
+            while kms.calls() == before {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .expect("a key is asked for");
+        sleep(Duration::from_millis(500)).await;
+        kms.fail(denies.then_some(Fault::Denies));
+        purge();
+        pieces.send(r#","contact":{"ssn":"999-12-3456"}}"#.to_owned()).await.unwrap();
+        drop(pieces);
+        let response = sent.await.unwrap().unwrap();
+        assert_eq!(response.status().is_success(), !denies, "{}", response.status());
+        expect_only_sealed(&upstream);
+        // What breaks off is not kept there.
+        assert_eq!(upstream.take_all().len(), usize::from(!denies));
+    }
 }
 
 #[tokio::test]
