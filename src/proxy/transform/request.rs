@@ -125,7 +125,6 @@ impl<'a> Sealing<'a> {
         let source = Source::new(incoming, coding, limits.body_bytes_max);
         let mut source = source.silent_at_most(limits.body_idle_timeout);
         let start = source.start(most, until).await.map_err(refused)?;
-        self.keys.clear();
         // A body of no bytes needs no type; any other does.
         if start.ended && source.is_nothing() {
             return Ok(Sealed::Whole(Bytes::new()));
@@ -186,7 +185,6 @@ impl<'a> Sealing<'a> {
     /// Seals as far as the input reaches; tells whether that is the end.
     pub(super) async fn turn(&mut self, rewriter: &mut dyn Rewrite, changes: &mut Changes) -> Result<bool, Refusal> {
         let (mut grown, mut slots) = (0_usize, 0_usize);
-        self.keys.clear();
         loop {
             match rewriter.step()? {
                 Step::Slot => {
@@ -214,7 +212,6 @@ impl<'a> Sealing<'a> {
                     }
                     slots += 1;
                     if slots % SLOTS_AT_ONCE == 0 {
-                        self.keys.clear();
                         tokio::task::yield_now().await;
                     }
                 }

@@ -12,20 +12,15 @@ use super::overlaps;
 use super::watch::is_watched;
 use crate::audit::event::FieldAction;
 use crate::document::{Escape, Kind as JsonKind, Piece, Place, Role, Slot, json};
-use crate::keyring::{Held, KeyringError};
 use crate::policy::{Permit, View};
 use crate::seal::stream::{MAGIC, StreamSealer};
 use crate::seal::token::{holds_token, starts_as_token};
-use crate::seal::{Context, Kind, Placement, SealError, SealingKey, Suite, Token, Workspace};
+use crate::seal::{Context, Kind, SealError, Suite, Token, Workspace};
 use crate::view::looks_hidden;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// How many data keys one value may see run out.
 const KEYS_AT_MOST: usize = 16;
-
-/// A key that seals, with the calls that brought it.
-type HeldKey = Arc<Held<Arc<SealingKey>>>;
 
 /// One document under way.
 pub(super) struct Sealing<'a> {
@@ -35,8 +30,6 @@ pub(super) struct Sealing<'a> {
     pub(super) ledger: Ledger,
     pub(super) binds: Binds<'a>,
     pub(super) workspace: Workspace,
-    /// The keys that have sealed in this turn: to ask for one takes about as long as to seal.
-    pub(super) keys: Vec<(Suite, Placement, HeldKey)>,
     /// Whether it is a patch of a document that is sealed.
     pub(super) patches: Option<Patching>,
     /// What the body is made of, once that is known.
@@ -56,7 +49,6 @@ impl<'a> Sealing<'a> {
             ledger: Ledger::default(),
             binds,
             workspace: Workspace::new(),
-            keys: Vec::new(),
             patches: None,
             format: None,
             done: HashSet::new(),
@@ -286,27 +278,18 @@ impl Sealing<'_> {
         let manner = class.treatment.manner(kind).ok_or(Code::Internal)?;
         // A key whose budget runs out in the middle of a document is followed by another; others draw on that too.
         for _ in 0..KEYS_AT_MOST {
-            let held = self.key(suite, placement).await?;
+            let held = self.gate.sealing_key(context.scope, suite, placement).await?;
             match held.key.seal(&mut self.workspace, &context, manner, value) {
                 Ok(token) => {
                     self.ledger.field(class.class, FieldAction::Sealed);
                     self.ledger.key(held.key.id(), &held);
                     return Ok(token);
                 }
-                Err(SealError::Exhausted) => self.keys.clear(),
+                Err(SealError::Exhausted) => continue,
                 Err(_) => return Err(Code::Internal.into()),
             }
         }
         Err(Refusal::from(Code::KeyUnavailable).because("the budget of every key was spent at once"))
-    }
-
-    async fn key(&mut self, suite: Suite, placement: Placement) -> Result<HeldKey, KeyringError> {
-        if let Some((.., held)) = self.keys.iter().find(|(of, at, _)| (*of, *at) == (suite, placement)) {
-            return Ok(Arc::clone(held));
-        }
-        let held = self.gate.sealing_key(self.permit.scope(), suite, placement).await?;
-        self.keys.push((suite, placement, Arc::clone(&held)));
-        Ok(held)
     }
 
     /// Lets a token through as it is: only from one who sees tokens of its class, only if it authenticates for where it
