@@ -103,8 +103,31 @@ impl Recorder {
 /// The event as it stands in the journal, with the time in it.
 ///
 /// # Errors
-/// [`Fault::EventTooLong`].
+/// [`Fault::EventTooLong`], or [`Fault::Event`] for what cannot be written.
 pub fn encode(event: &AuditEvent) -> Result<EventText, Fault> {
     // The system's wall clock: an event says when it was, which no monotonic clock does.
     EventText::of(&Stamped { at: jiff::Timestamp::now().to_string(), event })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::chain::EVENT_BYTES_MAX;
+    use crate::audit::journal::testing::{recorded, settings};
+
+    #[tokio::test]
+    async fn an_event_that_fits_no_record_is_refused_and_a_detached_one_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(settings(directory.path())).unwrap();
+        let recorder = Recorder::new(journal.clone(), Duration::from_secs(60));
+        let long = AuditEvent::ConfigRefused { config: "x".repeat(EVENT_BYTES_MAX), problems: Vec::new() };
+        assert_eq!(recorder.record(&long).await.unwrap_err(), Unrecorded);
+        assert!(recorded(directory.path()).is_empty());
+        recorder.record_detached(&long);
+        recorder.record(&AuditEvent::GateStopped).await.unwrap();
+        journal.close();
+        let mut recorded = recorded(directory.path());
+        recorded.retain(|event| event.ends_with(br#"{"type":"RecordsMissed","refused":0,"given_up":1}"#));
+        assert_eq!(recorded.len(), 1);
+    }
 }

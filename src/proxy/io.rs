@@ -58,10 +58,11 @@ impl AsyncRead for Counted {
         if ahead.is_empty() {
             ready!(tcp.poll_read_ready(cx))?;
             ahead.reserve(AHEAD);
-            if poll_read_buf(Pin::new(tcp), cx, ahead)?.is_pending() {
+            let read = poll_read_buf(Pin::new(tcp), cx, ahead);
+            if ahead.is_empty() {
                 *ahead = BytesMut::new();
-                return Poll::Pending;
             }
+            ready!(read)?;
         }
         let length = buffer.remaining().min(ahead.len());
         buffer.put_slice(ahead.get(..length).unwrap_or_default());
