@@ -3,12 +3,12 @@
 
 use super::ledger::Ledger;
 use super::media::Format;
+use super::meters::Kept;
 use super::route::{Protection, Route, Routes};
 use super::rule::{Protected, Written};
 use crate::audit::event::FieldAction;
 use crate::telemetry::names;
-use metrics::Counter;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// How many bodies may come without a value for a rule before it is said to be silent.
 const BODIES: u64 = 1000;
@@ -20,12 +20,9 @@ const GAPS: u64 = 10;
 #[derive(Debug)]
 pub struct Coverage {
     met: Mutex<Vec<Met>>,
-    values: Vec<Values>,
+    /// Counters of each rule's values, by what was done with them.
+    values: Vec<Kept<FieldAction>>,
 }
-
-/// Counters of a rule's values, by the number of what was done with them. To register one takes longer than to seal a value.
-#[derive(Debug, Default)]
-struct Values([OnceLock<Counter>; FieldAction::Unopenable as usize + 1]);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Met {
@@ -60,7 +57,7 @@ impl Coverage {
     /// Of so many rules.
     #[must_use]
     pub fn of(rules: usize) -> Coverage {
-        let values = std::iter::repeat_with(Values::default).take(rules).collect();
+        let values = std::iter::repeat_with(Kept::none).take(rules).collect();
         Coverage { met: Mutex::new(vec![Met::default(); rules]), values }
     }
 
@@ -109,14 +106,11 @@ pub(super) fn count(route: &Route, protected: &Protected, ledger: &Ledger) {
         let (Some(written), Some(values)) = (protected.written.get(*rule), protected.coverage.values.get(*rule)) else {
             continue;
         };
-        let registered = || {
+        let register = || {
             let labels = (route.name.to_string(), written.place.clone());
             metrics::counter!(names::RULE_VALUES, "route" => labels.0, "rule" => labels.1, "action" => action.as_str())
         };
-        match values.0.get(*action as usize) {
-            Some(counter) => counter.get_or_init(registered).increment(*count),
-            None => registered().increment(*count),
-        }
+        values.count(*action, *count, register);
     }
 }
 

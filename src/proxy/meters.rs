@@ -21,14 +21,14 @@ pub struct Meters {
 
 /// Some counters of one name.
 #[derive(Debug)]
-struct Kept<K>(Mutex<Vec<(K, Counter)>>);
+pub(super) struct Kept<K>(Mutex<Vec<(K, Counter)>>);
 
 impl<K: Copy + PartialEq> Kept<K> {
-    const fn none() -> Kept<K> {
+    pub(super) const fn none() -> Kept<K> {
         Kept(Mutex::new(Vec::new()))
     }
 
-    fn count(&self, key: K, more: u64, register: impl FnOnce() -> Counter) {
+    pub(super) fn count(&self, key: K, more: u64, register: impl FnOnce() -> Counter) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, counter)) = kept.iter().find(|(known, _)| *known == key) {
             return counter.increment(more);
