@@ -47,6 +47,8 @@ pub(super) struct Blocks<'a, S> {
     is_gap: bool,
     is_watched: bool,
     odd: Odd,
+    /// Of the block that is next, if it is a whole one: found while the processor still waits for what is told of the one before.
+    ahead: Kinds,
 }
 
 /// What is known of backslashes and of what is not ASCII.
@@ -95,6 +97,10 @@ pub(super) struct Block {
 impl<'a, S: Simd> Blocks<'a, S> {
     #[inline(always)]
     pub(super) fn new(simd: S, view: &'a [u8], from: usize, before: Before, is_watched: bool) -> Blocks<'a, S> {
+        let mut ahead = Kinds::default();
+        if let Some(block) = view.get(from..).unwrap_or_default().first_chunk() {
+            ahead = Kinds::of(simd, u8x64::simd_from(simd, *block));
+        }
         Blocks {
             simd,
             view,
@@ -108,6 +114,7 @@ impl<'a, S: Simd> Blocks<'a, S> {
             is_gap: false,
             is_watched,
             odd: Odd { escaped: 0, half: 0, checked: from, plain: from },
+            ahead,
         }
     }
 
@@ -133,33 +140,23 @@ impl<'a, S: Simd> Blocks<'a, S> {
             None if rest.is_empty() => return None,
             None => {
                 filled = fill(rest);
+                self.ahead = Kinds::of(self.simd, u8x64::simd_from(self.simd, filled));
                 &filled
             }
         };
         let base = self.next;
         self.next = base.wrapping_add(LEN);
         let bytes = u8x64::simd_from(self.simd, *block);
-        let mut kinds = Kinds::of(self.simd, bytes);
+        let mut kinds = self.ahead;
+        if let Some(next) = rest.get(LEN..).unwrap_or_default().first_chunk() {
+            self.ahead = Kinds::of(self.simd, u8x64::simd_from(self.simd, *next));
+        }
         let mut bad = 0;
         if kinds.odd | self.odd.escaped | self.odd.half != 0 {
-            if kinds.slashes | kinds.others != 0 {
-                self.odd.plain = self.next.wrapping_sub((kinds.slashes | kinds.others).leading_zeros() as usize);
-            }
-            let mut half = std::mem::take(&mut self.odd.half);
-            if kinds.others | half != 0 && self.is_of_halves(bytes, kinds.others, base, half) {
-                kinds.odd &= !kinds.others;
-                (kinds.others, half) = (0, 0);
-            }
-            if kinds.odd | self.odd.escaped | half != 0 {
-                let looked = self.odd.look(self.view, base, block, (kinds.odd, kinds.slashes, kinds.others, half));
-                kinds.quotes &= !looked.escaped;
-                kinds.white |= looked.white;
-                kinds.controls |= looked.controls;
-                bad = looked.bad;
-            }
+            bad = self.sort_out(&mut kinds, bytes, (base, block));
         }
         // From each opening quote on, up to before the one that closes.
-        let inside = sums(kinds.quotes) ^ self.inside;
+        let inside = kinds.sums ^ self.inside;
         self.inside = 0_u64.wrapping_sub(inside >> (LEN - 1));
         bad |= kinds.controls & inside;
         let outside = !(inside | kinds.quotes);
@@ -199,6 +196,28 @@ impl<'a, S: Simd> Blocks<'a, S> {
             bad_in_object,
             bad_in_array: bad | colons,
         })
+    }
+
+    /// Sorts out what of a block is odd; tells where something is wrong.
+    #[inline(always)]
+    fn sort_out(&mut self, kinds: &mut Kinds, bytes: u8x64<S>, (base, block): (usize, &[u8; LEN])) -> u64 {
+        if kinds.slashes | kinds.others != 0 {
+            self.odd.plain = self.next.wrapping_sub((kinds.slashes | kinds.others).leading_zeros() as usize);
+        }
+        let mut half = std::mem::take(&mut self.odd.half);
+        if kinds.others | half != 0 && self.is_of_halves(bytes, kinds.others, base, half) {
+            kinds.odd &= !kinds.others;
+            (kinds.others, half) = (0, 0);
+        }
+        if kinds.odd | self.odd.escaped | half != 0 {
+            let looked = self.odd.look(self.view, base, block, (kinds.odd, kinds.slashes, kinds.others, half));
+            kinds.quotes &= !looked.escaped;
+            kinds.sums = sums(kinds.quotes);
+            kinds.white |= looked.white;
+            kinds.controls |= looked.controls;
+            return looked.bad;
+        }
+        0
     }
 
     /// Whether what is not ASCII in a block is characters of two bytes, as letters of Latin, Greek and Cyrillic are. `half` is the
@@ -296,8 +315,11 @@ fn valid_len(bytes: &[u8]) -> usize {
 }
 
 /// Where in a block bytes of a kind are, in strings too.
+#[derive(Clone, Copy, Default)]
 struct Kinds {
     quotes: u64,
+    /// [`sums`] of these.
+    sums: u64,
     opens: u64,
     closes: u64,
     /// Braces, and what is no bracket.
@@ -325,8 +347,10 @@ impl Kinds {
         let (slashes, feeds) = (is(b'\\'), is(b'\n'));
         let others = bytes.simd_ge(u8x64::splat(simd, 0x80)).to_bitmask();
         let controls = bytes.simd_lt(u8x64::splat(simd, b' ')).to_bitmask();
+        let quotes = is(b'"');
         Kinds {
-            quotes: is(b'"'),
+            quotes,
+            sums: sums(quotes),
             opens: is_folded(b'{'),
             closes: is_folded(b'}'),
             braces: bytes.simd_ge(u8x64::splat(simd, b'{')).to_bitmask(),
