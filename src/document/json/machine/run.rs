@@ -84,8 +84,8 @@ impl Machine {
             let always = run.tokens(&block);
             // Around each bracket.
             'around: loop {
-                if !run.live && !run.is_seen && !run.is_watched {
-                    self.run_dead(&mut run, &block);
+                if !run.live && !run.is_seen && !run.is_watched && self.run_dead(&mut run, &block) {
+                    break;
                 }
                 let bad = run.bad(&block) & !run.done;
                 let good = lowest(bad).wrapping_sub(1);
@@ -142,9 +142,9 @@ impl Machine {
         Ok(Flow::Go)
     }
 
-    /// Over brackets where nobody looks at anything; stops before what needs a closer look.
+    /// Where nobody looks at anything: over the rest of a block, or up to before what needs a closer look. Tells which.
     #[inline(always)]
-    fn run_dead(&mut self, run: &mut Run<'_>, block: &Block) {
+    fn run_dead(&mut self, run: &mut Run<'_>, block: &Block) -> bool {
         let mut brackets = (block.opens | block.closes) & !run.done;
         while brackets != 0 {
             let token = lowest(brackets);
@@ -152,31 +152,32 @@ impl Machine {
             let seen = token ^ token.wrapping_sub(1);
             let odd = run.bad(block) | block.words | block.late;
             if odd & seen & !run.done != 0 {
-                return;
+                return false;
             }
             let is_brace = block.braces & token != 0;
             if token & block.opens != 0 {
                 if self.frames.len() >= self.limits.depth_max {
-                    return;
+                    return false;
                 }
                 self.count(run.is_object, block.commas & seen & !run.done);
                 run.is_object = is_brace;
                 let at = block.base.wrapping_add(token.trailing_zeros() as usize);
                 self.frames.push(Frame::dead(self.base.wrapping_add(at as u64), is_brace));
             } else {
-                let [.., around, last] = self.frames.as_slice() else { return };
+                let [.., around, last] = self.frames.as_slice() else { return false };
                 if last.object != is_brace
                     || self.frames.len() <= run.awaited
                     || around.live
                     || block.wanted & token != 0
                 {
-                    return;
+                    return false;
                 }
                 run.is_object = around.object;
                 self.frames.pop();
             }
             run.done = seen;
         }
+        (run.bad(block) | block.words | block.late) & !run.done == 0
     }
 
     /// Into an object or array.
