@@ -19,10 +19,10 @@ impl Frame {
         Frame { start, object, live: false, indexed: false, index: 0, verdict, kind: None, holds: false, seen: 0 }
     }
 
-    /// Whether somebody has to look at each element.
+    /// Whether it is an array of whose elements somebody has to look at the one at hand, or at each that comes.
     #[inline(always)]
     fn is_looked_through(&self) -> bool {
-        !self.object && (self.indexed || self.verdict.matters())
+        !self.object && self.verdict.matters()
     }
 }
 
@@ -52,7 +52,8 @@ impl Machine {
         }
         // Below an object in which nothing is live, a value goes by a verdict of its own where one was put there.
         let is_put = !frame.live && self.verdict != Verdict::NOTHING;
-        if is_put || frame.is_looked_through() || self.verdict.matters() || self.at >= view.len() {
+        let is_looked_through = frame.is_looked_through() && !frame.indexed;
+        if is_put || is_looked_through || self.verdict.matters() || self.at >= view.len() {
             return Ok(Flow::Go);
         }
         let held = self.hold.as_ref().map_or(0, |hold| hold.depth + 1);
@@ -63,6 +64,7 @@ impl Machine {
             string: self.at,
             is_object: frame.object,
             live: frame.live,
+            is_indexed: frame.indexed,
             is_late: false,
             is_seen: self.tracker.knows_resources() || self.limits.name_bytes_max < 2 * LEN,
             is_watched: false,
@@ -90,7 +92,8 @@ impl Machine {
                 let bad = run.bad(&block) & !run.done;
                 let good = lowest(bad).wrapping_sub(1);
                 let names = if run.live || run.is_seen { block.colons } else { 0 };
-                let mut tokens = (always | names) & !run.done & good;
+                let elements = if run.is_indexed { block.commas } else { 0 };
+                let mut tokens = (always | names | elements) & !run.done & good;
                 while tokens != 0 {
                     let token = lowest(tokens);
                     tokens ^= token;
@@ -115,6 +118,10 @@ impl Machine {
                             continue 'around;
                         }
                         next
+                    } else if run.is_indexed && token & block.commas != 0 {
+                        self.count(run.is_object, block.commas & seen & !run.done);
+                        run.done = seen;
+                        self.run_to_element(at)
                     } else if token & block.colons != 0 {
                         self.run_over_name(&mut run, &block, token, &blocks)?
                     } else if token & block.words != 0 && !scan::is_word(run.view, at, byte) {
@@ -194,7 +201,7 @@ impl Machine {
             if self.frames.len() >= self.limits.depth_max {
                 return Ok(Next::Stop);
             }
-            (run.is_object, run.live) = (byte == b'{', false);
+            (run.is_object, run.live, run.is_indexed) = (byte == b'{', false, false);
             self.frames.push(Frame::dead(self.base + at as u64, run.is_object));
             return Ok(Next::On);
         }
@@ -207,7 +214,7 @@ impl Machine {
                 (self.tracker.element(level, 0), self.tracker.is_indexed(level))
             };
             let indexed = indexed || !object && verdict.asks();
-            (run.is_object, run.live, self.verdict) = (object, true, verdict);
+            (run.is_object, run.live, run.is_indexed, self.verdict) = (object, true, indexed, verdict);
             let frame = Frame { live: true, indexed, verdict, ..Frame::dead(self.base + at as u64, object) };
             let is_looked_through = frame.is_looked_through();
             self.frames.push(frame);
@@ -223,7 +230,7 @@ impl Machine {
             return Ok(Next::Leave(flow));
         }
         let Some(frame) = self.frames.last() else { return Ok(Next::Leave(Flow::Go)) };
-        (run.is_object, run.live) = (frame.object, frame.live);
+        (run.is_object, run.live, run.is_indexed) = (frame.object, frame.live, frame.indexed);
         Ok(if frame.is_looked_through() { Next::Leave(Flow::Go) } else { Next::On })
     }
 
@@ -249,8 +256,8 @@ impl Machine {
             (self.at, self.state) = (at, State::Comma);
             return Next::Leave(Flow::Go);
         }
-        (run.is_object, run.live) = (around.object, around.live);
-        let is_looked_through = around.live && around.is_looked_through();
+        (run.is_object, run.live, run.is_indexed) = (around.object, around.live, around.indexed);
+        let is_looked_through = around.live && !around.indexed && around.is_looked_through();
         run.is_late = false;
         self.verdict = Verdict::NOTHING;
         self.frames.pop();
@@ -259,6 +266,20 @@ impl Machine {
             return Next::Leave(Flow::Go);
         }
         Next::On
+    }
+
+    /// At the comma before an element that may be another to the rules than the one before it.
+    #[inline(never)]
+    fn run_to_element(&mut self, at: usize) -> Next {
+        let level = self.frames.len().saturating_sub(1);
+        let Some(frame) = self.frames.last_mut() else { return Next::Stop };
+        frame.verdict = self.tracker.element(level, frame.index);
+        self.verdict = frame.verdict;
+        if !frame.verdict.matters() {
+            return Next::On;
+        }
+        (self.at, self.state) = (at + 1, State::Value);
+        Next::Leave(Flow::Go)
     }
 
     /// At a colon: over the name before it, if its object has to see it and nobody else looks at it.

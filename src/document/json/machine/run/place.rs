@@ -13,6 +13,8 @@ pub(super) struct Run<'a> {
     /// Of the innermost object or array.
     pub(super) is_object: bool,
     pub(super) live: bool,
+    /// Whether it is an array in which the elements are not all the same to the rules.
+    pub(super) is_indexed: bool,
     /// Whether the states live in the value at hand have not been noted, which are those in any member that no rule mentions.
     pub(super) is_late: bool,
     /// Whether somebody looks at names where nothing is live, whatever is written in them.
