@@ -4,7 +4,11 @@
 //! What touches vectors is inlined up to where `dispatch!` compiles it for each level: in a function of its own it would be
 //! compiled without the instructions of the level.
 
+mod kinds;
+
 use fearless_simd::{Level, Simd, SimdBase, SimdFrom, SimdMask, u8x64};
+
+use kinds::{Kinds, sums};
 
 use super::scan;
 
@@ -314,57 +318,6 @@ fn valid_len(bytes: &[u8]) -> usize {
     }
 }
 
-/// Where in a block bytes of a kind are, in strings too.
-#[derive(Clone, Copy, Default)]
-struct Kinds {
-    quotes: u64,
-    /// [`sums`] of these.
-    sums: u64,
-    opens: u64,
-    closes: u64,
-    /// Braces, and what is no bracket.
-    braces: u64,
-    commas: u64,
-    colons: u64,
-    /// White space; without tabs and carriage returns until those have been sorted out.
-    white: u64,
-    /// Control characters; line feeds alone until those have been sorted out.
-    controls: u64,
-    slashes: u64,
-    /// What is not ASCII.
-    others: u64,
-    /// What is to be sorted out: backslashes, what is not ASCII, and control characters but for line feeds.
-    odd: u64,
-}
-
-impl Kinds {
-    #[inline(always)]
-    fn of<S: Simd>(simd: S, bytes: u8x64<S>) -> Kinds {
-        let is = |byte: u8| bytes.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
-        // Brackets differ from braces by the bit of the case.
-        let folded = bytes | u8x64::splat(simd, 0x20);
-        let is_folded = |byte: u8| folded.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
-        let (slashes, feeds) = (is(b'\\'), is(b'\n'));
-        let others = bytes.simd_ge(u8x64::splat(simd, 0x80)).to_bitmask();
-        let controls = bytes.simd_lt(u8x64::splat(simd, b' ')).to_bitmask();
-        let quotes = is(b'"');
-        Kinds {
-            quotes,
-            sums: sums(quotes),
-            opens: is_folded(b'{'),
-            closes: is_folded(b'}'),
-            braces: bytes.simd_ge(u8x64::splat(simd, b'{')).to_bitmask(),
-            commas: is(b','),
-            colons: is(b':'),
-            white: is(b' ') | feeds,
-            controls: feeds,
-            slashes,
-            others,
-            odd: slashes | others | controls ^ feeds,
-        }
-    }
-}
-
 /// The tokens that follow on some, where there is nothing in gaps. `late` is the lowest bit if one comes from the block before; it
 /// is told for the next.
 #[inline(always)]
@@ -378,12 +331,6 @@ fn follow(tokens: u64, gaps: u64, late: &mut u64) -> u64 {
 /// Where in a block bytes are of a kind that is rare.
 fn bits(block: &[u8; LEN], is: impl Fn(u8) -> bool) -> u64 {
     block.iter().rev().fold(0, |bits, &byte| bits << 1 | u64::from(is(byte)))
-}
-
-/// By bit, whether an odd number of bits is set up to there.
-#[inline(always)]
-fn sums(bits: u64) -> u64 {
-    [1, 2, 4, 8, 16, 32].iter().fold(bits, |sums, distance| sums ^ sums << distance)
 }
 
 /// The lowest bit that is set.
