@@ -1,7 +1,7 @@
 //! Values in, tokens out: a data key that may still seal, and how much.
 
 use super::context::{Class, Context, EncryptionContext, Scope};
-use super::crypto::{Aead, CryptoFailed, CryptoProvider, NONCE_BYTES, Sealed, TAG_BYTES, fips};
+use super::crypto::{CryptoFailed, CryptoProvider, NONCE_BYTES, TAG_BYTES, fips};
 use super::envelope::{EDK_BYTES_MAX, EDKS_MAX, SALT_BYTES, Suite};
 use super::head::{Head, KeyRef};
 use super::key::{EncryptedDataKey, KeyId};
@@ -235,14 +235,20 @@ impl SealingKey {
         match &*beginning.key {
             FieldKey::Gcm(key) => {
                 let start = plaintext.len();
-                plaintext.extend_from_slice(&[0; NONCE_BYTES]);
+                // A FIPS 140 module may not take a nonce from outside: it draws one itself, for which there is room here.
+                let nonce = if fips::REQUIRED { None } else { Some(nonces.next(self.key.provider)?) };
+                plaintext.extend_from_slice(&nonce.unwrap_or_default());
                 manner.write(value, plaintext);
                 let rest = plaintext.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut);
                 let (room, sealed) = rest.ok_or(CryptoFailed)?;
-                // A FIPS 140 module may not take a nonce from outside.
-                let nonce = if fips::REQUIRED { None } else { Some(nonces.next(self.key.provider)?) };
-                let (nonce, tag) = encrypt(&**key, nonce, aad, sealed)?;
-                *room = nonce;
+                let tag = match nonce {
+                    Some(nonce) => key.seal(nonce, aad, sealed)?,
+                    None => {
+                        let (drawn, tag) = key.seal_drawing(aad, sealed)?;
+                        *room = drawn;
+                        tag
+                    }
+                };
                 plaintext.extend_from_slice(&tag);
                 Ok(Token::write(&beginning.text, plaintext))
             }
@@ -338,19 +344,6 @@ impl SealingKey {
             beginnings.insert((suite, class), Arc::clone(&beginning));
         }
         Ok(beginning)
-    }
-}
-
-/// Under the given nonce, or one that the provider draws.
-fn encrypt(
-    key: &dyn Aead,
-    nonce: Option<[u8; NONCE_BYTES]>,
-    aad: &[u8],
-    in_out: &mut [u8],
-) -> Result<Sealed, CryptoFailed> {
-    match nonce {
-        None => key.seal_drawing(aad, in_out),
-        Some(nonce) => Ok((nonce, key.seal(nonce, aad, in_out)?)),
     }
 }
 
