@@ -56,7 +56,8 @@ mod tests {
             seen.push((String::from_utf8(slot.raw().to_vec()).unwrap(), slot.range().start));
             (!kept).then(|| [b"[", slot.raw(), b"]"].concat())
         });
-        assert_eq!(rewriter.left(), 0);
+        // Where a NUL follows on the first word, the encoding may be another: it is left, and the document refused.
+        assert!(rewriter.left() == 0 || output.is_err(), "{output:?}");
         (output, seen)
     }
 
@@ -96,6 +97,7 @@ mod tests {
             (b"a\0b\0", Fault::WrongEncoding),
             (b"\0a\0b", Fault::WrongEncoding),
             (b"\0", Fault::WrongEncoding),
+            (b"sgv1.\0", Fault::ControlCharacter { offset: 5 }),
             (b"a sgv1.12345678", Fault::ValueTooLong { offset: 2, max: 12 }),
             (b"a sgv1.12345678\xff", Fault::ValueTooLong { offset: 2, max: 12 }),
         ] {

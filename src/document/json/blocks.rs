@@ -103,7 +103,7 @@ impl<'a, S: Simd> Blocks<'a, S> {
     pub(super) fn new(simd: S, view: &'a [u8], from: usize, before: Before, is_watched: bool) -> Blocks<'a, S> {
         let mut ahead = Kinds::default();
         if let Some(block) = view.get(from..).unwrap_or_default().first_chunk() {
-            ahead = Kinds::of(simd, u8x64::simd_from(simd, *block));
+            ahead = Kinds::of(simd, block);
         }
         Blocks {
             simd,
@@ -144,20 +144,19 @@ impl<'a, S: Simd> Blocks<'a, S> {
             None if rest.is_empty() => return None,
             None => {
                 filled = fill(rest);
-                self.ahead = Kinds::of(self.simd, u8x64::simd_from(self.simd, filled));
+                self.ahead = Kinds::of(self.simd, &filled);
                 &filled
             }
         };
         let base = self.next;
         self.next = base.wrapping_add(LEN);
-        let bytes = u8x64::simd_from(self.simd, *block);
         let mut kinds = self.ahead;
         if let Some(next) = rest.get(LEN..).unwrap_or_default().first_chunk() {
-            self.ahead = Kinds::of(self.simd, u8x64::simd_from(self.simd, *next));
+            self.ahead = Kinds::of(self.simd, next);
         }
         let mut bad = 0;
         if kinds.odd | self.odd.escaped | self.odd.half != 0 {
-            bad = self.sort_out(&mut kinds, bytes, (base, block));
+            bad = self.sort_out(&mut kinds, base, block);
         }
         // From each opening quote on, up to before the one that closes.
         let inside = kinds.sums ^ self.inside;
@@ -204,12 +203,12 @@ impl<'a, S: Simd> Blocks<'a, S> {
 
     /// Sorts out what of a block is odd; tells where something is wrong.
     #[inline(always)]
-    fn sort_out(&mut self, kinds: &mut Kinds, bytes: u8x64<S>, (base, block): (usize, &[u8; LEN])) -> u64 {
+    fn sort_out(&mut self, kinds: &mut Kinds, base: usize, block: &[u8; LEN]) -> u64 {
         if kinds.slashes | kinds.others != 0 {
             self.odd.plain = self.next.wrapping_sub((kinds.slashes | kinds.others).leading_zeros() as usize);
         }
         let mut half = std::mem::take(&mut self.odd.half);
-        if kinds.others | half != 0 && self.is_of_halves(bytes, kinds.others, base, half) {
+        if kinds.others | half != 0 && self.is_of_halves(block, kinds.others, base, half) {
             kinds.odd &= !kinds.others;
             (kinds.others, half) = (0, 0);
         }
@@ -227,7 +226,8 @@ impl<'a, S: Simd> Blocks<'a, S> {
     /// Whether what is not ASCII in a block is characters of two bytes, as letters of Latin, Greek and Cyrillic are. `half` is the
     /// lowest bit if the block before ends within one.
     #[inline(always)]
-    fn is_of_halves(&mut self, bytes: u8x64<S>, others: u64, base: usize, half: u64) -> bool {
+    fn is_of_halves(&mut self, block: &[u8; LEN], others: u64, base: usize, half: u64) -> bool {
+        let bytes = u8x64::simd_from(self.simd, *block);
         let below = |byte: u8| bytes.simd_lt(u8x64::splat(self.simd, byte)).to_bitmask();
         let seconds = below(0xc0) & others;
         let firsts = below(0xe0) & !below(0xc2);

@@ -1,6 +1,8 @@
 //! The bytes of a block by kind, wherever they stand.
 
-use fearless_simd::{Simd, SimdBase, SimdMask, u8x64};
+use fearless_simd::{Simd, SimdBase, SimdFrom, SimdMask, u8x64};
+
+use super::LEN;
 
 /// Where in a block bytes of a kind are, in strings too.
 #[derive(Clone, Copy, Default)]
@@ -27,7 +29,8 @@ pub(super) struct Kinds {
 
 impl Kinds {
     #[inline(always)]
-    pub(super) fn of<S: Simd>(simd: S, bytes: u8x64<S>) -> Kinds {
+    pub(super) fn of<S: Simd>(simd: S, block: &[u8; LEN]) -> Kinds {
+        let bytes = u8x64::simd_from(simd, *block);
         let is = |byte: u8| bytes.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
         // Brackets differ from braces by the bit of the case.
         let folded = bytes | u8x64::splat(simd, 0x20);

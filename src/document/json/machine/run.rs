@@ -19,7 +19,7 @@ impl Frame {
         Frame { start, object, live: false, indexed: false, index: 0, verdict, kind: None, holds: false, seen: 0 }
     }
 
-    /// Whether it is an array of whose elements somebody has to look at the one at hand, or at each that comes.
+    /// Whether it is an array of which somebody has to look at the element at hand.
     #[inline(always)]
     fn is_looked_through(&self) -> bool {
         !self.object && self.verdict.matters()
@@ -52,8 +52,7 @@ impl Machine {
         }
         // Below an object in which nothing is live, a value goes by a verdict of its own where one was put there.
         let is_put = !frame.live && self.verdict != Verdict::NOTHING;
-        let is_looked_through = frame.is_looked_through() && !frame.indexed;
-        if is_put || is_looked_through || self.verdict.matters() || self.at >= view.len() {
+        if is_put || frame.is_looked_through() || self.verdict.matters() || self.at >= view.len() {
             return Ok(Flow::Go);
         }
         let held = self.hold.as_ref().map_or(0, |hold| hold.depth + 1);
@@ -119,9 +118,9 @@ impl Machine {
                         }
                         next
                     } else if run.is_indexed && token & block.commas != 0 {
-                        self.count(run.is_object, block.commas & seen & !run.done);
-                        run.done = seen;
-                        self.run_to_element(at)
+                        (run.done, self.at) = (seen, at);
+                        self.comma();
+                        if self.verdict.matters() { Next::Leave(Flow::Go) } else { Next::On }
                     } else if token & block.colons != 0 {
                         self.run_over_name(&mut run, &block, token, &blocks)?
                     } else if token & block.words != 0 && !scan::is_word(run.view, at, byte) {
@@ -257,7 +256,7 @@ impl Machine {
             return Next::Leave(Flow::Go);
         }
         (run.is_object, run.live, run.is_indexed) = (around.object, around.live, around.indexed);
-        let is_looked_through = around.live && !around.indexed && around.is_looked_through();
+        let is_looked_through = around.is_looked_through();
         run.is_late = false;
         self.verdict = Verdict::NOTHING;
         self.frames.pop();
@@ -266,20 +265,6 @@ impl Machine {
             return Next::Leave(Flow::Go);
         }
         Next::On
-    }
-
-    /// At the comma before an element that may be another to the rules than the one before it.
-    #[inline(never)]
-    fn run_to_element(&mut self, at: usize) -> Next {
-        let level = self.frames.len().saturating_sub(1);
-        let Some(frame) = self.frames.last_mut() else { return Next::Stop };
-        frame.verdict = self.tracker.element(level, frame.index);
-        self.verdict = frame.verdict;
-        if !frame.verdict.matters() {
-            return Next::On;
-        }
-        (self.at, self.state) = (at + 1, State::Value);
-        Next::Leave(Flow::Go)
     }
 
     /// At a colon: over the name before it, if its object has to see it and nobody else looks at it.

@@ -42,6 +42,34 @@ fn paths_select_what_they_name() {
 }
 
 #[test]
+fn elements_are_told_by_their_index_however_many_come_before() {
+    let digits: Vec<String> = (0..100).map(|digit| (digit % 10).to_string()).collect();
+    let digits = format!("[{}]", digits.join(","));
+    for index in [0, 62, 63, 64, 65, 70, 99] {
+        selects(&[&format!("$[{index}]")], &digits, &[&format!("0:{}", index % 10)]);
+    }
+    selects(&["$[100]"], &digits, &[]);
+    let lists = format!("[{}]", ["[1,[2],3]"; 40].join(", "));
+    selects(&["$[*][2]"], &lists, &["0:3"; 40]);
+    selects(&["$[37][1][0]", "$[38]"], &lists, &["0:2", "1:[1,[2],3]"]);
+}
+
+#[test]
+fn an_element_follows_on_each_comma_where_elements_differ() {
+    for (document, at) in
+        [("[1,]", 3), ("[[1],]", 5), ("[{},]", 4), ("[1,,2]", 3), ("[1 2]", 3), ("[1,:]", 3), ("[1}", 2)]
+    {
+        for path in ["$[0]", "$[1]", "$[2]", "$[1][0]", "$[1].a"] {
+            let (output, _) = Case::new(&[path]).check(document.as_bytes());
+            assert!(
+                matches!(output, Err(Fault::UnexpectedByte { offset, .. }) if offset == at),
+                "{output:?}: {path} in {document}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_kind_is_yielded_as_written() {
     let case = Case::new(&["$.*"]);
     let document = r#"{"a": "x\u0041" ,"b":-0.0e+1,"c":true,"d":false,"e":null,"f":{ },"g":[ 1 , 2 ]}"#;
