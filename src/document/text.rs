@@ -57,7 +57,7 @@ mod tests {
             (!kept).then(|| [b"[", slot.raw(), b"]"].concat())
         });
         // Where a NUL follows on the first word, the encoding may be another: it is left, and the document refused.
-        assert!(rewriter.left() == 0 || output.is_err(), "{output:?}");
+        assert!(rewriter.left() == 0 || document.contains(&0) && output.is_err(), "{output:?}");
         (output, seen)
     }
 

@@ -2,6 +2,7 @@
 
 mod contexts;
 mod properties;
+mod words;
 mod written;
 
 use crate::document::testing::rewrite;
